@@ -32,7 +32,7 @@ def collect_known_values(text: str, inputs: Sequence[VisualInput]) -> Mapping[st
         "height": first.height,
         "size": first.size,
         "format": first.format,
-        "orientation": _shape(first),
+        "orientation": _describe_shape(first),
         "brightness": round(first.brightness, 3),
         "colors": list(first.colors),
         "colours": list(first.colors),
@@ -48,7 +48,7 @@ def collect_known_values(text: str, inputs: Sequence[VisualInput]) -> Mapping[st
     return known | {name: value for name, value in optional.items() if value is not None}
 
 
-def _shape(image: VisualInput) -> str:
+def _describe_shape(image: VisualInput) -> str:
     if abs(image.width - image.height) < _SQUARE_TOLERANCE * max(image.width, image.height):
         return "square"
     return "wide" if image.width > image.height else "tall"
@@ -58,28 +58,29 @@ def _describe_brightness(brightness: float) -> str:
     return "dark" if brightness < _MAX_DARK else "bright" if brightness > _MIN_BRIGHT else "of middling brightness"
 
 
-def _describe_input(seen: VisualInput) -> str:
-    if seen.kind == "video":
+def _describe_input(media: VisualInput) -> str:
+    shape = _describe_shape(media)
+    if media.kind == "video":
         begins, ends = (
-            _describe_brightness(seen.brightness),
-            _describe_brightness(seen.brightness if seen.end_brightness is None else seen.end_brightness),
+            _describe_brightness(media.brightness),
+            _describe_brightness(media.brightness if media.end_brightness is None else media.end_brightness),
         )
         parts = [
-            f"a {_shape(seen)} {seen.format} video of {seen.seconds or 0:.1f} s, {seen.width} by {seen.height} pixels",
-            f"{seen.frames} frames at {seen.fps or 0:g} a second",
+            f"a {shape} {media.format} video of {media.seconds or 0:.1f} s, {media.width} by {media.height} pixels",
+            f"{media.frames} frames at {media.fps or 0:g} a second",
         ]
     else:
-        begins = ends = _describe_brightness(seen.brightness)
-        parts = [f"a {_shape(seen)} {seen.format} picture of {seen.width} by {seen.height} pixels"]
-    if seen.colors:
-        parts.append(f"mostly {' and '.join(seen.colors)}")
+        begins = ends = _describe_brightness(media.brightness)
+        parts = [f"a {shape} {media.format} picture of {media.width} by {media.height} pixels"]
+    if media.colors:
+        parts.append(f"mostly {' and '.join(media.colors)}")
     parts.append(begins if begins == ends else f"beginning {begins} and ending {ends}")
-    if seen.rotated:
+    if media.rotated:
         parts.append("turned upright by its orientation")
-    if seen.camera:
-        parts.append(f"taken with {seen.camera}")
-    if seen.taken_at:
-        parts.append(f"on {seen.taken_at}")
-    if seen.text:
-        parts.append(f"with the text '{seen.text}'")
+    if media.camera:
+        parts.append(f"taken with {media.camera}")
+    if media.taken_at:
+        parts.append(f"on {media.taken_at}")
+    if media.text:
+        parts.append(f"with the text '{media.text}'")
     return ", ".join(parts)

@@ -1,1 +1,1 @@
-"""What each path answers: the request as its provider checks it, and the reply in its provider's words."""
+"""The endpoints: requests checked as the provider checks them, replies in the provider's form."""

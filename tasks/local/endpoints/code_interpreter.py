@@ -1,4 +1,4 @@
-"""``POST tci/execute``: code run in sessions, in Together's shape (provider docs)."""
+"""``POST tci/execute``: runs code in sessions, in Together's form (provider docs)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MODEL = "code-interpreter"
 
 
 async def list_sessions(state: ServerState, _: web.Request) -> web.Response:
-    """The sessions that live."""
+    """The running sessions."""
     sessions = [
         {
             "id": one.id,
@@ -61,7 +61,7 @@ async def _run_code(state: ServerState, context: RequestContext, fields: Fields)
 
 
 def _simulate_outputs(code: str) -> list[dict[str, Any]]:
-    """What an engine says that runs nothing: the first line, or that it failed where that line raises."""
+    """Outputs of an engine that runs nothing: the first line, or an error when that line raises one."""
     first = code.strip().splitlines()[0][:200]
     if first.startswith("raise"):
         return [{"type": "error", "data": first.removeprefix("raise").strip() or "RuntimeError"}]

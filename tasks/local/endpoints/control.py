@@ -1,4 +1,4 @@
-"""The endpoints the server has for itself: its health, its bill, its faults and limits."""
+"""The server's own endpoints: its health, bill, faults and limits."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _PAGE_CALLS = 10_000
 
 
 async def show_health(state: ServerState, _: web.Request) -> web.Response:
-    """Which engine transcribes, and that the server is up."""
+    """That the server is up, and which engine transcribes."""
     engine = state.asr_engine
     return build_json_reply({"status": "ok", "engine": engine.identity, "simulated": engine.simulated})
 
 
 async def show_bill(state: ServerState, request: web.Request) -> web.Response:
-    """The totals, and ``limit`` calls from the ``offset``-th on."""
+    """The bill's totals, and at most ``limit`` calls from index ``offset`` on."""
     try:
         offset, limit = (max(0, int(request.query.get(n, d))) for n, d in (("offset", 0), ("limit", _PAGE_CALLS)))
     except ValueError:
@@ -43,7 +43,7 @@ async def replace_faults(state: ServerState, request: web.Request) -> web.Respon
 
 
 async def change_limits(state: ServerState, request: web.Request) -> web.Response:
-    """Change some of the limits; the new ones start unused."""
+    """Change the given limits; all limits start unused."""
     try:
         settings = _change_limits(state.limiter.settings, orjson.loads(await request.read()))
     except (orjson.JSONDecodeError, UsageError) as error:
@@ -53,7 +53,7 @@ async def change_limits(state: ServerState, request: web.Request) -> web.Respons
 
 
 async def reset_state(state: ServerState, _: web.Request) -> web.Response:
-    """Forget the bill, the jobs and the fault rules; limits start unused and random numbers anew."""
+    """Clear the bill, the jobs and the fault rules; limits start unused, and the random numbers from the seed."""
     state.reset()
     return build_json_reply({"reset": True})
 

@@ -1,6 +1,6 @@
-"""Links to images and videos, and their files: redirects that expire, downloads in ranges.
+"""Links to images and videos, and their files: redirects that expire, downloads with byte ranges.
 
-Such requests are counted, not billed, and can break as others do.
+Such requests are counted, not billed; fault rules apply to them, too.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _RANGE = re.compile(r"bytes=(\d{0,30})-(\d{0,30})", re.ASCII)
 
 
 async def send_link(state: ServerState, request: web.Request) -> web.StreamResponse:
-    """Redirect to the file, while the link works."""
+    """Redirect to the file while the link works."""
     token = request.match_info["token"]
     item, fault, final = await _follow_link(state, request, token, {"expired_link"})
     if item is None or final is not None:
@@ -38,7 +38,7 @@ async def send_link(state: ServerState, request: web.Request) -> web.StreamRespo
 
 
 async def send_file(state: ServerState, request: web.Request) -> web.StreamResponse:
-    """Send a file to whoever has its link; it wants no key."""
+    """Send a file to any client that has its link; no key is required."""
     token = request.match_info["file"].rpartition(".")[0]
     if "Authorization" in request.headers:
         state.bill.key_leaked += 1
@@ -52,7 +52,7 @@ async def send_file(state: ServerState, request: web.Request) -> web.StreamRespo
 
 
 async def send_content(state: ServerState, request: web.Request, *, dialect: Dialect) -> web.StreamResponse:
-    """Send a job's file, as OpenAI does: to who has the key."""
+    """Send a job's file as OpenAI does: the key is required."""
     context = RequestContext(request, dialect, PaidCall(0, request.path))
     kinds = {"cut_download"} if request.method == "GET" else ()
     job, fault = await find_video_job(state, request, context, kinds)
@@ -68,7 +68,7 @@ async def send_content(state: ServerState, request: web.Request, *, dialect: Dia
 async def find_video_job(
     state: ServerState, request: web.Request, context: RequestContext, kinds: Collection[str] = ()
 ) -> tuple[VideoJob | web.StreamResponse, Fault | None]:
-    """The job whose id is in the path and the fault that is met, or instead of the job the reply without it."""
+    """The job whose id is in the path, or the reply when there is none, and the fault that applies."""
     job_id = request.match_info["id"]
     job = state.generation.jobs.get(job_id)
     fault, fault_reply = await find_fault_reply(state, request, job, kinds)
@@ -83,7 +83,7 @@ async def find_video_job(
 async def _follow_link(
     state: ServerState, request: web.BaseRequest, token: str, kinds: set[str]
 ) -> tuple[GeneratedMedia | None, Fault | None, web.StreamResponse | None]:
-    """What a link stands for, the fault that is met, and the reply where it leads nowhere."""
+    """The item of a link, the fault that applies, and the reply when the link does not work."""
     linked = state.generation.jobs.find_linked(token)
     item = linked[0] if linked is not None else None
     fault, fault_reply = await find_fault_reply(state, request, item, kinds if request.method == "GET" else ())
@@ -102,7 +102,7 @@ def _build_link_error(status: int) -> web.Response:
 async def _send_media(
     state: ServerState, request: web.BaseRequest, item: GeneratedMedia, fault: Fault | None
 ) -> web.StreamResponse:
-    """A file or a range of it."""
+    """Send a file or a range of its bytes."""
     with await state.generation.files.open_file(item.what) as file:
         size = os.fstat(file.fileno()).st_size
         tag = f'"{item.what.name.partition(".")[0]}"'
@@ -154,21 +154,21 @@ async def _send_range(
 
 
 def create_link_url(request: web.BaseRequest, item: GeneratedMedia) -> str:
-    """A new link, on the host that the client asked."""
+    """The URL of a new link, on the host of the request."""
     token = item.create_link_token()
     path = f"/shrt/{token}" if item.hops else format_file_path(item, token)
     return f"{request.scheme}://{request.host}{path}"
 
 
 def format_file_path(item: GeneratedMedia, token: str) -> str:
-    """Where the file itself is."""
+    """The path of the file itself."""
     return f"/media/{token}.{item.what.form}"
 
 
 def parse_range(header: str, size: int) -> range | None:
-    """The bytes that are asked for: empty when there are none such, None when all of the file is to be sent.
+    """The requested bytes: empty when the file has no such bytes, None when the whole file is to be sent.
 
-    Several ranges in one header are answered with the whole file, as a server may.
+    For several ranges in one header the whole file is sent, as HTTP permits.
     """
     match = _RANGE.fullmatch(header.strip().replace(" ", ""))
     if match is None or match.groups() == ("", ""):
@@ -184,7 +184,7 @@ def parse_range(header: str, size: int) -> range | None:
 async def find_fault_reply(
     state: ServerState, request: web.BaseRequest, item: GeneratedMedia | None, kinds: Collection[str] = ()
 ) -> tuple[Fault | None, web.StreamResponse | None]:
-    """The fault a request meets, and the reply where nothing is read for it."""
+    """The fault that applies to a request, and the reply when it needs no content."""
     if not state.fault_rules:
         return None, None
     model, source = (item.model, item.source) if item is not None else (None, None)
@@ -196,7 +196,7 @@ async def find_fault_reply(
 
 
 def refuse_wrong_key(state: ServerState, context: RequestContext) -> web.Response | None:
-    """The refusal of a request without the right key; None when it has it."""
+    """The error reply to a request without the right key; None when it has the key."""
     try:
         check_key(state.settings, context)
     except ApiError as error:
@@ -205,6 +205,6 @@ def refuse_wrong_key(state: ServerState, context: RequestContext) -> web.Respons
 
 
 def build_unbilled_error(context: RequestContext, error: ApiError) -> web.Response:
-    """A refusal that is on no bill."""
+    """An error reply that is not billed."""
     status, body = context.dialect.format_error(error, context.request_id)
     return build_json_reply(body, status)

@@ -1,4 +1,4 @@
-"""``POST embeddings``: words hashed into vectors, in OpenAI's and Together's shape (provider docs)."""
+"""``POST embeddings``: words hashed into vectors, in OpenAI's and Together's form (provider docs)."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ async def _embed_texts(state: ServerState, context: RequestContext, fields: Fiel
     data = await asyncio.to_thread(_build_embeddings, texts, dimensions, encoding)
     tokens = sum(map(count_byte_tokens, texts))
     body: dict[str, Any] = {"object": "list", "model": model, "data": data}
-    if dialect.name != "together":  # its reply tells no usage (provider docs)
+    if dialect.name != "together":  # its reply has no usage (provider docs)
         body["usage"] = {"prompt_tokens": tokens, "total_tokens": tokens}
     return JsonReply(body, lambda call: state.prices.charge_tokens(call, tokens, 0), "hashing-1")
 
 
 def embed_text(text: str, dimensions: int) -> np.ndarray[Any, Any]:
-    """A text's words, hashed to places with a sign each, counted by the logarithm, of length one."""
+    """Feature hashing: each word adds to a hashed dimension, with a hashed sign and 1 + log(count); norm 1."""
     values = np.zeros(dimensions, dtype="<f4")
     for word, count in Counter(_WORD.findall(text.lower())).items():
         hashed = zlib.crc32(word.encode("utf-8", "replace"))
@@ -83,7 +83,9 @@ def _read_texts(fields: Fields, dialect: str) -> list[str]:
     given = fields.get("input")
     texts = [given] if isinstance(given, str) else given
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) and text for text in texts):
-        raise ApiError("missing_field" if given is None else "bad_value", "input must be texts", param="input")
+        raise ApiError(
+            "missing_field" if given is None else "bad_value", "input must be a text or a list of texts", param="input"
+        )
     if dialect == "openai":
         longest = max(map(count_byte_tokens, texts))
         if len(texts) > _MAX_TEXTS:

@@ -1,4 +1,4 @@
-"""What a request for images asks for: its JSON, checked as the dialect's provider would."""
+"""Image requests: their JSON, checked as the dialect's provider checks it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _OPENAI_FIELDS = frozenset(
     ]
 )
 _TOKENS_BY_QUALITY = {"low": 272, "medium": 1056, "high": 4160, "xhigh": 4160, "max": 4160}
-"""Output tokens of a million pixels (provider docs; above high the server's own reckoning)."""
+"""Output tokens per 1024 x 1024 pixels (provider docs; above high the server's own values)."""
 
 _QUALITY_PIXELS = 1024 * 1024
 _DEFAULT_SIZE = (1024, 1024)
@@ -41,7 +41,7 @@ _XAI_UNSUPPORTED = ("size", "width", "height")
 
 @dataclass(frozen=True, slots=True)
 class ImageRequest:
-    """A valid request; ``b64`` is whether images come in the reply, ``tokens`` what all of them count as."""
+    """A valid request; ``as_base64``: images are in the reply; ``tokens``: output tokens of all images."""
 
     model: str
     prompt: str
@@ -56,7 +56,7 @@ def read_image_request(fields: Any, dialect: str, models: GenerationModels) -> I
     """Check a request.
 
     Raises:
-        ApiError: naming the first field at fault.
+        ApiError: for the first invalid field, which it names.
     """
     if not isinstance(fields, dict):
         raise ApiError("bad_value", "the body must be a JSON object")
@@ -141,7 +141,7 @@ def _read_xai_images(fields: Mapping[str, Any], models: GenerationModels) -> Ima
 
 
 def _read_any_images(fields: Mapping[str, Any]) -> ImageRequest:
-    """Everybody's fields, any model."""
+    """Read a request with the fields of any provider and any model."""
     model, prompt = read_optional_text(fields, "model") or "any", _read_image_prompt(fields)
     count = read_optional_integer(fields, "n", 1, 10) or 1
     size = fields.get("size")

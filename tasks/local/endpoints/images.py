@@ -1,4 +1,4 @@
-"""``POST images/generations``: from the request to the pictures and the bill."""
+"""``POST images/generations``: reads the request, renders the images, charges for them."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ async def _answer_images(state: ServerState, context: RequestContext, fields: An
 IMAGES = PaidEndpoint(read_media_request, _answer_images, max_media_bytes)
 
 SIMULATED_HEADERS = {"x-mediamill-engine": "drawing-1", "x-mediamill-simulated": "true"}
-"""Who makes pictures and videos."""
+"""Headers that name the engine of images and videos."""
 
 
 def _charge_images(state: ServerState, context: RequestContext, params: ImageRequest) -> dict[str, Any]:
-    """Bill the pictures, by the token where the model has such a price; what the reply tells of it."""
+    """Charge for the images, by tokens when the model has such a price; return the reply's usage."""
     call, prompt = context.call, count_tokens(params.prompt)
     if context.is_charged:
         if params.model in state.settings.token_price:
@@ -69,7 +69,7 @@ def _charge_images(state: ServerState, context: RequestContext, params: ImageReq
 def _build_image_data(
     state: ServerState, context: RequestContext, params: ImageRequest, rendered: list[bytes]
 ) -> list[dict[str, Any]]:
-    """The pictures: what was rendered, or else links to what is rendered when it is fetched."""
+    """The rendered images, or links to images that are rendered when they are downloaded."""
     if params.as_base64:
         return [{"b64_json": base64.b64encode(data).decode()} for data in rendered]
     data = []

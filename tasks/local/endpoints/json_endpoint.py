@@ -1,4 +1,4 @@
-"""What endpoints that take JSON and answer JSON have in common: keys, faults, the bill, the reply."""
+"""What endpoints with JSON requests and JSON replies have in common: hashes, charges, headers, field checks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MAX_BYTES = 512 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class JsonReply:
-    """An answer: its body, which engine made it, and what it puts on the bill."""
+    """A reply: its body, the function that charges for it, and the engine that made it."""
 
     body: Any
     charge: Callable[[PaidCall], None]
@@ -35,10 +35,10 @@ AnswerFields: TypeAlias = Callable[[ServerState, RequestContext, Fields], Awaita
 
 
 def make_json_endpoint(input_fields: frozenset[str], answer: AnswerFields) -> PaidEndpoint[Any]:
-    """An endpoint that takes JSON and answers JSON.
+    """An endpoint with JSON requests and JSON replies.
 
     Args:
-        input_fields: fields that are what a file is elsewhere; the bill tells their hash apart from all others'.
+        input_fields: the inputs; the bill has their hash as ``file_sha256``, and that of the others beside it.
         answer: makes the reply, or raises ``ApiError``.
     """
     return PaidEndpoint(
@@ -73,10 +73,10 @@ async def _answer_json(
 
 
 def read_model(fields: Fields, dialect: Dialect, known: frozenset[str], *, required: bool = True) -> str:
-    """The model a request names.
+    """Read the request's model.
 
     Raises:
-        ApiError: when it names none, or one that does not exist where only known ones do.
+        ApiError: when it names none, or an unknown one where unknown ones are refused.
     """
     model = fields.get("model")
     if model is None and not required:
@@ -89,10 +89,10 @@ def read_model(fields: Fields, dialect: Dialect, known: frozenset[str], *, requi
 
 
 def read_text_field(fields: Fields, name: str) -> str:
-    """A field that holds text.
+    """Read a field that must be a text.
 
     Raises:
-        ApiError: when it does not.
+        ApiError: when it is missing, empty, or not a text.
     """
     value = fields.get(name)
     if not isinstance(value, str) or not value.strip():
@@ -101,10 +101,10 @@ def read_text_field(fields: Fields, name: str) -> str:
 
 
 def refuse_unknown_fields(fields: Fields, known: frozenset[str]) -> None:
-    """Refuse fields the endpoint does not have.
+    """Refuse fields that the endpoint does not have.
 
     Raises:
-        ApiError: naming the first.
+        ApiError: for the first such field, which it names.
     """
     for name in fields:
         if name not in known:
@@ -112,5 +112,5 @@ def refuse_unknown_fields(fields: Fields, known: frozenset[str]) -> None:
 
 
 def count_byte_tokens(text: str) -> int:
-    """About four bytes a token, at least one."""
+    """Count a token for every four bytes of UTF-8, at least one."""
     return max(1, -(-len(text.encode("utf-8", "replace")) // 4))

@@ -1,4 +1,4 @@
-"""What requests for images and videos have in common: how their body is read, and how their fields are checked."""
+"""What image and video requests have in common: reading their body and checking their fields."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _INPUT_FIELDS = (
     *("prompt", "image", "images", "image_url", "reference_images", "frame_images", "media", "last_frame"),
     *("keyframes", "input_reference"),
 )
-"""Fields that hold what is drawn, rather than how."""
+"""Fields with the prompt and the inputs; the others are settings."""
 
 _RATIO = re.compile(r"(\d{1,3}):(\d{1,3})", re.ASCII)
 RATIOS = ("1:1", "16:9", "9:16", "4:3", "3:4", "3:2", "2:3")
 
 
 def max_media_bytes(state: ServerState, _: Dialect) -> int:
-    """Longest body of a request for images or videos."""
+    """Largest body of a request for images or videos, in bytes."""
     return state.settings.max_bytes or _MAX_BYTES
 
 
 async def read_media_request(state: ServerState, context: RequestContext) -> Any:
-    """The request's fields, or the ``ApiError`` why it has none; files of a form stand as their hashes.
+    """Read the request's fields, or the ``ApiError`` why there are none; a form's files are replaced by their hashes.
 
     Large bodies are read in a thread.
     """
@@ -52,7 +52,7 @@ async def read_media_request(state: ServerState, context: RequestContext) -> Any
 
 
 def is_multipart(context: RequestContext) -> bool:
-    """The request is a form, as OpenAI's are."""
+    """The request is a multipart form, as OpenAI's are."""
     return context.request.headers.get("Content-Type", "").lower().startswith("multipart/")
 
 
@@ -76,17 +76,17 @@ def _parse_form_body(body: RequestBody, content_type: str) -> dict[str, Any]:
 
 
 def _hash_media_fields(fields: Mapping[str, Any]) -> tuple[str, str]:
-    """Of the prompt and the inputs, and of everything else."""
+    """Hashes of the prompt and inputs, and of all other fields."""
     inputs = {name: fields[name] for name in _INPUT_FIELDS if name in fields}
     rest = {name: value for name, value in fields.items() if name not in _INPUT_FIELDS}
     return hash_json(inputs), hash_json(rest)
 
 
 def read_required_text(fields: Mapping[str, Any], name: str) -> str:
-    """A field that must be there.
+    """Read a required text.
 
     Raises:
-        ApiError: when it is not, or is no text.
+        ApiError: when it is missing, empty, or not a text.
     """
     value = read_optional_text(fields, name)
     if not value:
@@ -95,10 +95,10 @@ def read_required_text(fields: Mapping[str, Any], name: str) -> str:
 
 
 def read_optional_text(fields: Mapping[str, Any], name: str) -> str | None:
-    """A field that may be left out.
+    """Read an optional text.
 
     Raises:
-        ApiError: when it is no text.
+        ApiError: when it is not a text.
     """
     value = fields.get(name)
     if value is not None and not isinstance(value, str):
@@ -109,10 +109,10 @@ def read_optional_text(fields: Mapping[str, Any], name: str) -> str | None:
 def read_optional_integer(
     fields: Mapping[str, Any], name: str, minimum: int | None = None, maximum: int | None = None
 ) -> int | None:
-    """A whole number, where it is given.
+    """Read an optional integer.
 
     Raises:
-        ApiError: when it is none, or out of its range.
+        ApiError: when it is not an integer, or out of its range.
     """
     value = fields.get(name)
     if value is None:
@@ -125,10 +125,10 @@ def read_optional_integer(
 
 
 def check_number(fields: Mapping[str, Any], name: str) -> None:
-    """A field that must be a number where it is given.
+    """Check that a field, when given, is a number.
 
     Raises:
-        ApiError: when it is none.
+        ApiError: when it is not a number.
     """
     value = fields.get(name)
     if value is not None and (not isinstance(value, int | float) or isinstance(value, bool)):
@@ -136,7 +136,7 @@ def check_number(fields: Mapping[str, Any], name: str) -> None:
 
 
 def check_boolean(fields: Mapping[str, Any], name: str) -> None:
-    """A field that must be true or false where it is given.
+    """Check that a field, when given, is true or false.
 
     Raises:
         ApiError: when it is neither.
@@ -146,10 +146,10 @@ def check_boolean(fields: Mapping[str, Any], name: str) -> None:
 
 
 def read_choice(fields: Mapping[str, Any], name: str, allowed: Collection[str], default: str) -> str:
-    """One of a few words.
+    """Read a field that must be one of the allowed words; ``default`` when it is missing.
 
     Raises:
-        ApiError: for another one.
+        ApiError: for any other value.
     """
     value = fields.get(name)
     if value is None:
@@ -160,10 +160,10 @@ def read_choice(fields: Mapping[str, Any], name: str, allowed: Collection[str], 
 
 
 def read_url_list(fields: Mapping[str, Any], name: str) -> list[str]:
-    """A list of texts that are not empty.
+    """Read a list of URLs, which are texts that are not empty; an empty list when it is missing.
 
     Raises:
-        ApiError: when it is none.
+        ApiError: when it is not such a list.
     """
     value = fields.get(name)
     if value is None:
@@ -174,10 +174,10 @@ def read_url_list(fields: Mapping[str, Any], name: str) -> list[str]:
 
 
 def read_object_list(fields: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
-    """A list of objects.
+    """Read a list of objects; an empty list when it is missing.
 
     Raises:
-        ApiError: when it is none.
+        ApiError: when it is not such a list.
     """
     value = fields.get(name)
     if value is None:
@@ -188,10 +188,10 @@ def read_object_list(fields: Mapping[str, Any], name: str) -> list[Mapping[str, 
 
 
 def compute_size(short_side: int, ratio: str, name: str, step: int = 2) -> tuple[int, int]:
-    """Width and height of a ratio such as ``16:9``, the shorter side given, in steps of so many pixels.
+    """Width and height for a ratio such as ``16:9``, from the shorter side; the longer one is a multiple of ``step``.
 
     Raises:
-        ApiError: when it is no ratio.
+        ApiError: when it is not a ratio, or is above 4:1.
     """
     match = _RATIO.fullmatch(ratio)
     across, down = (int(match[1]), int(match[2])) if match else (0, 0)

@@ -16,7 +16,7 @@ _CREATED = 1735689600
 
 
 async def list_voices(state: ServerState, request: web.Request, *, dialect: Dialect) -> web.Response:
-    """The engine's own voices, under every model that speaks."""
+    """The engine's own voices, for every text-to-speech model."""
     names = state.tts_engine.voices or ("tone",)
     if dialect.name == "xai":
         return build_json_reply({"voices": [{"voice_id": name, "name": name} for name in names]})
@@ -26,7 +26,7 @@ async def list_voices(state: ServerState, request: web.Request, *, dialect: Dial
 
 
 async def list_models(state: ServerState, _: web.Request, *, dialect: Dialect) -> web.Response:
-    """All known models; Together's list is a bare array with prices and what each model does."""
+    """All known models; Together's list is a bare array with each model's type and prices."""
     names = _list_model_names(state, dialect)
     if dialect.name == "together":
         return build_json_reply([_build_together_model(state, name) for name in names])
@@ -43,7 +43,7 @@ async def list_supported_models(state: ServerState, _: web.Request, *, dialect: 
 
 
 def _list_model_names(state: ServerState, dialect: Dialect) -> Sequence[str]:
-    """The known models; the engine's own name where any would do."""
+    """The known models; the engine's own name when there are none."""
     named = [*state.catalog.list_names(dialect.name), *state.generation.kind_by_model(dialect.name)]
     return list(dict.fromkeys(named)) or [state.asr_engine.identity.partition("-")[0]]
 
@@ -66,7 +66,7 @@ def _build_together_model(state: ServerState, name: str) -> dict[str, Any]:
 
 
 def _find_together_kind(state: ServerState, name: str) -> tuple[str, dict[str, Any]]:
-    """What a model does, and its prices: of a million tokens, or of a minute."""
+    """A model's type, and its prices per million tokens or per minute."""
     kinds = state.generation.kind_by_model("together")
     if name in kinds:
         return kinds[name], {}

@@ -1,4 +1,4 @@
-"""Sockets that hear: Together's ``/v1/realtime``, vLLM's of the same name, and xAI's ``/v1/stt``."""
+"""Realtime transcription: Together's ``/v1/realtime``, vLLM's of the same name, and xAI's ``/v1/stt``."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ _MAX_BYTES = 512 * 2**20
 
 
 async def serve_realtime_asr(state: ServerState, request: web.Request, *, dialect: Dialect) -> web.StreamResponse:
-    """Answer a handshake for hearing."""
+    """Answer a handshake and transcribe the session's audio."""
     run = {"compatible": _run_vllm_session, "xai": _run_xai_session}.get(dialect.name, _run_together_session)
     return await serve_session(state, request, dialect, _check_asr_settings, run)
 
 
 def _check_asr_settings(state: ServerState, context: RequestContext) -> None:
-    """The model must be one that can be heard here; the rate one that exists."""
+    """Check that the model is known, and that the audio format exists."""
     query, dialect = context.request.query, context.dialect
     model = query.get("model")
     known = {*state.catalog.asr[dialect.name], *state.catalog.socket_only.get(dialect.name, ())}
@@ -53,7 +53,7 @@ def _check_asr_settings(state: ServerState, context: RequestContext) -> None:
 
 
 class _AudioBuffer:
-    """The sound of a session, and what is made of it."""
+    """The audio of a session that waits for a commit, and its transcription."""
 
     def __init__(self, session: RealtimeSession, rate: int) -> None:
         self.session = session
@@ -64,14 +64,14 @@ class _AudioBuffer:
 
     @property
     def seconds(self) -> float:
-        """Of the sound that waits for a commit."""
+        """Length of the audio that waits for a commit."""
         return len(self.pcm) / 2 / self.rate
 
     def append(self, pcm: bytes) -> None:
-        """More of it.
+        """Append audio.
 
         Raises:
-            ApiError: when it is too much.
+            ApiError: when too much waits for a commit.
         """
         self.pcm += pcm
         maximum = self.session.state.settings.max_bytes or _MAX_BYTES
@@ -79,11 +79,11 @@ class _AudioBuffer:
             raise ApiError("too_large", f"more than {maximum} bytes were appended without a commit")
 
     async def transcribe(self, failure_type: str, seconds: float | None = None) -> Transcript | None:
-        """What was said in the first ``seconds`` of what waits, or in all of it; None when nothing waits.
+        """Transcribe the first ``seconds`` of the waiting audio, or all of it; None without audio or after a fault.
 
         Raises:
-            SessionClosed: when a fault ended it.
-            ApiError: when the engine cannot.
+            SessionClosed: when a fault ended the session.
+            ApiError: when the engine cannot transcribe it.
         """
         size = len(self.pcm) if seconds is None else 2 * int(seconds * self.rate)
         pcm = bytes(self.pcm[:size])
@@ -109,7 +109,7 @@ class _AudioBuffer:
         return transcript
 
     async def _send_first_half(self, fault: Fault, transcript: Transcript, failure_type: str) -> None:
-        """The first half of an answer, and then none."""
+        """Send the beginning of an answer where the fault breaks in its middle, then apply the fault."""
         if fault.kind in ("reset_mid_body", "short_body"):
             await self.session.send(
                 _ITEM_PREFIX + "delta", item_id=self.session.next_item_id(), delta=transcript.text[:8]
@@ -142,7 +142,7 @@ def _to_wav(pcm: bytes, rate: int) -> bytes:
 
 
 async def _run_together_session(session: RealtimeSession) -> None:
-    """Together's session (provider docs): turns end by themselves unless detection is off, and with every commit."""
+    """Together's session (provider docs): a commit ends a turn, and so does turn detection unless it is off."""
     together = _TogetherSession(session)
     description = {"id": session.id, "object": "realtime.session", "model": session.query.get("model")}
     await session.send("session.created", event_id="event_1", session=description)
@@ -154,7 +154,7 @@ async def _run_together_session(session: RealtimeSession) -> None:
 
 
 class _TogetherSession:
-    """What the client's messages do; those that are not known do nothing."""
+    """Handles the client's messages; unknown ones are ignored."""
 
     def __init__(self, session: RealtimeSession) -> None:
         rate = _RATE_BY_FORMAT[session.query.get("input_audio_format", "pcm_s16le_16000")]
@@ -164,7 +164,7 @@ class _TogetherSession:
         self._reported_seconds = 0.0
 
     async def handle_message(self, message: dict[str, Any]) -> None:
-        """Do what a message says."""
+        """Handle a message."""
         match message.get("type"):
             case "input_audio_buffer.append":
                 await self._append_audio(_decode_audio(message.get("audio")))
@@ -184,7 +184,7 @@ class _TogetherSession:
             await self._finish_turn(_MAX_TURN_SECONDS)
         if (
             buffer.consumed_seconds + buffer.seconds - self._reported_seconds >= _REPORT_SECONDS
-        ):  # nothing is read ahead of its commit
+        ):  # it counts committed audio only
             self._reported_seconds = buffer.consumed_seconds + buffer.seconds
             await self._report_processed()
 
@@ -196,7 +196,7 @@ class _TogetherSession:
         await self._session.send("transcription_session.updated", session=given)
 
     async def _finish_turn(self, seconds: float | None) -> None:
-        """One utterance: deltas, each in the place of the one before, then the whole. Of silence nothing is told."""
+        """Send one turn: deltas, each of which replaces the one before, then the whole text; nothing for silence."""
         session, buffer = self._session, self._buffer
         start, duration = buffer.consumed_seconds, buffer.seconds if seconds is None else seconds
         buffer.consumed_seconds += duration
@@ -217,7 +217,7 @@ class _TogetherSession:
 
 
 async def _run_vllm_session(session: RealtimeSession) -> None:
-    """The session of vLLM (its docs): a commit starts it, a final one ends it."""
+    """The session of vLLM (its docs): a commit starts it, a final commit ends it."""
     buffer = _AudioBuffer(session, _DEFAULT_RATE)
     await session.send("session.created", id=session.id, created=0)
     model = None
@@ -240,7 +240,7 @@ async def _run_vllm_session(session: RealtimeSession) -> None:
 
 
 async def _run_xai_session(session: RealtimeSession) -> None:
-    """The session of xAI (provider docs); after its last message the connection is dropped without a goodbye."""
+    """The session of xAI (provider docs); after the last message the connection is closed without a close frame."""
     rate = int(session.query.get("sample_rate") or _DEFAULT_RATE)
     buffer = _AudioBuffer(session, rate)
     await session.send("transcript.created")

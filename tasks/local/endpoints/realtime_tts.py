@@ -1,4 +1,4 @@
-"""The socket that speaks: Together's ``/v1/audio/speech/websocket``."""
+"""Realtime text to speech: Together's ``/v1/audio/speech/websocket``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FAILURE_TYPE = "conversation.item.tts.failed"
 
 
 async def serve_realtime_tts(state: ServerState, request: web.Request, *, dialect: Dialect) -> web.StreamResponse:
-    """Answer a handshake for speaking."""
+    """Answer a handshake and speak the session's texts."""
     return await serve_session(
         state, request, dialect, _check_tts_settings, _run_tts_session, build_engine_headers(state.tts_engine)
     )
@@ -39,7 +39,7 @@ def _check_tts_settings(state: ServerState, context: RequestContext) -> None:
 
 
 async def _run_tts_session(session: RealtimeSession) -> None:
-    """Texts are appended, a commit has them said; a sentence is an item, unless ``segment=never``."""
+    """Texts are appended, a commit speaks them; each sentence is an item, unless ``segment=never``."""
     text, voice = "", session.query.get("voice")
     await session.send("session.created", session={"id": session.id, "object": "realtime.tts.session"})
     async for message in session.receive_messages():
@@ -112,7 +112,7 @@ async def _send_audio_delta(session: RealtimeSession, item_id: str, pcm: bytes) 
 
 
 def _read_session_request(session: RealtimeSession, text: str, voice: str | None) -> TtsRequest:
-    """The same request as JSON, so that the same rules hold."""
+    """The session's settings as a JSON request, so that the same rules apply."""
     query = session.query
     fields: dict[str, Any] = {"model": query.get("model"), "input": text, "voice": voice, "response_format": "pcm"}
     fields["sample_rate"] = _read_query_number(query, "sample_rate", int) or _DEFAULT_RATE

@@ -1,4 +1,4 @@
-"""``POST rerank`` in the spellings of Together, Cohere, vLLM and text-embeddings-inference (provider docs)."""
+"""``POST rerank`` in the API styles of Together, Cohere, vLLM and text-embeddings-inference (provider docs)."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ _MAX_INDEXES = 16
 
 
 class Bm25Indexes:
-    """BM25 over lists of documents; the last few lists stay indexed, for queries that share theirs."""
+    """BM25 over lists of documents; the last few indexes are kept for further queries of the same documents."""
 
     def __init__(self) -> None:
         self._indexes: OrderedDict[str, BM25] = OrderedDict()
         self._lock = Lock()
 
     def compute_scores(self, query: str, documents: Sequence[str]) -> list[float]:
-        """Each document's score; those that share no word with the query have zero."""
+        """Each document's score; 0 for documents that share no word with the query."""
         import bm25s
 
         key = hashlib.sha256(orjson.dumps(documents)).hexdigest()
@@ -63,7 +63,7 @@ class Bm25Indexes:
         if index is None:
             index = bm25s.BM25()
             tokens = bm25s.tokenize(list(documents), stopwords="english", show_progress=False)
-            if not any(tokens.ids):  # stop words and single letters alone; bm25s has no index of nothing
+            if not any(tokens.ids):  # stop words and single letters only; bm25s cannot index an empty vocabulary
                 return [0.0] * len(documents)
             index.index(tokens, show_progress=False)
             with self._lock:
@@ -81,7 +81,7 @@ _INDEXES = Bm25Indexes()
 
 
 def make_rerank_endpoint(api: RerankApi) -> PaidEndpoint[Any]:
-    """The endpoint in one of the spellings."""
+    """The endpoint in one of the API styles."""
     return make_json_endpoint(_INPUTS, partial(_rank_documents, api=api))
 
 
@@ -129,7 +129,7 @@ def _read_documents(fields: Fields, api: RerankApi) -> list[Any]:
 
 
 def _read_top_n(fields: Fields, count: int, api: RerankApi) -> int:
-    """How many of the best are told; nothing means all of them, and 0 does for vLLM alone."""
+    """How many of the best results are returned: all without ``top_n``, and for vLLM also with 0."""
     top_n = fields.get("top_n")
     if top_n is None or (top_n == 0 and api == "vllm"):
         return count

@@ -1,4 +1,4 @@
-"""``POST audio/transcriptions`` and ``audio/translations``: from the request to the reply and the bill."""
+"""``POST audio/transcriptions`` and ``audio/translations``: reads the request, transcribes, charges."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _max_upload_bytes(state: ServerState, dialect: Dialect) -> int:
 
 
 async def _read_upload(_: ServerState, context: RequestContext) -> tuple[Form, Audio | None]:
-    """The form and the uploaded file, if there is one; what the bill tells of them is recorded."""
+    """Read the form and the uploaded file, if there is one; record their hashes on the call."""
     call, body = context.call, context.body
     call.body_sha256 = body.sha256()
     form = parse_form(body.data, context.request.headers.get("Content-Type", ""))
@@ -90,10 +90,10 @@ TRANSLATIONS = _make_endpoint(translates=True)
 
 
 async def run_asr(state: ServerState, dialect: Dialect, audio: Audio, params: TranscriptionRequest) -> Transcript:
-    """Check the recording and have it transcribed.
+    """Check a recording and transcribe it.
 
     Raises:
-        ApiError: when it cannot be.
+        ApiError: when the recording or the request is refused, or the engine fails.
     """
     extension = audio.filename.rpartition(".")[2].lower()
     if extension not in dialect.containers and params.url is None:
@@ -102,7 +102,7 @@ async def run_asr(state: ServerState, dialect: Dialect, audio: Audio, params: Tr
     engine = state.asr_engine
     if engine.languages is not None and (params.language or "en") not in engine.languages:
         known = ", ".join(sorted(engine.languages))
-        raise ApiError("bad_value", f"the engine {engine.identity} hears only: {known}", param="language")
+        raise ApiError("bad_value", f"the engine {engine.identity} recognises only: {known}", param="language")
     if params.to is not None and engine.targets is not None and params.to not in engine.targets:
         known = ", ".join(sorted(engine.targets)) or "nothing"
         raise ApiError("bad_value", f"the engine {engine.identity} translates to {known}, not to {params.to}")

@@ -1,4 +1,4 @@
-"""A transcript in each provider's reply shapes."""
+"""Transcription replies, in each provider's formats."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LANGUAGE_NAMES = {
     "fi": "finnish", "no": "norwegian", "cs": "czech", "el": "greek", "he": "hebrew", "hu": "hungarian",
     "id": "indonesian", "ro": "romanian", "th": "thai", "vi": "vietnamese",
 }  # fmt: skip
-"""Whisper's names for the languages most asked for; others are named by their code."""
+"""Whisper's names for the most common languages; others are named by their code."""
 
 
 def build_transcription_reply(
@@ -31,11 +31,11 @@ def build_transcription_reply(
     """Body and content type of a reply.
 
     Args:
-        transcript: what the engine heard.
-        params: what the request wants to see of it.
-        dialect: whose shapes.
+        transcript: the engine's result.
+        params: the request.
+        dialect: the provider's formats.
         tokens: the model reports tokens instead of seconds.
-        request_id: what Groq's replies carry.
+        request_id: the id in Groq's replies.
     """
     if params.format in ("text", "srt", "vtt"):
         return _format_text_reply(transcript, params.format).encode(), "text/plain; charset=utf-8"
@@ -55,7 +55,7 @@ def build_transcription_reply(
 
 
 def _build_xai_transcript(transcript: Transcript, params: TranscriptionRequest) -> JsonObject:
-    """Words are told under ``text``, speakers are numbers (provider docs)."""
+    """The format of xAI: words are in ``text``, speakers are numbers (provider docs)."""
     speaker_by_start = {
         w.start: number % 2
         for number, (_, _, words_of_turn) in enumerate(_assign_speakers(transcript))
@@ -106,7 +106,7 @@ def _build_segment(number: int, segment: Segment, *, stats: bool) -> JsonObject:
 
 
 def _assign_speakers(transcript: Transcript) -> Iterator[tuple[str, Segment, list[Word]]]:
-    """Two speakers who take turns, a segment each."""
+    """Two simulated speakers, who take turns by segment."""
     for number, segment in enumerate(transcript.segments):
         words = [w for w in transcript.words if segment.start <= w.start < segment.end]
         yield f"SPEAKER_{number % 2:02d}", segment, words
@@ -128,7 +128,7 @@ def _build_speaker_segment(number: int, turn: tuple[str, Segment, list[Word]]) -
 
 
 def _build_diarized_reply(transcript: Transcript) -> JsonObject:
-    """OpenAI's shape: segment ids are strings, speakers are letters."""
+    """OpenAI's format: segment ids are strings, speakers are letters."""
     segments = [
         {
             "type": "transcript.text.segment",
@@ -164,7 +164,7 @@ def _build_token_usage(transcript: Transcript) -> JsonObject:
 
 
 def count_audio_tokens(seconds: Decimal) -> int:
-    """Ten tokens a second of audio, rounded up."""
+    """Count ten tokens per second of audio, rounded up."""
     return math.ceil(seconds * 10)
 
 

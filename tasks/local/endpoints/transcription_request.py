@@ -1,4 +1,4 @@
-"""What a transcription request asks for: its form, checked as the dialect's provider would."""
+"""Transcription requests: their form, checked as the dialect's provider checks it."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _GRANULARITIES = {"word", "segment"}
 class TranscriptionRequest:
     """A valid request.
 
-    ``language`` is what is spoken, an ISO code, None for detection; ``to`` the language to translate to, None for a
-    transcription; ``url`` is None for an upload.
+    ``language`` is the spoken language as an ISO code, None for detection; ``to`` is the language to translate to, None
+    for a transcription; ``url`` is None for an upload.
     """
 
     model: str
@@ -41,12 +41,12 @@ def read_transcription_request(
     """Check a form.
 
     Args:
-        form: as parsed.
-        dialect: whose rules hold.
+        form: the parsed form.
+        dialect: the provider's rules.
         models: the known models, with the reply formats they offer.
 
     Raises:
-        ApiError: naming the first field at fault.
+        ApiError: for the first invalid field, which it names.
     """
     if dialect.name == "xai":
         return _read_xai_transcription(form, dialect)
@@ -82,13 +82,13 @@ def read_translation_request(
     """Check the form of a translation.
 
     Args:
-        form: as parsed.
-        dialect: whose rules hold.
+        form: the parsed form.
+        dialect: the provider's rules.
         models: those that translate, with the reply formats they offer.
-        known: all models of the dialect; one that does not translate is told so.
+        known: all models of the dialect; those that do not translate get their own error.
 
     Raises:
-        ApiError: naming the first field at fault.
+        ApiError: for the first invalid field, which it names.
     """
     model = form.get("model")
     if model in known and model not in models:
@@ -103,7 +103,7 @@ def read_translation_request(
 
 
 def _read_xai_transcription(form: Form, dialect: Dialect) -> TranscriptionRequest:
-    """``/stt``: the model is optional, words always come, ``format`` needs a language (provider docs)."""
+    """``/stt``: the model is optional, the reply always has words, ``format`` needs a language (provider docs)."""
     language = _read_language(form, dialect)
     if form.get("format") and language is None:
         raise ApiError("missing_field", "language is required when format is set", param="language")
@@ -123,7 +123,7 @@ def _unknown_model_error(model: str, dialect: Dialect) -> ApiError:
 
 
 def _read_url(form: Form, dialect: Dialect) -> str | None:
-    """The URL, where one is allowed and no file came."""
+    """The file's URL, when no file is uploaded and the dialect accepts URLs."""
     if "file" in form.files:
         return None
     for name in dialect.url_fields:
@@ -155,7 +155,7 @@ def _check_form_number(form: Form, name: str, maximum: float) -> None:
 
 
 def _check_prompt(form: Form, dialect: Dialect) -> None:
-    """Groq takes 224 tokens of prompt; a token is at least a character, so a longer one in words is surely too long."""
+    """Groq accepts 224 tokens of prompt; each word is at least one token, so more words are surely too many."""
     if dialect.name == "groq" and len((form.get("prompt") or "").split()) > _MAX_PROMPT_TOKENS:
         raise ApiError("bad_value", f"prompt must be at most {_MAX_PROMPT_TOKENS} tokens", param="prompt")
 
@@ -163,7 +163,7 @@ def _check_prompt(form: Form, dialect: Dialect) -> None:
 def _read_diarize(form: Form, dialect: Dialect) -> bool:
     text = form.get("diarize")
     if text is None or not dialect.takes_diarize:
-        return False  # where the field does not exist it is passed over, as other unknown fields are
+        return False  # where the field does not exist it is ignored, as other unknown fields are
     if text.lower() not in _BOOLEANS:
         raise ApiError("bad_value", "must be true or false", param="diarize")
     return _BOOLEANS[text.lower()]

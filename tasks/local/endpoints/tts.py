@@ -1,4 +1,4 @@
-"""``POST audio/speech`` and xAI's ``POST tts``: from the request to the sound and the bill."""
+"""``POST audio/speech`` and xAI's ``POST tts``: reads the request, speaks the text, charges for it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _STREAM_SHAPES = {"openai": "openai", "compatible": "openai"}
 
 
 async def _read_tts_body(state: ServerState, context: RequestContext) -> Any:
-    """The request's JSON; the bill gets its text's hash in a file's place, and that of all other fields."""
+    """Read the request's JSON; the bill gets the text's hash as ``file_sha256``, and that of all other fields."""
     call, dialect = context.call, context.dialect
     call.body_sha256 = context.body.sha256()
     fields = context.body.parse_json()
@@ -52,10 +52,10 @@ TTS = PaidEndpoint(_read_tts_body, _answer_tts, lambda *_: _MAX_BYTES)
 
 
 async def synthesize(state: ServerState, dialect: Dialect, params: TtsRequest) -> PcmAudio:
-    """Have a text spoken.
+    """Speak a text; silence of 0.1 s when there is nothing to speak.
 
     Raises:
-        ApiError: when it cannot be.
+        ApiError: when the voice is unknown, or the engine fails.
     """
     engine = state.tts_engine
     voice = params.voice

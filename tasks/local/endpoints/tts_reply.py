@@ -1,4 +1,4 @@
-"""Speech in each provider's reply shapes: a file in a format, or server-sent events."""
+"""Speech replies, in each provider's forms: a file in an audio format, or server-sent events."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _BLOCK_SAMPLES = 4096
 
 
 def build_tts_reply(audio: PcmAudio, params: TtsRequest, shape: str) -> tuple[bytes, str]:
-    """Body and content type of a reply; works for a while, so call it in a thread.
+    """Body and content type of a reply. Blocking: call it in a thread.
 
     Args:
-        audio: what was spoken.
-        params: what the request wants.
-        shape: of a stream: ``delta``, ``chunk``, ``item`` or ``openai``.
+        audio: the engine's audio.
+        params: the request.
+        shape: event format of a stream: ``delta``, ``chunk``, ``item`` or ``openai``.
     """
     rate = params.sample_rate or audio.sample_rate
     if params.audio_format == "opus" and rate not in _OPUS_RATES:
@@ -46,7 +46,7 @@ def build_tts_reply(audio: PcmAudio, params: TtsRequest, shape: str) -> tuple[by
 
 
 def resample(audio: PcmAudio, rate: int) -> bytes:
-    """16-bit mono samples at another rate."""
+    """Convert to another sample rate; 16-bit mono samples."""
     if audio.sample_rate == rate or not audio.pcm:
         return audio.pcm
     import av
@@ -87,7 +87,7 @@ def _encode_audio(pcm: bytes, rate: int, audio_format: str) -> bytes:
 
 
 def _generate_events(pcm: bytes, params: TtsRequest, shape: str) -> Iterator[bytes]:
-    """The sound in pieces, in one of the documented shapes, with a comment as keep-alives are."""
+    """The audio as events in one of the documented formats, with a keep-alive comment first."""
     yield b": keep-alive\n\n"
     for at in range(0, len(pcm), _CHUNK_BYTES):
         encoded = base64.b64encode(pcm[at : at + _CHUNK_BYTES]).decode()

@@ -1,4 +1,4 @@
-"""What a request to speak asks for: its JSON, checked as the dialect's provider would."""
+"""Text-to-speech requests: their JSON, checked as the dialect's provider checks it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mediamill.tasks.local.server.dialects import Dialect
 _RATES = range(8_000, 48_001)
 _SPEEDS = (0.25, 5.0)
 _MAX_CHARS = {"openai": 4096, "groq": 200, "xai": 15_000}
-"""Most characters of a text (provider docs); others state none."""
+"""Maximum characters of a text (provider docs); the other providers state none."""
 
 _DEFAULT_MAX_CHARS = 1_000_000
 _ALL_FORMATS = frozenset({"mp3", "wav", "flac", "opus", "aac", "pcm", "raw"})
@@ -28,7 +28,7 @@ _DEFAULT_FORMATS = {
 
 @dataclass(frozen=True, slots=True)
 class ServedTtsModel:
-    """A model that speaks: formats by the provider's names, Hz, and whether another rate can be asked for."""
+    """A text-to-speech model: formats by the provider's names, Hz, and whether requests may set another rate."""
 
     formats: frozenset[str] = _ALL_FORMATS
     sample_rate: int | None = None
@@ -37,7 +37,7 @@ class ServedTtsModel:
 
 @dataclass(frozen=True, slots=True)
 class TtsRequest:
-    """A valid request. ``rate`` None is the voice's own."""
+    """A valid request. ``sample_rate`` is in Hz; None is the voice's own."""
 
     model: str
     text: str
@@ -52,7 +52,7 @@ def read_tts_request(fields: Any, dialect: Dialect, models: Mapping[str, ServedT
     """Check a request.
 
     Raises:
-        ApiError: naming the first field at fault.
+        ApiError: for the first invalid field, which it names.
     """
     if not isinstance(fields, dict):
         raise ApiError("bad_value", "the body must be a JSON object")

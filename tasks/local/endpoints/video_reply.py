@@ -1,4 +1,4 @@
-"""Jobs as each provider tells them."""
+"""Video jobs, in each provider's form."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ def build_job_reply(job: VideoJob, status: str, link: str, expires: float) -> di
     """A job's reply.
 
     Args:
-        job: whose wire says how it is worded.
-        status: what to tell; see :meth:`Job.status`.
+        job: the job; its ``wire`` decides the form.
+        status: the status to report, see :meth:`VideoJob.status`.
         link: URL of the file; empty while there is none.
-        expires: when it is no longer kept, in Unix seconds.
+        expires: when the file expires, in Unix seconds.
     """
     if job.wire == "xai":
         return _build_xai_job(job, status, link)
@@ -62,5 +62,5 @@ def _build_xai_job(job: VideoJob, status: str, link: str) -> dict[str, Any]:
 
 
 def build_usd_ticks(usd: str | None) -> dict[str, int]:
-    """What was billed, as xAI tells it."""
+    """The billed cost, in xAI's form."""
     return {"cost_in_usd_ticks": to_usd_ticks(usd)}

@@ -1,4 +1,4 @@
-"""What a request for a video asks for: its fields, checked as the dialect's provider would."""
+"""Video requests: their fields, checked as the dialect's provider checks them."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def read_video_request(fields: Any, wire: str, models: GenerationModels, *, stri
     """Check a request.
 
     Args:
-        fields: its fields.
-        wire: whose fields they are: together, openai or xai.
+        fields: the request's fields.
+        wire: the wire format: together, openai or xai.
         models: the known models.
-        strict: others are refused.
+        strict: whether unknown models are refused.
 
     Raises:
-        ApiError: naming the first field at fault.
+        ApiError: for the first invalid field, which it names.
     """
     if not isinstance(fields, dict):
         raise ApiError("bad_value", "the body must be a JSON object")
@@ -144,7 +144,7 @@ def _check_video_size(served_model: ServedVideoModel, width: int, height: int) -
 
 
 def _read_seconds(value: Any, served_model: ServedVideoModel, name: str) -> int:
-    """Whole seconds, told as a text or a number."""
+    """Whole seconds, given as a text or a number."""
     if value is None:
         return (served_model.seconds or (5,))[0]
     text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""

@@ -1,4 +1,4 @@
-"""``POST videos`` and xAI's ``POST videos/generations``, which make a job, and ``GET videos/ID``, which polls it."""
+"""``POST videos`` and xAI's ``POST videos/generations`` create a job; ``GET videos/ID`` polls it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ VIDEOS = PaidEndpoint(read_media_request, _answer_videos, max_media_bytes)
 
 
 async def poll_job(state: ServerState, request: web.Request, *, dialect: Dialect) -> web.StreamResponse:
-    """Say how far a job is; one that is completed gets a fresh link."""
+    """Reply with a job's status; a completed job gets a new link."""
     state.bill.polls += 1
     context = RequestContext(request, dialect, PaidCall(0, request.path))
     job, fault = await find_video_job(state, request, context)
@@ -65,7 +65,7 @@ async def poll_job(state: ServerState, request: web.Request, *, dialect: Dialect
 
 
 def _choose_wire(context: RequestContext) -> str:
-    """Whose fields and jobs: the dialect's, or where any will do Together's for JSON and OpenAI's for forms."""
+    """The wire format: the dialect's; for other dialects Together's for JSON and OpenAI's for forms."""
     name = context.dialect.name
     if name == "openai" and not is_multipart(context) and context.request.content_type != "application/json":
         raise ApiError("bad_value", "the body must be multipart/form-data")
@@ -75,7 +75,7 @@ def _choose_wire(context: RequestContext) -> str:
 
 
 def _create_job(state: ServerState, context: RequestContext, params: VideoRequest, wire: str) -> VideoJob:
-    """The job, on the bill unless it fails or a fault says otherwise."""
+    """Create the job; it is charged unless it fails or a fault says otherwise."""
     fault = context.fault
     kind = fault.kind if fault is not None else ""
     outcome = _OUTCOME_BY_FAULT.get(kind, "completed")
@@ -109,7 +109,7 @@ def _build_job_error(wire: str, kind: str, body: Any) -> dict[str, str] | None:
 
 
 def _build_creation_reply(job: VideoJob) -> dict[str, Any]:
-    """What creation answers: the job is waiting, however soon it ends."""
+    """The reply to the job's creation: the job is queued, however soon it ends."""
     if job.wire == "xai":
         return {"request_id": job.id}
     queued = replace(job, ready=job.created + 1e9, fate="completed")
@@ -117,7 +117,7 @@ def _build_creation_reply(job: VideoJob) -> dict[str, Any]:
 
 
 def _check_reference(context: RequestContext, params: VideoRequest) -> None:
-    """A picture to begin with must have the video's size (provider docs)."""
+    """Check that the first frame has the video's size (provider docs)."""
     from PIL import Image
 
     body = context.body
