@@ -53,8 +53,8 @@ class NoSuchOption(UsageError):
 
     def __init__(self, what: str, name: str, known: Iterable[str], *, where: str = "") -> None:
         known = sorted(known)
-        near = difflib.get_close_matches(name, [other for other in known if other != name], n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+        nearest = difflib.get_close_matches(name, [other for other in known if other != name], n=1)
+        hint = f"did you mean {nearest[0]!r}?" if nearest else f"known: {', '.join(known)}"
         super().__init__(f"{where + ': ' if where else ''}unknown {what} {name!r}", hint=hint)
 
 

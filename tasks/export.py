@@ -94,29 +94,29 @@ def _choose_list_column(schema: pa.Schema, requested: str) -> str:
 
 
 def _explode_schema(schema: pa.Schema, list_column: str) -> pa.Schema:
-    rest = [field for field in schema if field.name != list_column]
-    return pa.schema([*rest, *_member_fields(schema, list_column)])
+    other_fields = [field for field in schema if field.name != list_column]
+    return pa.schema([*other_fields, *_member_fields(schema, list_column)])
 
 
 def _member_fields(schema: pa.Schema, list_column: str) -> list[pa.Field]:
     """The columns of a list's members; a name that is taken gets the list's name in front."""
-    kind = schema.field(list_column).type.value_type
-    if not pa.types.is_struct(kind):
-        return [pa.field(list_column, kind)]
+    member_type = schema.field(list_column).type.value_type
+    if not pa.types.is_struct(member_type):
+        return [pa.field(list_column, member_type)]
     taken = set(schema.names) - {list_column}
-    return [field.with_name(f"{list_column}_{field.name}") if field.name in taken else field for field in kind]
+    return [field.with_name(f"{list_column}_{field.name}") if field.name in taken else field for field in member_type]
 
 
 def _explode(table: pa.Table, list_column: str) -> pa.Table:
     """A row for each member of the list; items whose list is empty or missing have none."""
     lists = table[list_column].combine_chunks()
     parents, members = pc.list_parent_indices(lists), pc.list_flatten(lists)
-    rest = table.drop_columns([list_column]).take(parents)
+    exploded = table.drop_columns([list_column]).take(parents)
     fields = _member_fields(table.schema, list_column)
     columns = members.flatten() if pa.types.is_struct(members.type) else [members]
     for field, column in zip(fields, columns, strict=True):
-        rest = rest.append_column(field, column)
-    return rest
+        exploded = exploded.append_column(field, column)
+    return exploded
 
 
 def _write_tables(path: Path, suffix: str, tables: Iterator[pa.Table], schema: pa.Schema) -> int:

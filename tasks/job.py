@@ -220,12 +220,12 @@ def load_job(path: Path, **overrides: Any) -> Job:
         raise UsageError(f"{path} is not text in UTF-8", hint="save it as UTF-8") from None
     if not isinstance(data, dict):
         raise UsageError(f"{path}: a job is a mapping of options", hint="see configs/jobs for examples")
-    chosen = {k: v for k, v in overrides.items() if v is not None}
-    renamed = {"params": get_renamed_params(chosen.get("capability") or data.get("capability")), "columns": {}}
+    given = {k: v for k, v in overrides.items() if v is not None}
+    renamed = {"params": get_renamed_params(given.get("capability") or data.get("capability")), "columns": {}}
     for name, names in renamed.items():
-        if name in chosen or data.get(name) is None:
-            chosen[name] = _merge_mapping(data.get(name), chosen.get(name) or {}, names)
-    return _validate_job(override({str(k): v for k, v in data.items()}, chosen, JOB_OPTIONS), str(path))
+        if name in given or data.get(name) is None:
+            given[name] = _merge_mapping(data.get(name), given.get(name) or {}, names)
+    return _validate_job(override({str(k): v for k, v in data.items()}, given, JOB_OPTIONS), str(path))
 
 
 def _merge_mapping(from_file: Any, overrides: dict[str, Any], renamed: Mapping[str, str]) -> Any:

@@ -118,8 +118,8 @@ async def _bind_out(
     """Bind OUT, recover from a crash, and freeze the schemas before the first part."""
     job, out = resolved.job, resolved.out
     root = source.root if source else await engine.run_in_thread(_load_bound_root, journal, resolved)
-    own = resolved.params.model_dump(mode="json", exclude_defaults=True)
-    params = to_stored_names(own, get_renamed_params(resolved.capability.name))
+    own_params = resolved.params.model_dump(mode="json", exclude_defaults=True)
+    params = to_stored_names(own_params, get_renamed_params(resolved.capability.name))
     binding = Binding.from_values(root, resolved.capability.name, resolved.provider.name, resolved.model, params)
     (out / JOURNAL_NAME_FILE).write_text(job.journal or "")
     fields = to_stored_job(job.model_dump(mode="json", exclude={"limit", "run_deadline", "schedule"}))

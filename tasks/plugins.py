@@ -60,10 +60,10 @@ def load_plugin(plugin: EntryPoint) -> Any:
         raise plugin_error(plugin, f"{type(error).__name__}{': ' if detail else ''}{detail}") from error
 
 
-def plugin_error(plugin: EntryPoint, why: str) -> UsageError:
+def plugin_error(plugin: EntryPoint, reason: str) -> UsageError:
     """The error that says why another package's plugin cannot be used."""
     package = package_name(plugin)
     return UsageError(
-        f"the {plugin_kind(plugin.group)} {plugin.name!r} of the package {package} cannot be used: {why}",
+        f"the {plugin_kind(plugin.group)} {plugin.name!r} of the package {package} cannot be used: {reason}",
         hint=f"update {package}, or uninstall it",
     )

@@ -25,7 +25,7 @@ from mediamill.tasks.summary import FailureGroup, State, Summary
 _PACKAGES = ("mediamill", "httpx", "aiohttp", "pyarrow", "av", "pocketsphinx", "sqlalchemy")
 
 
-async def publish(context: RunContext) -> Summary:
+async def publish_outputs(context: RunContext) -> Summary:
     """Write what a run leaves beside its parts.
 
     Returns:
@@ -145,7 +145,7 @@ def rebuild_report(out: Path) -> Path:
 
 
 def _write_run_record(context: RunContext, summary: Summary) -> None:
-    content = {
+    record = {
         "job": to_stored_job(context.job.model_dump(mode="json", exclude_defaults=True)),
         "started_at": context.started_at.isoformat(),
         "seconds": round(summary.seconds, 3),
@@ -153,7 +153,7 @@ def _write_run_record(context: RunContext, summary: Summary) -> None:
         "versions": _load_package_versions(),
         "parts": [_to_part_record(part) for part in context.journal.parts.load_all()],
     }
-    write_json(context.out, context.out / "runs" / f"{context.run_id}.json", content)
+    write_json(context.out, context.out / "runs" / f"{context.run_id}.json", record)
 
 
 def _to_part_record(part: Part) -> dict[str, Any]:

@@ -84,7 +84,7 @@ async def _quote_job(job: Job | ResolvedJob) -> Quote:
 
 
 def _to_quote(totals: _QuoteTotals, resolved: ResolvedJob) -> Quote:
-    known = not totals.unpriced
+    is_priced = not totals.unpriced
     return Quote(
         capability=resolved.capability.name,
         provider=resolved.provider.name,
@@ -94,8 +94,8 @@ def _to_quote(totals: _QuoteTotals, resolved: ResolvedJob) -> Quote:
         finished=totals.finished,
         asks=totals.asks,
         audio_seconds=totals.seconds,
-        low_usd=totals.low if known else None,
-        high_usd=totals.high if known else None,
+        low_usd=totals.low if is_priced else None,
+        high_usd=totals.high if is_priced else None,
         price_source=_describe_price_source(totals, resolved),
         unpriced=totals.unpriced,
         bad_items=totals.bad,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mediamill.tasks.errors import BudgetReached, RunStopped
 from mediamill.tasks.journal.items import ShardWork
 from mediamill.tasks.plan import Retry, plan_retry, plan_source
-from mediamill.tasks.publish import publish
+from mediamill.tasks.publish import publish_outputs
 from mediamill.tasks.run_context import RunContext
 from mediamill.tasks.shard import OpenShards, ShardResult
 from mediamill.tasks.summary import Summary
@@ -84,7 +84,7 @@ class RunSteps:
         """Write the bill, the report page and the run record; return the summary."""
         await self._cancel_timers()
         self.context.phase = "publish"
-        summary = await publish(self.context)
+        summary = await publish_outputs(self.context)
         self._published = True
         return summary
 

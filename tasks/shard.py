@@ -117,15 +117,15 @@ class OpenShards:
 
 def _choose_cause(error: BaseException) -> BaseException:
     """The error to report of a group: the first of ours, else the first."""
-    flat: list[BaseException] = []
+    errors: list[BaseException] = []
     pending = [error]
     while pending:
         current = pending.pop(0)
         if isinstance(current, BaseExceptionGroup):
             pending.extend(current.exceptions)
         else:
-            flat.append(current)
-    return next((one for one in flat if isinstance(one, MediamillError)), flat[0])
+            errors.append(current)
+    return next((one for one in errors if isinstance(one, MediamillError)), errors[0])
 
 
 async def run_shard(context: RunContext, shard: int) -> ShardResult:
@@ -169,7 +169,7 @@ async def _run_item(context: RunContext, shard: int, item: Item, result: ShardRe
         context.stop_switch.trigger(reason)
         return
     fault_injection.failpoint("shard.outcome.before")
-    await context.journal.outcomes.record(item, shard, outcome, _to_row(context, item, outcome))
+    await context.journal.outcomes.record(item, shard, outcome, _to_part_row(context, item, outcome))
     fault_injection.failpoint("shard.outcome.after")
     counts = context.counts
     result.left -= 1
@@ -190,7 +190,7 @@ async def _run_capability(context: RunContext, item: Item) -> Outcome:
     """Run the capability on an item: exactly one Result or Failure, whatever happens."""
     answers: list[Answer] = []
 
-    async def call(ask: Ask) -> Answer:
+    async def call_and_record(ask: Ask) -> Answer:
         answer = await context.caller(ask, journal_only=item.lost_request_key is not None)
         answers.append(replace(answer, data=None))  # only the cost is needed later, and the data may be large
         return answer
@@ -199,7 +199,7 @@ async def _run_capability(context: RunContext, item: Item) -> Outcome:
         if item.problem:
             raise BadInput(item.problem, kind="bad_row")
         params = resolve_item_params(context.capability, context.job, item, context.params)
-        columns = await context.capability.run(item, params, call, context.capability_context)
+        columns = await context.capability.run(item, params, call_and_record, context.capability_context)
         if item.lost_request_key is not None and item.lost_request_key not in {
             answer.request_key for answer in answers
         }:
@@ -225,7 +225,7 @@ async def _run_capability(context: RunContext, item: Item) -> Outcome:
         return _to_failure(item, ItemError(message, kind="internal", transient=True, hint="run again"), answers)
 
 
-def _to_row(context: RunContext, item: Item, outcome: Outcome) -> Mapping[str, Any]:
+def _to_part_row(context: RunContext, item: Item, outcome: Outcome) -> Mapping[str, Any]:
     """The row that the part will hold for an outcome."""
     if isinstance(outcome, Result):
         return outcome.columns

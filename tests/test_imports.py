@@ -40,15 +40,15 @@ LAYERS = (
     },
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-APART = ({"tasks.providers", "tasks.calls"},)
+SEPARATE_ROOMS = ({"tasks.providers", "tasks.calls"},)
 """Rooms of one layer that do not import each other: who plans a request knows nothing of who sends it."""
-SPAWN = ("tasks.engine", "tasks.local.spawn")
+SPAWN_IMPORT = ("tasks.engine", "tasks.local.spawn")
 """The one way from the pipeline to the built-in server: starting it as a process of its own."""
 
 FILES = sorted([*ROOT.glob("flows/**/*.py"), *ROOT.glob("tasks/**/*.py")])
 
 
-def module(path: Path) -> str:
+def module_name(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
@@ -57,7 +57,7 @@ def room(name: str) -> str:
     return name.split(".", maxsplit=1)[0] if not name.startswith("tasks") else ".".join(name.split(".")[:2])
 
 
-def imports(source: str, *, names: bool = False) -> list[str]:
+def find_imports(source: str, *, names: bool = False) -> list[str]:
     """Every module a file imports, at any depth, for types or for use; with ``names`` also what it takes from them."""
     found = []
     for node in ast.walk(ast.parse(source)):
@@ -73,37 +73,39 @@ def imports(source: str, *, names: bool = False) -> list[str]:
     return found
 
 
-def complaint(here: str, name: str) -> str | None:
+def find_violation(here: str, name: str) -> str | None:
     """Why the module ``here`` may not import ``name``."""
     if name.split(".", maxsplit=1)[0] in ("flows", "tasks", "configs"):
         return f"{here} imports {name}, which another project's folder may hide: import mediamill.{name}"
     if name == "mediamill" or not name.startswith("mediamill."):
-        stray = name.split(".", maxsplit=1)[0] == "prefect" and not here.startswith("flows")
-        return f"{here} imports prefect" if stray else None
+        is_violation = name.split(".", maxsplit=1)[0] == "prefect" and not here.startswith("flows")
+        return f"{here} imports prefect" if is_violation else None
     name = name.removeprefix("mediamill.")
     if here.startswith("tasks.local"):
         allowed = ("tasks.local", "tasks.media", "tasks.domain", "tasks.errors", "configs")
-        well = any(name == room or name.startswith(f"{room}.") for room in allowed)
+        is_allowed = any(name == room or name.startswith(f"{room}.") for room in allowed)
     elif name.startswith("tasks.local"):
-        well = here.startswith("flows") or (here, name) == SPAWN
+        is_allowed = here.startswith("flows") or (here, name) == SPAWN_IMPORT
     elif here == "tasks":
-        well = False
+        is_allowed = False
     else:
-        well = room(here) in LEVEL and room(name) in LEVEL and LEVEL[room(name)] >= LEVEL[room(here)]
-        well = well and not any({room(here), room(name)} == rooms for rooms in APART)
-    return None if well or name == "tasks" else f"{here} imports {name}"
+        is_allowed = room(here) in LEVEL and room(name) in LEVEL and LEVEL[room(name)] >= LEVEL[room(here)]
+        is_allowed = is_allowed and not any({room(here), room(name)} == rooms for rooms in SEPARATE_ROOMS)
+    return None if is_allowed or name == "tasks" else f"{here} imports {name}"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_no_arrow_points_back(path: Path) -> None:
-    here = module(path)
+def test_imports_follow_the_layers(path: Path) -> None:
+    here = module_name(path)
     assert here == "tasks" or here.startswith("tasks.local") or room(here) in LEVEL, f"{here} has no layer"
-    wrong = [complaint(here, name) for name in imports(path.read_text(encoding="utf-8"))]
-    assert not [told for told in wrong if told]
+    violations = [find_violation(here, name) for name in find_imports(path.read_text(encoding="utf-8"))]
+    assert not [told for told in violations if told]
 
 
-def test_the_public_interface_takes_from_tasks_alone() -> None:
-    found = [name for path in (ROOT / "mediamill").glob("*.py") for name in imports(path.read_text(encoding="utf-8"))]
+def test_the_public_interface_imports_from_tasks_only() -> None:
+    found = [
+        name for path in (ROOT / "mediamill").glob("*.py") for name in find_imports(path.read_text(encoding="utf-8"))
+    ]
     ours = {name for name in found if name.startswith("mediamill.") and not name.startswith("mediamill.tasks.")}
     assert ours == {"mediamill.interface"}
     assert "prefect" not in found
@@ -125,25 +127,29 @@ def test_the_public_interface_takes_from_tasks_alone() -> None:
         ("tasks.calls.call", "from mediamill.tasks.a_room_without_a_layer import x"),
     ],
 )
-def test_an_arrow_that_points_back_is_found(here: str, source: str) -> None:
-    assert [told for name in imports(source) if (told := complaint(here, name))]
+def test_an_import_against_the_layers_is_found(here: str, source: str) -> None:
+    assert [told for name in find_imports(source) if (told := find_violation(here, name))]
 
 
 def module_graph(sources: Mapping[str, str]) -> dict[str, set[str]]:
     """Which of the modules import which, types included; a name that is imported from a package is its module."""
     return {
-        here: {name for found in imports(source, names=True) if (name := nearest(found, sources)) not in (None, here)}
+        here: {
+            name
+            for found in find_imports(source, names=True)
+            if (name := resolve_module(found, sources)) not in (None, here)
+        }
         for here, source in sources.items()
     }
 
 
-def nearest(name: str, known: Collection[str]) -> str | None:
+def resolve_module(name: str, known: Collection[str]) -> str | None:
     """The module that an import reaches: itself, or the one that holds the name."""
     name = name.removeprefix("mediamill.")
     return next((n for n in (name, name.rpartition(".")[0]) if n in known), None)
 
 
-def cycles(graph: Mapping[str, set[str]]) -> list[set[str]]:
+def find_cycles(graph: Mapping[str, set[str]]) -> list[set[str]]:
     """Strongly connected components of more than one module (Tarjan)."""
     order: dict[str, int] = {}
     low: dict[str, int] = {}
@@ -171,24 +177,24 @@ def cycles(graph: Mapping[str, set[str]]) -> list[set[str]]:
     return found
 
 
-SOURCES = {module(path): path.read_text(encoding="utf-8") for path in FILES}
+SOURCES = {module_name(path): path.read_text(encoding="utf-8") for path in FILES}
 
 
-def test_no_module_imports_itself_by_way_of_others() -> None:
-    assert [sorted(one) for one in cycles(module_graph(SOURCES))] == []
+def test_no_imports_form_a_cycle() -> None:
+    assert [sorted(one) for one in find_cycles(module_graph(SOURCES))] == []
 
 
 def test_a_cycle_is_found_through_types_and_packages() -> None:
-    told = {
+    sources = {
         "tasks.a": "if TYPE_CHECKING:\n    from mediamill.tasks.b.c import C",
         "tasks.b": "",
         "tasks.b.c": "def late():\n    from mediamill.tasks.b import d",
         "tasks.b.d": "from mediamill.tasks import a",
     }
-    assert cycles(module_graph(told)) == [{"tasks.a", "tasks.b.c", "tasks.b.d"}]
+    assert find_cycles(module_graph(sources)) == [{"tasks.a", "tasks.b.c", "tasks.b.d"}]
 
 
-def loaded(*arguments: str) -> set[str]:
+def run_and_list_packages(*arguments: str) -> set[str]:
     """The top-level packages a command has imported when it ends."""
     script = (
         "import sys\nfrom mediamill.flows.cli.main import main\n"
@@ -203,12 +209,12 @@ def loaded(*arguments: str) -> set[str]:
 
 def test_help_imports_nothing_heavy() -> None:
     heavy = {"prefect", "pandas", "pyarrow", "sqlalchemy", "av", "httpx", "aiohttp", "rich", "numpy", "jinja2"}
-    assert not heavy & loaded("--help")
+    assert not heavy & run_and_list_packages("--help")
 
 
 def test_an_inline_run_with_nothing_to_do_imports_only_what_it_uses(tmp_path: Path) -> None:
     arguments = ("transcribe", str(RECORDINGS / "window.flac"), "--provider", "local")
-    first = loaded(*arguments, "--out", str(tmp_path / "out"))
+    first = run_and_list_packages(*arguments, "--out", str(tmp_path / "out"))
     assert "prefect" not in first
-    again = loaded(*arguments, "--out", str(tmp_path / "out"))
+    again = run_and_list_packages(*arguments, "--out", str(tmp_path / "out"))
     assert not {"prefect", "pandas", "av", "jinja2"} & again

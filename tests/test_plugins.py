@@ -123,15 +123,15 @@ def test_a_package_that_cannot_be_imported_is_named_in_one_line_and_breaks_nothi
     assert "a_package_that_is_not_there" in first
     assert "uninstall" in second
     assert mediamill(site, "--help").returncode == 0
-    told = json.loads(mediamill(site, "doctor", "--json").stdout)
-    well = {finding["what"]: finding["well"] for finding in told}
+    findings = json.loads(mediamill(site, "doctor", "--json").stdout)
+    well = {finding["what"]: finding["well"] for finding in findings}
     assert (well["capability count-words"], well["capability broken"]) == (True, False)
     misspelt = mediamill(site, "count-word", "x")
     assert "did you mean 'count-words'?" in misspelt.stderr
 
 
 @pytest.mark.parametrize(
-    ("source", "told"),
+    ("source", "message"),
     [
         (COUNT_WORDS.replace('"count-words"', '"word-count"'), "'word-count'"),
         (COUNT_WORDS.replace("params = CountWordsParams", "params = dict"), "pydantic"),
@@ -140,8 +140,8 @@ def test_a_package_that_cannot_be_imported_is_named_in_one_line_and_breaks_nothi
     ],
     ids=["another name", "no parameters", "a missing part", "its own error"],
 )
-def test_what_is_no_capability_is_refused(
-    source: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_class_that_is_no_capability_is_refused(
+    source: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(tmp_path, "odd-one", "count-words", source, "CountWords")
     monkeypatch.syspath_prepend(tmp_path)
@@ -152,24 +152,26 @@ def test_what_is_no_capability_is_refused(
     finally:
         find_plugins.cache_clear()
         sys.modules.pop("odd_one", None)
-    assert told in caught.value.message
+    assert message in caught.value.message
     assert "\n" not in caught.value.message
 
 
-def test_doctor_tells_what_is_hidden_and_by_what(tmp_path: Path) -> None:
+def test_doctor_reports_hidden_plugins_and_what_hides_them(tmp_path: Path) -> None:
     site = tmp_path / "site"
     install(site, "states", "status", COUNT_WORDS.replace('"count-words"', '"status"'), "CountWords")
     install(site, "sly-one", "transcribe", COUNT_WORDS, "CountWords")
     install(site, "first", "count-words", COUNT_WORDS, "CountWords")
     install(site, "second", "count-words", COUNT_WORDS, "CountWords")
-    others = "[mediamill.operations]\nchat = sly_one:CountWords\n[mediamill.providers]\ntogether = sly_one:CountWords\n"
+    other_entry_points = (
+        "[mediamill.operations]\nchat = sly_one:CountWords\n[mediamill.providers]\ntogether = sly_one:CountWords\n"
+    )
     with (site / "sly_one-1.0.dist-info" / "entry_points.txt").open("a") as points:
-        points.write(others)
+        points.write(other_entry_points)
     done = mediamill(site, "doctor", "--json")
     assert done.returncode == 2
     findings = [one for one in json.loads(done.stdout) if "package" in one["told"]]
-    told = {(one["what"], one["well"]): one["told"] for one in findings}
-    assert told == {
+    reported = {(one["what"], one["well"]): one["told"] for one in findings}
+    assert reported == {
         ("capability count-words", True): "package first",
         ("capability count-words", False): (
             "of the package second, is hidden by the capability of that name of the package first"
@@ -194,7 +196,9 @@ def test_a_built_in_capability_is_never_replaced(tmp_path: Path, monkeypatch: py
         find_plugins.cache_clear()
 
 
-BLOCK = "base_url: https://odd.example\nkey_env: ODD_API_KEY\noperations: {{chat: {{path: /c, adapter: '{0}:X'}}}}\n"
+PROVIDER_YAML = (
+    "base_url: https://odd.example\nkey_env: ODD_API_KEY\noperations: {{chat: {{path: /c, adapter: '{0}:X'}}}}\n"
+)
 
 
 @pytest.mark.parametrize(
@@ -205,12 +209,12 @@ BLOCK = "base_url: https://odd.example\nkey_env: ODD_API_KEY\noperations: {{chat
         ("CONFIG = 'odd.yaml'", b""),
         ("", "# Z\xfcrich".encode("latin-1")),
         ("", b""),
-        ("", BLOCK.format("broken_adapter").encode()),
-        ("", BLOCK.format("leaving_adapter").encode()),
+        ("", PROVIDER_YAML.format("broken_adapter").encode()),
+        ("", PROVIDER_YAML.format("leaving_adapter").encode()),
     ],
     ids=["an error", "an exit", "no path", "no UTF-8", "nothing", "an adapter's error", "an adapter's exit"],
 )
-def test_a_provider_that_cannot_be_used_stops_only_what_names_it(
+def test_a_provider_that_cannot_be_loaded_stops_only_commands_that_name_it(
     source: str, configuration: bytes, tmp_path: Path
 ) -> None:
     site, texts = tmp_path / "site", tmp_path / "texts.csv"
@@ -225,19 +229,19 @@ def test_a_provider_that_cannot_be_used_stops_only_what_names_it(
     assert named.returncode == 2
     assert len(named.stderr.splitlines()) <= 2
     assert "odd" in named.stderr
-    told = {finding["what"]: finding["well"] for finding in json.loads(mediamill(site, "doctor", "--json").stdout)}
-    assert told["provider odd"] is False
+    findings = {finding["what"]: finding["well"] for finding in json.loads(mediamill(site, "doctor", "--json").stdout)}
+    assert findings["provider odd"] is False
 
 
-def test_columns_that_cannot_be_are_refused_and_stray_ones_fail_their_item(tmp_path: Path) -> None:
+def test_invalid_columns_are_refused_and_undeclared_ones_fail_their_item(tmp_path: Path) -> None:
     texts = tmp_path / "texts.csv"
     texts.write_text("id,text\na,one\n")
     declared = 'pa.schema([("words", pa.int64())])'
-    for number, (columns, told) in enumerate((("{}", "no pyarrow.Schema"), ("1 / 0", "ZeroDivision"))):
+    for number, (columns, message) in enumerate((("{}", "no pyarrow.Schema"), ("1 / 0", "ZeroDivision"))):
         site = tmp_path / f"site{number}"
         install(site, "odd-one", "count-words", COUNT_WORDS.replace(declared, columns), "CountWords")
         refused = mediamill(site, "count-words", texts, "--provider", "local")
-        assert (refused.returncode, told in refused.stderr, "odd-one" in refused.stderr) == (2, True, True)
+        assert (refused.returncode, message in refused.stderr, "odd-one" in refused.stderr) == (2, True, True)
     site = tmp_path / "taken"
     install(site, "odd-one", "count-words", COUNT_WORDS.replace('"words", pa', '"item_id", pa'), "CountWords")
     assert "item_id" in mediamill(site, "count-words", texts, "--provider", "local").stderr

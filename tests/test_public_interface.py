@@ -15,7 +15,7 @@ from mediamill import interface
 from mediamill.tasks import capabilities
 
 
-def annotations_of(node: ast.AST) -> set[str]:
+def find_annotations(node: ast.AST) -> set[str]:
     """The names in the annotations and bases of a definition, private members left out."""
     found: set[str] = set()
 
@@ -40,7 +40,7 @@ def annotations_of(node: ast.AST) -> set[str]:
     return found
 
 
-def ours(module: str) -> set[str]:
+def find_own_types(module: str) -> set[str]:
     """The names of types that a module takes from mediamill or defines itself."""
     path = Path(inspect.getfile(importlib.import_module(module)))
     found: set[str] = set()
@@ -62,11 +62,11 @@ def test_every_type_that_an_export_names_is_exported(name: str) -> None:
     path = Path(inspect.getfile(cls))
     tree = ast.parse(path.read_text(encoding="utf-8"))
     definition = next(n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == cls.__name__)
-    named = annotations_of(definition) & ours(cls.__module__)
+    named = find_annotations(definition) & find_own_types(cls.__module__)
     assert sorted(named - set(interface.__all__) - INTERNAL_BASES) == []
 
 
-def test_every_export_is_there_and_nothing_else_is_told() -> None:
+def test_every_export_exists_and_dir_lists_no_other_names() -> None:
     assert [name for name in interface.__all__ if not hasattr(mediamill, name)] == []
     assert set(interface.__all__) <= set(dir(mediamill))
     functions = {name.replace("-", "_") for name in capabilities.BUILT_IN}

@@ -17,7 +17,7 @@ from tests.helpers.paths import RECORDINGS
 
 RECORDING = RECORDINGS / "window.flac"
 
-COUNTING = """
+COUNT_PROVIDERS = """
 import sys
 from mediamill.tasks.providers import registry
 made = []
@@ -31,7 +31,7 @@ finally:
 """
 
 
-def test_what_a_job_names_is_looked_up(tmp_path: Path) -> None:
+def test_a_job_is_resolved_to_its_capability_provider_and_model(tmp_path: Path) -> None:
     job = make_job(capability="transcribe", source="in", provider="local", out=str(tmp_path), params={"words": False})
     resolved = resolve_job(job)
     assert (resolved.capability.name, resolved.provider.name, resolved.out) == ("transcribe", "local", tmp_path)
@@ -44,7 +44,7 @@ def test_what_a_job_names_is_looked_up(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "message"),
     [
         ({"capability": "transcrib"}, "transcrib"),
         ({"provider": "nobody"}, "nobody"),
@@ -56,20 +56,20 @@ def test_what_a_job_names_is_looked_up(tmp_path: Path) -> None:
         ({"out": "s3://bucket/out"}, "local folder"),
     ],
 )
-def test_what_no_run_could_start_with_is_told(
-    fields: dict[str, Any], told: str, monkeypatch: pytest.MonkeyPatch
+def test_a_job_that_no_run_could_start_with_is_refused(
+    fields: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("TOGETHER_API_KEY", raising=False)
-    usual: dict[str, Any] = {"capability": "transcribe", "source": "in", "provider": "local"}
-    job = make_job(**{**usual, **fields})
+    defaults: dict[str, Any] = {"capability": "transcribe", "source": "in", "provider": "local"}
+    job = make_job(**{**defaults, **fields})
     with pytest.raises(UsageError) as caught:
         resolve_job(job)
-    assert told in f"{caught.value.message} {caught.value.hint}"
+    assert message in f"{caught.value.message} {caught.value.hint}"
 
 
 @pytest.mark.parametrize("option", ["--yes", "--quote"])
 def test_a_command_chooses_its_provider_once(option: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", COUNTING, "transcribe", str(RECORDING), "--provider", "local", option]
+    command = [sys.executable, "-c", COUNT_PROVIDERS, "transcribe", str(RECORDING), "--provider", "local", option]
     done = subprocess.run(
         [*command, "--out", str(tmp_path / "out")],
         env=bare_environment(tmp_path / "home"),

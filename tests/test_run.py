@@ -58,13 +58,13 @@ def test_a_step_started_twice_is_done_once(job: Job, own_local_server: RunningSe
 def test_shards_in_two_batches_at_once_are_done_once(job: Job, own_local_server: RunningServer) -> None:
     with Run(job) as run:
         run.start_plan().result()
-        ends = [run.start_shards(ShardBatch(shards, 0)) for shards in ((0, 1, 2), (1, 2, 3))]
-        assert {end.result().done for end in ends} == {9}
+        results = [run.start_shards(ShardBatch(shards, 0)) for shards in ((0, 1, 2), (1, 2, 3))]
+        assert {end.result().done for end in results} == {9}
         run.start_publish().result()
     assert own_local_server.bill()["requests"] == 12
 
 
-def test_tasks_take_part_by_their_ticket(job: Job, tmp_path: Path) -> None:
+def test_tasks_in_other_threads_join_a_run_by_its_ticket(job: Job, tmp_path: Path) -> None:
     with Run(job) as run, ThreadPoolExecutor(4) as threads:
         ticket: RunTicket = pickle.loads(pickle.dumps(run.ticket))
         work = threads.submit(plan_shards, ticket).result()
@@ -76,7 +76,7 @@ def test_tasks_take_part_by_their_ticket(job: Job, tmp_path: Path) -> None:
         plan_shards(ticket)
 
 
-def test_what_no_task_did_is_found_in_the_journal(job: Job, own_local_server: RunningServer) -> None:
+def test_shards_that_no_task_did_are_found_in_the_journal(job: Job, own_local_server: RunningServer) -> None:
     with Run(job) as run:
         work = run.start_plan().result()
         assert run.start_shards(ShardBatch.from_work(work[:1])).result().done == 3
@@ -86,7 +86,7 @@ def test_what_no_task_did_is_found_in_the_journal(job: Job, own_local_server: Ru
     assert own_local_server.bill()["requests"] == 12
 
 
-def test_a_run_that_breaks_gives_out_back(job: Job) -> None:
+def test_a_run_that_breaks_releases_out(job: Job) -> None:
     def broken() -> None:
         with Run(job) as run:
             run.start_plan().result()

@@ -1,4 +1,4 @@
-"""How failures are told."""
+"""Summaries of failures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mediamill.tasks.summary import FailureGroup
 
 
 @pytest.mark.parametrize(
-    ("item_id", "message", "told"),
+    ("item_id", "message", "example"),
     [
         ("d", "FLUX does not take size 100x100", "d: FLUX does not take size 100x100"),
         ("5", "p.csv row 2 (line 3): takes seconds 5, not 7", "5: p.csv row 2 (line 3): takes seconds 5, not 7"),
@@ -16,5 +16,5 @@ from mediamill.tasks.summary import FailureGroup
         ("sub/a.mp3", "in/sub/a.mp3: cannot be read", "in/sub/a.mp3: cannot be read"),
     ],
 )
-def test_an_example_names_its_item(item_id: str, message: str, told: str) -> None:
-    assert FailureGroup("bad_request", 1, item_id, message, None).example == told
+def test_the_example_of_a_failure_group_names_its_item(item_id: str, message: str, example: str) -> None:
+    assert FailureGroup("bad_request", 1, item_id, message, None).example == example

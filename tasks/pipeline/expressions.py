@@ -55,8 +55,8 @@ class Expression:
         try:
             return bool(self._evaluator.eval(self.text, self._parsed))
         except (InvalidExpression, *_EVALUATION_ERRORS) as error:
-            why = next(iter(str(error).splitlines()), type(error).__name__)
-            raise BadInput(f"{source}: {self.text!r} cannot be evaluated: {why}", kind="bad_expression") from None
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise BadInput(f"{source}: {self.text!r} cannot be evaluated: {reason}", kind="bad_expression") from None
 
 
 class _ColumnValues(dict[str, Any]):
@@ -68,9 +68,9 @@ class _ColumnValues(dict[str, Any]):
         return None
 
 
-def _similarity(one: Any, other: Any) -> float:
+def _similarity(first: Any, second: Any) -> float:
     """Similarity of two texts by words: 1 when they differ in case and spacing only, 0 without a common word."""
-    a, b = _split_words(one), _split_words(other)
+    a, b = _split_words(first), _split_words(second)
     if not a and not b:
         return 1.0
     return difflib.SequenceMatcher(None, a[:_MAX_COMPARED_WORDS], b[:_MAX_COMPARED_WORDS], autojunk=False).ratio()
@@ -86,7 +86,7 @@ def _contains(container: Any, part: Any) -> bool:
     return part in (container or ())
 
 
-def _matches(text: Any, pattern: str) -> bool:
+def _matches_pattern(text: Any, pattern: str) -> bool:
     return re.search(pattern, str(text or "")) is not None
 
 
@@ -109,7 +109,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "any": any,
     "all": all,
     "contains": _contains,
-    "matches": _matches,
+    "matches": _matches_pattern,
     "words": _split_words,
     "similarity": _similarity,
 }

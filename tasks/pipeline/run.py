@@ -91,37 +91,39 @@ class ChainRun:
             step_result.rows = table.num_rows
             self._check_columns(step, "when", step.when, table, self._last_step)
             selection = select_rows(table, step.when, self._last_step)
-            todo, skipped = selection.matching, selection.other
+            to_do, skipped = selection.matching, selection.other
             step_result.passed, step_result.problems = skipped.num_rows, selection.problems
         else:
-            todo = None
-        after: pa.Table | None = todo
+            to_do = None
+        result_table: pa.Table | None = to_do
         for name, task in step.branches().items():
             task_folder = folder if step.task else folder / name
-            source = None if todo is None else self._write_manifest(todo, task_folder, task)
-            if source is not None and todo is not None and not todo.num_rows:
+            source = None if to_do is None else self._write_manifest(to_do, task_folder, task)
+            if source is not None and to_do is not None and not to_do.num_rows:
                 self._has_all_columns = False
                 continue
             if not self._run_task(step_result, name, task, task_folder, source):
                 return None
             results = read_results(task_folder)
             self._has_all_columns = self._has_all_columns and results.num_rows > 0
-            if after is None:
-                after = build_first_table(results, name, _load_locations(task_folder))
-                step_result.rows = after.num_rows
+            if result_table is None:
+                result_table = build_first_table(results, name, _load_locations(task_folder))
+                step_result.rows = result_table.num_rows
             else:
-                after = add_step_columns(after.filter(_mask_of_items(after, results)), results, name)
-        assert after is not None
+                result_table = add_step_columns(
+                    result_table.filter(_mask_of_items(result_table, results)), results, name
+                )
+        assert result_table is not None
         if step.until:
-            self._check_columns(step, "until", step.until, after, step.name)
-            after = self._repeat_step(folder, step, after, step_result)
-            if after is None:
+            self._check_columns(step, "until", step.until, result_table, step.name)
+            result_table = self._repeat_step(folder, step, result_table, step_result)
+            if result_table is None:
                 return None
         if skipped is not None and skipped.num_rows:
-            after = _merge_in_order(after, skipped, table)
+            result_table = _merge_in_order(result_table, skipped, table)
         last_step = step.name if step.task else self._last_step
-        self._check_columns(step, "keep", step.keep, after, last_step)
-        selection = select_rows(after, step.keep, last_step)
+        self._check_columns(step, "keep", step.keep, result_table, last_step)
+        selection = select_rows(result_table, step.keep, last_step)
         step_result.problems += selection.problems
         return selection.matching
 
@@ -158,8 +160,8 @@ class ChainRun:
                 break
             repeat_folder = folder / f"again-{number}"
             task = step.task.with_changes(change)
-            todo = before.filter(_mask_of_items(before, unsatisfied))
-            source = self._write_manifest(todo, repeat_folder, task)
+            to_do = before.filter(_mask_of_items(before, unsatisfied))
+            source = self._write_manifest(to_do, repeat_folder, task)
             if not self._run_task(step_result, f"{step.name} again {number}", task, repeat_folder, source):
                 return None
             repeated = read_results(repeat_folder)
@@ -223,8 +225,8 @@ class ChainRun:
 
 def find_step_folders(out: Path) -> list[Path]:
     """The OUTs of a chain's steps, their repeats and branches, in their order; empty where no chain has run."""
-    marks = (out.expanduser() / "steps").glob("**/.journal/out_id")
-    return sorted(mark.parent.parent for mark in marks)
+    id_files = (out.expanduser() / "steps").glob("**/.journal/out_id")
+    return sorted(id_file.parent.parent for id_file in id_files)
 
 
 def build_task_job(chain: Chain, task: Task, folder: Path, manifest: Path | None) -> Job:

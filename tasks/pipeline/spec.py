@@ -61,14 +61,14 @@ class Task(_StrictSpec, RenamedFields):
         """The columns that the templates among its parameters use."""
         from jinja2 import Environment, TemplateSyntaxError, meta
 
-        found: set[str] = set()
+        columns: set[str] = set()
         for template in self.params.values():
             if isinstance(template, str) and "{" in template:
                 try:
-                    found |= meta.find_undeclared_variables(Environment(autoescape=True).parse(template))
+                    columns |= meta.find_undeclared_variables(Environment(autoescape=True).parse(template))
                 except TemplateSyntaxError:
                     continue
-        return found
+        return columns
 
     def with_changes(self, change: dict[str, Any]) -> Task:
         """The task with a repeat's changes; parameters are changed one by one, unless the capability changes.

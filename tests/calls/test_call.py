@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.calls.call_patterns.server import ShapesServer, shapes_server
+from tests.calls.call_patterns.server import PatternServer, running_pattern_server
 from tests.helpers.cli_runs import bare_environment, make_wavs, read_rows
 from tests.helpers.quick_tier import mark_rest_long
 
@@ -26,7 +26,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def drive(
-    shape: str, files: Path, out: Path, judge: ShapesServer, fault: str = "", **job: object
+    shape: str, files: Path, out: Path, judge: PatternServer, fault: str = "", **job: object
 ) -> subprocess.CompletedProcess[str]:
     told = {"capability": shape, "source": str(files), "out": str(out), "provider": "shapes", **job}
     return subprocess.run(
@@ -40,7 +40,7 @@ def drive(
 
 
 def test_many_asks_for_one_item(files: Path, tmp_path: Path) -> None:
-    with shapes_server() as judge:
+    with running_pattern_server() as judge:
         done = drive("pieces", files, tmp_path / "out", judge)
         assert done.returncode == 0, done.stderr
         assert judge.requests == 3 * ITEMS
@@ -49,7 +49,7 @@ def test_many_asks_for_one_item(files: Path, tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_many_asks_in_one_request(files: Path, tmp_path: Path) -> None:
-    with shapes_server() as judge:
+    with running_pattern_server() as judge:
         done = drive("packed", files, tmp_path / "out", judge)
         assert done.returncode == 0, done.stderr
         assert judge.requests < ITEMS / 2
@@ -62,7 +62,7 @@ def test_many_asks_in_one_request(files: Path, tmp_path: Path) -> None:
 
 
 def test_create_then_poll(files: Path, tmp_path: Path) -> None:
-    with shapes_server() as judge:
+    with running_pattern_server() as judge:
         done = drive("slow", files, tmp_path / "out", judge)
         assert done.returncode == 0, done.stderr
         assert judge.requests == ITEMS
@@ -82,7 +82,7 @@ KILLS = [
 def test_a_kill_loses_nothing_in_any_shape(shape: str, fault: str, files: Path, tmp_path: Path) -> None:
     if shape == "packed":
         fault = fault.rsplit(":", 1)[0] + ":2"
-    with shapes_server() as judge:
+    with running_pattern_server() as judge:
         killed = drive(shape, files, tmp_path / "out", judge, f"{fault}:kill")
         assert killed.returncode == -signal.SIGKILL, killed.stderr
         resumed = drive(shape, files, tmp_path / "out", judge)
@@ -102,7 +102,7 @@ def test_a_kill_loses_nothing_in_any_shape(shape: str, fault: str, files: Path, 
 @pytest.mark.long
 def test_an_unknown_is_bought_again_only_when_asked(files: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with shapes_server() as judge:
+    with running_pattern_server() as judge:
         drive("slow", files, out, judge, "call.wire.after:3:kill")
         drive("slow", files, out, judge)
         unknown = read_rows(out, "failures")

@@ -14,11 +14,11 @@ from tests.helpers.paths import OUTSIDE_SAMPLES, SAMPLES, needs_outside_samples
 
 @needs_outside_samples
 @pytest.mark.parametrize("name", ["audio_weird", "audio_formats", "tiny"])
-def test_every_strange_file_ends(name: str, tmp_path: Path) -> None:
+def test_every_unusual_file_becomes_a_result_or_a_failure(name: str, tmp_path: Path) -> None:
     check_every_file_ends(OUTSIDE_SAMPLES / name / "**" / "*.*", tmp_path)
 
 
-def test_every_broken_sample_ends(tmp_path: Path) -> None:
+def test_every_broken_sample_becomes_a_result_or_a_failure(tmp_path: Path) -> None:
     check_every_file_ends(SAMPLES / "broken" / "*", tmp_path)
 
 

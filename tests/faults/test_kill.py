@@ -33,28 +33,30 @@ def server_options() -> dict[str, Any]:
     return {"latency": "20ms", "dialect": "together", "price": [PRICE]}
 
 
-def seeded_instants(count: int) -> list[str]:
+def choose_random_faults(count: int) -> list[str]:
     """Points and how often they are passed before the kill, the same in every run."""
-    dice = random.Random(20261120)
+    rng = random.Random(20261120)
     points = [p for p in FAILPOINTS if p.startswith(_PER_ITEM) and "accepted" not in p]
-    return [f"{dice.choice(points)}:{dice.randint(1, ITEMS - 1)}:kill" for _ in range(count)]
+    return [f"{rng.choice(points)}:{rng.randint(1, ITEMS - 1)}:kill" for _ in range(count)]
 
 
-def every_point() -> list[str]:
+def list_every_failpoint() -> list[str]:
     """Each fault point that transcription passes once, at its first pass."""
-    elsewhere = ("call.accepted.", "collect.")  # jobs that are waited for
-    return [f"{point}:1:kill" for point in FAILPOINTS if not point.startswith(elsewhere)]
+    not_passed = ("call.accepted.", "collect.")  # jobs that are waited for
+    return [f"{point}:1:kill" for point in FAILPOINTS if not point.startswith(not_passed)]
 
 
-QUICK = ("call.replied.after", "part.rename.after")
+QUICK_FAILPOINTS = ("call.replied.after", "part.rename.after")
 
 
-def crashes() -> list[Any]:
+def list_faults() -> list[Any]:
     """All of them; most take long."""
-    return mark_rest_long([*every_point(), *seeded_instants(20)], [f"{point}:1:kill" for point in QUICK])
+    return mark_rest_long(
+        [*list_every_failpoint(), *choose_random_faults(20)], [f"{point}:1:kill" for point in QUICK_FAILPOINTS]
+    )
 
 
-@pytest.mark.parametrize("fault", crashes())
+@pytest.mark.parametrize("fault", list_faults())
 def test_sigkill_loses_nothing_and_pays_nothing_twice(
     fault: str, recordings: Path, own_local_server: RunningServer, tmp_path: Path
 ) -> None:
@@ -78,8 +80,8 @@ def test_sigkill_loses_nothing_and_pays_nothing_twice(
     ledger = read_rows(out, "calls")
     known = sum((r["cost_usd"] for r in ledger if r["cost_usd"] is not None), Decimal(0))
     unknown = [r for r in ledger if r["cost_usd"] is None]
-    most = known + sum((r["cost_max_usd"] for r in unknown), Decimal(0))
-    assert known <= Decimal(bill["usd"]) <= most
+    max_cost = known + sum((r["cost_max_usd"] for r in unknown), Decimal(0))
+    assert known <= Decimal(bill["usd"]) <= max_cost
     if not unknown:
         assert known == Decimal(bill["usd"])
 

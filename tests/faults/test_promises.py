@@ -60,7 +60,9 @@ def test_only_new_and_changed_files_are_sent_again(own_local_server: RunningServ
     assert sorted(str(row["item_id"]) for row in read_rows(out)) == [f"{n:04d}.wav" for n in range(13)]
 
 
-def test_no_key_gets_out(thirty_recordings: Path, own_local_server: RunningServer, tmp_path: Path) -> None:
+def test_the_api_key_is_never_printed_or_stored(
+    thirty_recordings: Path, own_local_server: RunningServer, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     own_local_server.faults(
         {"match": {"every": 5}, "fault": {"kind": "status", "status": 500, "body": f"bad {SENTINEL}"}},
@@ -102,7 +104,7 @@ def test_a_second_run_on_the_same_out_is_refused(thirty_recordings: Path, tmp_pa
 
 
 @pytest.mark.long
-def test_sigterm_drains_and_the_rest_follows_later(thirty_recordings: Path, tmp_path: Path) -> None:
+def test_sigterm_drains_the_run_and_a_rerun_completes_it(thirty_recordings: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with running_server(engine="echo", dialect="together", latency="300ms", price=[PRICE]) as slow:
         command = [
@@ -136,7 +138,7 @@ def test_sigterm_drains_and_the_rest_follows_later(thirty_recordings: Path, tmp_
         ["call.parse:3:raise", "shard.outcome.before:3:raise", "part.write.before:1:enospc"], ["call.parse:3:raise"]
     ),
 )
-def test_a_paid_reply_is_kept(
+def test_a_crash_after_a_paid_reply_does_not_buy_it_again(
     point: str, thirty_recordings: Path, own_local_server: RunningServer, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
@@ -161,7 +163,7 @@ DISK_MESSAGES = {
 
 @pytest.mark.parametrize("nth", mark_rest_long(range(1, 9), [1]))
 @pytest.mark.parametrize("error", mark_rest_long(["enospc", "erofs"], ["enospc"]))
-def test_a_full_or_read_only_disk_is_told_and_survived(
+def test_a_full_or_read_only_disk_fails_the_run_and_a_rerun_completes_it(
     nth: int, error: str, thirty_recordings: Path, own_local_server: RunningServer, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
@@ -202,7 +204,7 @@ cp -r "$OUT" "$KEPT"
     ],
     ids=["full", "read-only"],
 )
-def test_a_disk_of_its_own_that_is_full_or_read_only_is_told_and_survived(
+def test_a_real_full_or_read_only_file_system_fails_the_run_and_a_rerun_completes_it(
     script: str, proof: str, message: str, thirty_recordings: Path, own_local_server: RunningServer, tmp_path: Path
 ) -> None:
     """OUT lies on a file system that only this test's processes see; the script shows that it takes nothing more."""
@@ -275,7 +277,7 @@ def test_permanent_errors_cost_one_attempt(
 
 @pytest.mark.long
 @pytest.mark.parametrize("status", mark_rest_long([401, 402], [402]))
-def test_an_account_problem_stops_within_what_is_in_flight(
+def test_an_account_error_stops_the_run_after_the_requests_in_flight(
     status: int, thirty_recordings: Path, own_local_server: RunningServer, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
@@ -288,7 +290,7 @@ def test_an_account_problem_stops_within_what_is_in_flight(
     assert len(read_rows(out)) == 30
 
 
-def test_a_budget_is_never_passed_and_a_higher_one_goes_on(
+def test_a_budget_is_never_exceeded_and_a_higher_one_continues(
     thirty_recordings: Path, own_local_server: RunningServer, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
@@ -318,7 +320,9 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("name", mark_rest_long(FAULTS, ["status-503-lying", "reset-mid-body", "error-in-200"]))
-def test_every_item_ends_whatever_the_server_does(name: str, own_local_server: RunningServer, tmp_path: Path) -> None:
+def test_every_item_becomes_a_result_or_a_failure_whatever_the_server_does(
+    name: str, own_local_server: RunningServer, tmp_path: Path
+) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     make_wavs(source, 8)
     own_local_server.faults({"match": {"nth": 2}, "fault": FAULTS[name]}, {"match": {"nth": 5}, "fault": FAULTS[name]})
@@ -345,7 +349,7 @@ def test_a_redirect_is_not_followed(own_local_server: RunningServer, tmp_path: P
         assert elsewhere.bill()["requests"] == 0
 
 
-def test_a_deadline_is_a_deadline(own_local_server: RunningServer, tmp_path: Path) -> None:
+def test_an_attempt_that_exceeds_its_timeout_is_retried(own_local_server: RunningServer, tmp_path: Path) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     make_wavs(source, 3)
     own_local_server.faults({"match": {"nth": 1}, "fault": {"kind": "drip", "interval": 0.3}})
@@ -369,7 +373,7 @@ def test_another_model_needs_replace(thirty_recordings: Path, own_local_server: 
 
 
 @pytest.mark.long
-def test_refresh_buys_every_answer_again(
+def test_no_cache_buys_every_answer_again(
     thirty_recordings: Path, own_local_server: RunningServer, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
@@ -381,7 +385,7 @@ def test_refresh_buys_every_answer_again(
 
 
 @pytest.mark.long
-def test_two_outs_that_share_a_journal_pay_once(
+def test_two_outs_with_a_shared_journal_pay_once(
     thirty_recordings: Path, own_local_server: RunningServer, tmp_path: Path
 ) -> None:
     shared = str(tmp_path / "shared")
@@ -404,7 +408,9 @@ def test_a_password_in_a_journal_url_is_refused(thirty_recordings: Path, tmp_pat
     assert "hunter2" not in refused.stderr
 
 
-def test_published_parts_always_open(thirty_recordings: Path, own_local_server: RunningServer, tmp_path: Path) -> None:
+def test_published_parts_can_be_read_after_a_kill(
+    thirty_recordings: Path, own_local_server: RunningServer, tmp_path: Path
+) -> None:
     out, fault = tmp_path / "out", {"MEDIAMILL_FAULTS": "part.rename.after:3:kill"}
     killed = transcribe(thirty_recordings, out, own_local_server.origin, "--shard-size", "7", env=fault)
     assert killed.returncode == -signal.SIGKILL
@@ -414,7 +420,9 @@ def test_published_parts_always_open(thirty_recordings: Path, own_local_server: 
 
 
 @pytest.mark.long
-def test_a_retry_keeps_to_the_budget(thirty_recordings: Path, own_local_server: RunningServer, tmp_path: Path) -> None:
+def test_a_retry_stays_within_the_budget(
+    thirty_recordings: Path, own_local_server: RunningServer, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     own_local_server.faults({"match": {"every": 2}, "fault": {"kind": "status", "status": 422}})
     assert transcribe(thirty_recordings, out, own_local_server.origin, "--budget", "0.00007").returncode == 3

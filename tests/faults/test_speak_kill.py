@@ -17,7 +17,16 @@ from tests.helpers.speak_runs import ORPHEUS, check_speech_files, speak, write_t
 
 TEXTS = 24
 IN_FLIGHT = 4
-SPEAKING = ("--format", "flac", "--concurrency", str(IN_FLIGHT), "--shard-size", "8", "--set", "piece_characters=40")
+SPEAK_OPTIONS = (
+    "--format",
+    "flac",
+    "--concurrency",
+    str(IN_FLIGHT),
+    "--shard-size",
+    "8",
+    "--set",
+    "piece_characters=40",
+)
 
 
 @pytest.fixture(scope="module")
@@ -25,15 +34,15 @@ def server_options() -> dict[str, Any]:
     return {"price": {ORPHEUS: "15"}, "latency": "10ms"}
 
 
-POINTS = ["call.sending.after:20", "call.replied.after:11", "shard.outcome.before:5", "part.rename.after:6"]
-MORE = [
+FAILPOINTS = ["call.sending.after:20", "call.replied.after:11", "shard.outcome.before:5", "part.rename.after:6"]
+LONG_FAILPOINTS = [
     *("call.claimed.after:5", "call.sending.before:9", "call.sending.after:1", "call.wire.after:13", "call.parse:17"),
     *("call.settled.after:30", "shard.outcome.after:9", "part.write.before:2", "part.rename.before:1"),
     *("part.rename.before:7", "part.rename.after:1", "part.commit.after:1", "publish.record.before:1"),
 ]
 
 
-@pytest.mark.parametrize("point", mark_rest_long([*POINTS, *MORE], POINTS[:1]))
+@pytest.mark.parametrize("point", mark_rest_long([*FAILPOINTS, *LONG_FAILPOINTS], FAILPOINTS[:1]))
 def test_sigkill_buys_no_text_twice_and_tears_no_file(
     point: str, own_local_server: RunningServer, tmp_path: Path
 ) -> None:
@@ -41,9 +50,9 @@ def test_sigkill_buys_no_text_twice_and_tears_no_file(
     source = write_text_manifest(
         tmp_path / "m.csv", [f"Text number {n} begins here. It ends at place {n}, I think." for n in range(TEXTS)]
     )
-    killed = speak(source, out, own_local_server.origin, *SPEAKING, env={"MEDIAMILL_FAULTS": f"{point}:kill"})
+    killed = speak(source, out, own_local_server.origin, *SPEAK_OPTIONS, env={"MEDIAMILL_FAULTS": f"{point}:kill"})
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    resumed = speak(source, out, own_local_server.origin, *SPEAKING)
+    resumed = speak(source, out, own_local_server.origin, *SPEAK_OPTIONS)
     assert resumed.returncode in (0, 3), resumed.stderr
     failures = read_rows(out, "failures")
     assert {row["error_kind"] for row in failures} <= {"unknown"}
@@ -54,8 +63,8 @@ def test_sigkill_buys_no_text_twice_and_tears_no_file(
     assert bill["billed_again"] == 0, "an unknown is not bought again unasked"
     ledger = read_rows(out, "calls")
     known = sum((r["cost_usd"] for r in ledger if r["cost_usd"] is not None), Decimal(0))
-    most = known + sum((r["cost_max_usd"] for r in ledger if r["cost_usd"] is None), Decimal(0))
-    assert known <= Decimal(bill["usd"]) <= most
+    max_cost = known + sum((r["cost_max_usd"] for r in ledger if r["cost_usd"] is None), Decimal(0))
+    assert known <= Decimal(bill["usd"]) <= max_cost
 
     if failures:
         retried = mediamill("retry", out, "--yes", home=tmp_path / "home")
@@ -81,7 +90,7 @@ def test_a_crash_between_the_file_and_its_row_writes_the_same_file_again(
 
 
 @pytest.mark.parametrize("action", ["enospc", "erofs"])
-def test_a_full_disk_is_one_line_and_costs_nothing_again(
+def test_a_full_disk_fails_in_one_line_and_a_rerun_buys_nothing_again(
     action: str, own_local_server: RunningServer, tmp_path: Path
 ) -> None:
     source, out = write_text_manifest(tmp_path / "m.csv", ["Hello there.", "And here."]), tmp_path / "out"

@@ -31,12 +31,12 @@ ROW = {"language": "de", "seconds": 7.5, "text": "Hello there, World", "tags": [
         ("len(words(text)) == 4", False),
     ],
 )
-def test_what_can_be_said(text: str, holds: bool) -> None:
+def test_expressions_are_true_or_false_for_a_row(text: str, holds: bool) -> None:
     assert Expression(text).is_true_for(ROW) is holds
 
 
 @pytest.mark.parametrize("text", ["", "a b", "language ==", "import os", "x = 1"])
-def test_what_cannot_be_read_says_so(text: str) -> None:
+def test_invalid_expressions_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="cannot be read"):
         Expression(text)
 
@@ -45,12 +45,12 @@ def test_what_cannot_be_read_says_so(text: str) -> None:
     "text",
     ["text.__class__", "open('/etc/passwd')", "9**9**9", "text * 10**9", "seconds > text", "1/0", "__import__('os')"],
 )
-def test_nothing_reaches_further_than_the_row(text: str) -> None:
+def test_expressions_have_no_access_beyond_the_row(text: str) -> None:
     with pytest.raises(BadInput, match=r"row 3: .*cannot be evaluated"):
         Expression(text).is_true_for(ROW, "row 3")
 
 
-def test_the_columns_it_needs_are_known() -> None:
+def test_column_names_of_an_expression() -> None:
     assert Expression("len(text) > 3 and heard_language != 'en'").column_names == {"text", "heard_language"}
     assert Expression("any([one['start'] > limit for one in segments])").column_names == {"limit", "segments"}
 

@@ -49,7 +49,7 @@ def parse_page(html: str) -> PageNodes:
 
 
 @contextmanager
-def filled_journal(
+def open_filled_journal(
     out: Path, text: str, *, results: int = 2, failures: int = 2, segments: int = 2
 ) -> Iterator[Journal]:
     """An OUT in which ``text`` stands wherever text from outside can stand."""
@@ -80,5 +80,5 @@ async def _fill_journal(out: Path, text: str, results: int, failures: int, segme
 
 def build_page(out: Path, text: str, **counts: int) -> str:
     """The page of such an OUT."""
-    with filled_journal(out, text, **counts) as journal:
+    with open_filled_journal(out, text, **counts) as journal:
         return build_report(out, journal).read_text(encoding="utf-8")

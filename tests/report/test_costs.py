@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from mediamill.tasks.domain import format_decimal
 from mediamill.tasks.report.costs import build_cost_table, neutralize_formula, write_costs
 from tests.helpers.hypothesis_profile import repeatable
-from tests.report.report_pages import build_page, filled_journal, parse_page
+from tests.report.report_pages import build_page, open_filled_journal, parse_page
 
 
-def attempt(**more: Any) -> dict[str, Any]:
+def make_attempt(**fields: Any) -> dict[str, Any]:
     """A row of the bill."""
     return {
         "started_at": 1_700_000_000_000_000,
@@ -31,19 +31,19 @@ def attempt(**more: Any) -> dict[str, Any]:
         "usage": {"audio_seconds": "1.5"},
         "cost_usd": "0.1",
         "cost_max_usd": "0.2",
-        **more,
+        **fields,
     }
 
 
-def written(tmp_path: Path, *attempts: dict[str, Any]) -> list[dict[str, str]]:
+def write_and_read_costs(tmp_path: Path, *attempts: dict[str, Any]) -> list[dict[str, str]]:
     """``costs.csv``, read again."""
     with write_costs(tmp_path, build_cost_table(attempts)).open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
 def test_sums_are_exact(tmp_path: Path) -> None:
-    (row,) = written(
-        tmp_path, *(attempt(cost_usd="0.100000000001", usage={"audio_seconds": "0.1"}) for _ in range(1000))
+    (row,) = write_and_read_costs(
+        tmp_path, *(make_attempt(cost_usd="0.100000000001", usage={"audio_seconds": "0.1"}) for _ in range(1000))
     )
     assert row["cost_usd"] == "100.000000001"
     assert (row["requests"], row["answered"], row["audio_seconds"]) == ("1000", "1000", "100")
@@ -52,21 +52,23 @@ def test_sums_are_exact(tmp_path: Path) -> None:
 
 @repeatable
 @given(st.lists(st.decimals(0, 10**6, places=12), min_size=1, max_size=20))
-def test_no_sum_loses_a_digit(costs: list[Decimal]) -> None:
-    table = build_cost_table(attempt(cost_usd=str(cost)) for cost in costs)
+def test_sums_keep_every_digit(costs: list[Decimal]) -> None:
+    table = build_cost_table(make_attempt(cost_usd=str(cost)) for cost in costs)
     assert table["cost_usd"].sum() == sum(costs)
     assert Decimal(format_decimal(table["cost_usd"][0])) == sum(costs)
 
 
-def test_unknown_is_not_zero_but_its_ceiling(tmp_path: Path) -> None:
+def test_unknown_costs_are_summed_as_their_maximum(tmp_path: Path) -> None:
     unknown = {"cost_usd": None, "usage": None, "outcome": "unknown", "cost_basis": None, "price_source": None}
-    first, second = written(tmp_path, attempt(), attempt(**unknown), attempt(**unknown, cost_max_usd=None))
+    first, second = write_and_read_costs(
+        tmp_path, make_attempt(), make_attempt(**unknown), make_attempt(**unknown, cost_max_usd=None)
+    )
     assert (first["cost_basis"], first["cost_usd"], first["unknown_max_usd"]) == ("metered", "0.1", "0")
     assert (second["cost_basis"], second["requests"], second["answered"]) == ("unknown", "2", "0")
     assert (second["cost_usd"], second["unknown_max_usd"]) == ("0", "0.2")
 
 
-def test_rows_differ_by_day_model_and_price(tmp_path: Path) -> None:
+def test_each_day_model_and_price_has_its_own_row(tmp_path: Path) -> None:
     day = 86_400 * 1_000_000
     changes: list[dict[str, Any]] = [
         {},
@@ -74,11 +76,11 @@ def test_rows_differ_by_day_model_and_price(tmp_path: Path) -> None:
         {"model": "n"},
         {"price_source": "b"},
     ]
-    assert len(written(tmp_path, *(attempt(**change) for change in changes * 2))) == 4
+    assert len(write_and_read_costs(tmp_path, *(make_attempt(**change) for change in changes * 2))) == 4
 
 
-def test_nothing_sent_is_a_table_without_rows(tmp_path: Path) -> None:
-    assert written(tmp_path) == []
+def test_without_requests_the_table_has_no_rows(tmp_path: Path) -> None:
+    assert write_and_read_costs(tmp_path) == []
     assert (tmp_path / "costs.csv").read_text().startswith("day,provider,model")
 
 
@@ -87,15 +89,15 @@ def test_nothing_sent_is_a_table_without_rows(tmp_path: Path) -> None:
 )
 def test_no_cell_is_a_formula(tmp_path: Path, text: str) -> None:
     named = dict.fromkeys(("provider", "model", "capability", "cost_basis", "price_source"), text)
-    (row,) = written(tmp_path, attempt(**named))
+    (row,) = write_and_read_costs(tmp_path, make_attempt(**named))
     for name in named:
         assert row[name] == "'" + re.sub(r"[\t\r\n]", " ", text)
     assert not any(value.lstrip().startswith(("=", "+", "-", "@")) for value in row.values())
 
 
 @pytest.mark.parametrize("between", ["\r", "\n", "\r\n", '",', '"\r', "\x0b", "\u2028", ","])
-def test_no_text_begins_a_row_or_a_cell(tmp_path: Path, between: str) -> None:
-    rows = written(tmp_path, attempt(model=f"a{between}=1+1"), attempt(model="b"))
+def test_text_cannot_begin_a_new_row_or_cell(tmp_path: Path, between: str) -> None:
+    rows = write_and_read_costs(tmp_path, make_attempt(model=f"a{between}=1+1"), make_attempt(model="b"))
     assert [row["model"][0] for row in rows] == ["a", "b"]
     assert [row["requests"] for row in rows] == ["1", "1"]
     assert not any(line.lstrip('" ').startswith("=") for line in (tmp_path / "costs.csv").read_text().splitlines())
@@ -103,15 +105,15 @@ def test_no_text_begins_a_row_or_a_cell(tmp_path: Path, between: str) -> None:
 
 @repeatable
 @given(st.text(st.characters(codec="utf-8"), max_size=10))
-def test_a_cell_is_inert_and_otherwise_what_it_was(text: str) -> None:
+def test_neutralized_text_is_otherwise_unchanged(text: str) -> None:
     cell = neutralize_formula(text)
     assert cell.lstrip()[:1] not in set("=+-@\uff1d\uff0b\uff0d\uff20") or not cell.strip()
     if text.isprintable() and cell != text:
         assert cell == f"'{text}"
 
 
-def test_the_page_and_the_table_agree(tmp_path: Path) -> None:
-    with filled_journal(tmp_path, "harmless"):
+def test_the_page_and_the_cost_table_show_the_same_costs(tmp_path: Path) -> None:
+    with open_filled_journal(tmp_path, "harmless"):
         pass
     text = "".join(parse_page(build_page(tmp_path / "again", "harmless")).text)
     assert "$0.25" in text

@@ -16,7 +16,7 @@ from tests.helpers.paths import SAMPLES
 VIDEO = SAMPLES / "videos" / "day.mp4"
 
 
-def made(out: Path, count: int) -> list[dict[str, Any]]:
+def write_results(out: Path, count: int) -> list[dict[str, Any]]:
     """Results with pictures, two a row."""
     (out / "media").mkdir(parents=True)
     files = [f"media/{n} <b>.png" for n in range(count)]
@@ -27,17 +27,17 @@ def made(out: Path, count: int) -> list[dict[str, Any]]:
     ]
 
 
-def test_the_first_pictures_are_shown_and_linked(tmp_path: Path) -> None:
-    frames = make_contact_sheet(tmp_path, made(tmp_path, MAX_THUMBNAILS + 4))
+def test_the_first_images_are_shown_and_linked(tmp_path: Path) -> None:
+    frames = make_contact_sheet(tmp_path, write_results(tmp_path, MAX_THUMBNAILS + 4))
     assert len(frames) == MAX_THUMBNAILS
     assert (frames[2].item_id, frames[2].href) == ("p2", "media/2%20%3Cb%3E.png")
     assert all(frame.thumbnail.startswith("data:image/jpeg;base64,") for frame in frames)
     assert sum(len(frame.thumbnail) for frame in frames) < 200_000
 
 
-def test_what_is_gone_or_broken_or_elsewhere_is_left_out(tmp_path: Path) -> None:
+def test_files_that_are_missing_broken_or_outside_media_are_left_out(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    rows = made(out, 4)
+    rows = write_results(out, 4)
     (out / "media" / "0 <b>.png").unlink()
     (out / "media" / "1 <b>.png").write_bytes(b"torn")
     Image.new("RGB", (9, 9)).save(tmp_path / "private.png")
@@ -45,7 +45,7 @@ def test_what_is_gone_or_broken_or_elsewhere_is_left_out(tmp_path: Path) -> None
     assert [frame.item_id for frame in make_contact_sheet(out, rows)] == ["p2", "p2"]
 
 
-def test_a_video_is_shown_by_a_frame(tmp_path: Path) -> None:
+def test_a_video_is_shown_by_one_of_its_frames(tmp_path: Path) -> None:
     (tmp_path / "media").mkdir()
     copyfile(VIDEO, tmp_path / "media" / "clip.mp4")
     (frame,) = make_contact_sheet(tmp_path, [{"item_id": "v", "file": "media/clip.mp4"}])
@@ -54,6 +54,6 @@ def test_a_video_is_shown_by_a_frame(tmp_path: Path) -> None:
         assert max(shown.size) == 128
 
 
-def test_a_column_of_that_name_may_hold_anything() -> None:
+def test_columns_of_those_names_may_hold_any_value() -> None:
     for images in (None, 3, "text", ["a", None, {"file": 3}, {}], {"file": "x"}):
         assert list_media_files({"images": images, "file": images}) == []

@@ -1,4 +1,4 @@
-"""Three shapes of work, as small capabilities: many Asks for one Item, many Asks in one request, create-then-poll."""
+"""Three call patterns as small capabilities: many Asks for one Item, many Asks in one request, create-then-poll."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from mediamill.tasks.domain import Ask, Input, Item, Usage
 from mediamill.tasks.wire import Provider
 
 
-class ShapeParams(BaseModel):
-    """What the shapes take."""
+class PatternParams(BaseModel):
+    """The parameters of the call patterns."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     pieces: int = Field(3, ge=1, le=50, description="Asks an item is made of")
 
 
-class _Shape:
+class _PatternCapability:
     kinds = frozenset({"audio", "text"})
-    params: type[BaseModel] = ShapeParams
+    params: type[BaseModel] = PatternParams
     request_version = 1
     name = ""
     operation = ""
@@ -58,38 +58,38 @@ class _Shape:
             return media.sha256
 
 
-class Pieces(_Shape):
+class PiecesCapability(_PatternCapability):
     """Many Asks for one Item, side by side."""
 
     name = "pieces"
     operation = "piece"
 
-    async def run(self, item: Item, params: ShapeParams, call: Call, context: CapabilityContext) -> Mapping[str, Any]:
+    async def run(self, item: Item, params: PatternParams, call: Call, context: CapabilityContext) -> Mapping[str, Any]:
         """The pieces' texts, joined in order."""
         digest = await self._digest(item, context)
         answers = await asyncio.gather(*(call(self._ask(item, context, digest, n)) for n in range(params.pieces)))
         return {"text": " ".join(a.data["text"] for a in answers), "pieces": len(answers)}
 
 
-class Packed(_Shape):
+class BatchedCapability(_PatternCapability):
     """One Ask for each Item; many Asks in one request."""
 
     name = "packed"
     operation = "packed"
 
-    async def run(self, item: Item, params: ShapeParams, call: Call, context: CapabilityContext) -> Mapping[str, Any]:
-        """The item's own share of the packed reply."""
+    async def run(self, item: Item, params: PatternParams, call: Call, context: CapabilityContext) -> Mapping[str, Any]:
+        """The item's part of the shared reply."""
         answer = await call(self._ask(item, context, await self._digest(item, context), 0))
         return {"text": answer.data["text"], "pieces": 1}
 
 
-class Slow(_Shape):
+class JobCapability(_PatternCapability):
     """One Ask that creates a job and polls it to its end. Not repeatable."""
 
     name = "slow"
     operation = "job"
 
-    async def run(self, item: Item, params: ShapeParams, call: Call, context: CapabilityContext) -> Mapping[str, Any]:
+    async def run(self, item: Item, params: PatternParams, call: Call, context: CapabilityContext) -> Mapping[str, Any]:
         """The finished job's text."""
         answer = await call(self._ask(item, context, await self._digest(item, context), 0))
         return {"text": answer.data["text"], "pieces": 1}

@@ -1,4 +1,4 @@
-"""The operations of the test shapes, as adapters that shapes.yaml names."""
+"""The operations of the call patterns, as adapters that provider.yaml names."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from mediamill.tasks.wire import Batching, Parsed, Poll, Problem, Reply, Request
 PROVIDER = Path(__file__).with_name("provider.yaml")
 
 
-class ShapeConfig(OperationConfig[ModelFacts]):
-    """Nothing beside what every endpoint has."""
+class PatternConfig(OperationConfig[ModelFacts]):
+    """The fields that every endpoint has."""
 
 
-class Piece(Operation[ShapeConfig, ModelFacts]):
-    """Speaks to :mod:`tests.calls.call_patterns.server`: a text for each name that is sent."""
+class PieceOperation(Operation[PatternConfig, ModelFacts]):
+    """Calls :mod:`tests.calls.call_patterns.server`, which replies with a text for each name."""
 
-    config_model = ShapeConfig
+    config_model = PatternConfig
     facts_model = ModelFacts
 
     def to_wire(self, ask: Ask) -> Wire:
         """The endpoint, under a name instead of its port: a run against a restarted server finds its answers."""
-        return Wire("shapes:1", self.path, dict(ask.params), timeout=20, **self.sharing())
+        return Wire("shapes:1", self.path, dict(ask.params), timeout=20, **self.wire_options())
 
-    def sharing(self) -> dict[str, Any]:
-        """What the Wire says of how requests share and repeat."""
+    def wire_options(self) -> dict[str, Any]:
+        """The fields of the Wire that say how requests are shared and repeated."""
         return {}
 
     def build_request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
-        """The names of what is asked."""
-        return Request("POST", wire.path, json={"names": [_name(a) for a in asks]})
+        """The names of the wanted texts."""
+        return Request("POST", wire.path, json={"names": [_text_name(a) for a in asks]})
 
     def parse(self, reply: Reply, asks: Sequence[Ask]) -> Sequence[Parsed]:
         """One text for each Ask."""
@@ -54,18 +54,18 @@ class Piece(Operation[ShapeConfig, ModelFacts]):
         return Problem(verdict, f"http_{reply.status}", f"status {reply.status}")
 
 
-class Packed(Piece):
+class BatchedOperation(PieceOperation):
     """Many Asks in one request."""
 
-    def sharing(self) -> dict[str, Any]:
+    def wire_options(self) -> dict[str, Any]:
         """Eight at most."""
-        return {"pack": Batching("packed", max_asks=8)}
+        return {"batching": Batching("packed", max_asks=8)}
 
 
-class SlowJob(Piece, JobOperation[ShapeConfig, ModelFacts]):
+class PolledJobOperation(PieceOperation, JobOperation[PatternConfig, ModelFacts]):
     """A job that is created once and polled for."""
 
-    def sharing(self) -> dict[str, Any]:
+    def wire_options(self) -> dict[str, Any]:
         """A second creation would be a second purchase."""
         return {"repeatable": False, "job": True}
 
@@ -74,7 +74,7 @@ class SlowJob(Piece, JobOperation[ShapeConfig, ModelFacts]):
         return str(orjson.loads(reply.body)["id"])
 
     def build_poll_request(self, wire: Wire, remote_id: str) -> Request:
-        """A look at the job."""
+        """The request for the job's state."""
         return Request("GET", f"{wire.path}/{remote_id}")
 
     def parse_poll(self, reply: Reply) -> Poll:
@@ -83,5 +83,5 @@ class SlowJob(Piece, JobOperation[ShapeConfig, ModelFacts]):
         return Poll("done" if state == "completed" else "failed" if state == "failed" else "pending", wait=0.02)
 
 
-def _name(ask: Ask) -> str:
+def _text_name(ask: Ask) -> str:
     return f"{ask.inputs[0].sha256[:16]}-{ask.inputs[0].start}-{ask.sample}"

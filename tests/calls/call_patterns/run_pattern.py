@@ -16,7 +16,11 @@ from tests.helpers.plugins import write_entry_points
 
 HERE = "tests.calls.call_patterns"
 ENTRY_POINTS = {
-    CAPABILITY_GROUP: {name.lower(): f"{HERE}.capabilities:{name}" for name in ("Pieces", "Packed", "Slow")},
+    CAPABILITY_GROUP: {
+        "pieces": f"{HERE}.capabilities:PiecesCapability",
+        "packed": f"{HERE}.capabilities:BatchedCapability",
+        "slow": f"{HERE}.capabilities:JobCapability",
+    },
     PROVIDER_GROUP: {"shapes": f"{HERE}.operations:PROVIDER"},
 }
 

@@ -1,4 +1,4 @@
-"""A server for the test shapes that counts what it was asked: the judge, independent of the ledger."""
+"""A server for the call patterns that counts its requests: its count is independent of the ledger."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from aiohttp import web
 
 
-class ShapesServer:
+class PatternServer:
     """Runs on a loopback port in a thread of the test process, so that it outlives killed clients."""
 
     def __init__(self, latency: float = 0.01) -> None:
@@ -20,13 +20,13 @@ class ShapesServer:
         self.requests = 0
         self.polls = 0
         self.in_flight = 0
-        self.most_in_flight = 0
+        self.max_in_flight = 0
         self.jobs: dict[str, list[str]] = {}
-        self.looks: Counter[str] = Counter()
+        self.polls_by_job: Counter[str] = Counter()
         self.origin = ""
 
-    async def answer(self, request: web.Request) -> web.Response:
-        """Pieces and packs: a text for each name, once the latency is over."""
+    async def send_texts(self, request: web.Request) -> web.Response:
+        """Reply with a text for each name after the latency."""
         names = (await request.json())["names"]
         self._count(names)
         try:
@@ -35,8 +35,8 @@ class ShapesServer:
             self.in_flight -= 1
         return web.json_response({"texts": [f"text {name}" for name in names]})
 
-    async def create(self, request: web.Request) -> web.Response:
-        """Jobs: bought when created."""
+    async def create_job(self, request: web.Request) -> web.Response:
+        """Create a job; it counts as bought now."""
         names = (await request.json())["names"]
         self._count(names)
         self.in_flight -= 1
@@ -44,12 +44,12 @@ class ShapesServer:
         self.jobs[job] = names
         return web.json_response({"id": job}, status=202)
 
-    async def look(self, request: web.Request) -> web.Response:
-        """Completed at the third look."""
+    async def poll(self, request: web.Request) -> web.Response:
+        """The state of a job, which is completed at the third poll."""
         job = request.match_info["job"]
         self.polls += 1
-        self.looks[job] += 1
-        if self.looks[job] < 3:
+        self.polls_by_job[job] += 1
+        if self.polls_by_job[job] < 3:
             return web.json_response({"status": "in_progress"})
         return web.json_response({"status": "completed", "texts": [f"text {name}" for name in self.jobs[job]]})
 
@@ -57,21 +57,21 @@ class ShapesServer:
         self.requests += 1
         self.names.update(names)
         self.in_flight += 1
-        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        self.max_in_flight = max(self.max_in_flight, self.in_flight)
 
 
 @contextmanager
-def shapes_server(latency: float = 0.01) -> Iterator[ShapesServer]:
+def running_pattern_server(latency: float = 0.01) -> Iterator[PatternServer]:
     """A running server; ``origin`` is its address."""
-    judge = ShapesServer(latency)
+    server = PatternServer(latency)
     loop = asyncio.new_event_loop()
     app = web.Application()
     app.add_routes(
         [
-            web.post("/v1/piece", judge.answer),
-            web.post("/v1/packed", judge.answer),
-            web.post("/v1/jobs", judge.create),
-            web.get("/v1/jobs/{job}", judge.look),
+            web.post("/v1/piece", server.send_texts),
+            web.post("/v1/packed", server.send_texts),
+            web.post("/v1/jobs", server.create_job),
+            web.get("/v1/jobs/{job}", server.poll),
         ]
     )
     runner = web.AppRunner(app)
@@ -80,13 +80,13 @@ def shapes_server(latency: float = 0.01) -> Iterator[ShapesServer]:
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
-        judge.origin = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        server.origin = f"http://127.0.0.1:{runner.addresses[0][1]}"
 
     loop.run_until_complete(start())
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     try:
-        yield judge
+        yield server
     finally:
         asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)

@@ -18,7 +18,7 @@ from mediamill.tasks.capabilities.base import Capability
 from mediamill.tasks.capabilities.parameters import Option
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.plugins import CAPABILITY_GROUP
-from tests.calls.call_patterns.capabilities import Pieces
+from tests.calls.call_patterns.capabilities import PiecesCapability
 from tests.helpers.cli_runs import mediamill, read_rows
 
 SAMPLING = "--max-tokens --prompt --system --temperature --schema"
@@ -103,7 +103,7 @@ class CalmParams(CrowdedParams):
     limit: Annotated[int, Option("--own-limit")] = Field(1, description="a limit of its own")
 
 
-class Crowded(Pieces):
+class Crowded(PiecesCapability):
     """Do something."""
 
     name = "crowded"

@@ -57,7 +57,7 @@ def test_a_flow_with_a_file_of_its_own_is_found_there() -> None:
 def test_a_capability_of_another_package_has_a_flow_that_a_worker_finds(
     install_entry_points: Callable[[Mapping[str, Mapping[str, str]]], None],
 ) -> None:
-    install_entry_points({CAPABILITY_GROUP: {"pieces": "tests.calls.call_patterns.capabilities:Pieces"}})
+    install_entry_points({CAPABILITY_GROUP: {"pieces": "tests.calls.call_patterns.capabilities:PiecesCapability"}})
     entrypoint = "mediamill.flows.capability_flows.pieces"
     assert load_flow_from_entrypoint(entrypoint).name == "pieces"
     deployment = make_capability_flow("pieces").to_deployment("nightly", entrypoint_type=EntrypointType.MODULE_PATH)
