@@ -40,14 +40,14 @@ async def arrives(packer: RequestBatcher, seconds: float, group: str = "g") -> N
     await packer.submit(each)
 
 
-async def test_a_slow_journal_makes_no_more_requests_than_a_quick_one() -> None:
+async def test_slow_claims_make_no_more_requests_than_quick_ones() -> None:
     sent = Sent()
     packer = RequestBatcher(sent, LINGER)
     await asyncio.gather(*(arrives(packer, n * LINGER) for n in range(64)))
     assert sent.sizes == [32, 32]
 
 
-async def test_only_what_is_coming_is_waited_for() -> None:
+async def test_a_batch_waits_only_for_announced_asks_of_its_group() -> None:
     sent = Sent()
     packer = RequestBatcher(sent, LINGER)
     elsewhere = asyncio.create_task(arrives(packer, 0.5, "other"))
@@ -59,7 +59,7 @@ async def test_only_what_is_coming_is_waited_for() -> None:
     assert sent.sizes == [2, 1]
 
 
-async def test_what_never_comes_holds_nobody_up_for_long() -> None:
+async def test_an_announced_ask_that_never_comes_delays_others_only_briefly() -> None:
     sent = Sent()
     packer = RequestBatcher(sent, LINGER)
     stuck = asyncio.create_task(arrives(packer, 60))

@@ -18,14 +18,14 @@ async def parts(*some: bytes, then: asyncio.Event | None = None) -> AsyncIterato
         await then.wait()
 
 
-async def test_the_first_part_that_is_awaited_is_timed() -> None:
+async def test_the_time_of_the_first_token_is_measured() -> None:
     body, first = await read_stream(parts(b": hello\n", b"word", b"more"), lambda part: b"word" in part, 5, "there")
     assert body == b": hello\nwordmore"
     assert first is not None
     assert (await read_stream(parts(b"a", b"b"), lambda part: b"word" in part, None, "there"))[1] is None
 
 
-async def test_a_stream_that_stands_still_is_broken_off() -> None:
+async def test_a_stream_that_stalls_raises_reply_lost() -> None:
     with pytest.raises(ReplyLost, match=r"there: the stream stood still for 0\.01 s") as broken:
         await read_stream(parts(b"word", then=asyncio.Event()), lambda _: True, 0.01, "there")
     assert broken.value.kind == "stalled"

@@ -39,7 +39,7 @@ def drive(
     )
 
 
-def test_many_asks_for_one_item(files: Path, tmp_path: Path) -> None:
+def test_one_item_sends_several_asks(files: Path, tmp_path: Path) -> None:
     with running_pattern_server() as judge:
         done = drive("pieces", files, tmp_path / "out", judge)
         assert done.returncode == 0, done.stderr
@@ -48,7 +48,7 @@ def test_many_asks_for_one_item(files: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_many_asks_in_one_request(files: Path, tmp_path: Path) -> None:
+def test_asks_of_several_items_share_requests(files: Path, tmp_path: Path) -> None:
     with running_pattern_server() as judge:
         done = drive("packed", files, tmp_path / "out", judge)
         assert done.returncode == 0, done.stderr
@@ -61,7 +61,7 @@ def test_many_asks_in_one_request(files: Path, tmp_path: Path) -> None:
         assert sorted(item for row in ledger for item in row["item_ids"]) == [f"{n:04d}.wav" for n in range(ITEMS)]
 
 
-def test_create_then_poll(files: Path, tmp_path: Path) -> None:
+def test_a_job_is_created_once_and_polled_until_it_ends(files: Path, tmp_path: Path) -> None:
     with running_pattern_server() as judge:
         done = drive("slow", files, tmp_path / "out", judge)
         assert done.returncode == 0, done.stderr
@@ -79,7 +79,7 @@ KILLS = [
 
 
 @pytest.mark.parametrize(("shape", "fault"), mark_rest_long(KILLS, [("slow", "call.sending.after:7")]))
-def test_a_kill_loses_nothing_in_any_shape(shape: str, fault: str, files: Path, tmp_path: Path) -> None:
+def test_a_killed_run_loses_nothing_in_any_call_pattern(shape: str, fault: str, files: Path, tmp_path: Path) -> None:
     if shape == "packed":
         fault = fault.rsplit(":", 1)[0] + ":2"
     with running_pattern_server() as judge:
@@ -100,7 +100,7 @@ def test_a_kill_loses_nothing_in_any_shape(shape: str, fault: str, files: Path, 
 
 
 @pytest.mark.long
-def test_an_unknown_is_bought_again_only_when_asked(files: Path, tmp_path: Path) -> None:
+def test_a_lost_job_is_not_created_again_by_a_rerun(files: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with running_pattern_server() as judge:
         drive("slow", files, out, judge, "call.wire.after:3:kill")

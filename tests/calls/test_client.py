@@ -20,7 +20,7 @@ from tests.calls.client_calls import KEY, MB, POST, send
 from tests.calls.raw_server import always_reply, running_raw_server
 
 
-async def test_what_goes_out_and_what_comes_back(client: Client) -> None:
+async def test_requests_and_replies_carry_the_right_headers_and_bodies(client: Client) -> None:
     async with running_raw_server(
         always_reply(b'{"text":"hi"}', headers=("X-Request-ID: r1", "Set-Cookie: a=1", "X-A: 1", "X-A: 2"))
     ) as server:
@@ -48,7 +48,7 @@ async def test_what_goes_out_and_what_comes_back(client: Client) -> None:
     assert server.connections == 1
 
 
-async def test_without_a_key_nothing_authorises(client: Client) -> None:
+async def test_without_a_key_no_authorization_header_is_sent(client: Client) -> None:
     async with running_raw_server(always_reply()) as server:
         await client.send(server.origin, Request("GET", "/v1/models"), key=None, timeout_seconds=5)
     assert b"authorization" not in server.requests[0].lower()
@@ -56,7 +56,7 @@ async def test_without_a_key_nothing_authorises(client: Client) -> None:
 
 
 @pytest.mark.parametrize("key", ["sk-a\r\nX-Evil: 1", "", "sk ä", "a\x00b"])
-async def test_a_key_no_header_can_carry_is_refused_unseen(client: Client, key: str) -> None:
+async def test_a_key_that_no_header_can_carry_is_a_usage_error_and_not_shown(client: Client, key: str) -> None:
     async with running_raw_server(always_reply()) as server:
         with pytest.raises(UsageError) as caught:
             await client.send(server.origin, POST, key=key, timeout_seconds=5)
@@ -64,7 +64,7 @@ async def test_a_key_no_header_can_carry_is_refused_unseen(client: Client, key: 
     assert not key or key not in str(caught.value)
 
 
-async def test_errors_are_replies(client: Client) -> None:
+async def test_an_error_status_is_returned_as_a_reply(client: Client) -> None:
     async with running_raw_server(always_reply(b"slow down", "429 Too Many", ("Retry-After: 3",))) as server:
         reply = await send(client, server.origin)
     assert (reply.status, reply.headers["retry-after"], reply.body) == (429, "3", b"slow down")
@@ -91,14 +91,14 @@ async def test_redirects_are_not_followed(client: Client) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "x-gzip"])
-async def test_compression_is_undone_even_though_nobody_asked(client: Client, encoding: str) -> None:
+async def test_compressed_replies_are_decoded(client: Client, encoding: str) -> None:
     text = b'{"text":"' + b"x" * 200_000 + b'"}'
     packed = zlib.compress(text) if encoding == "deflate" else gzip.compress(text)
     async with running_raw_server(always_reply(packed, headers=(f"Content-Encoding: {encoding}",))) as server:
         assert (await send(client, server.origin)).body == text
 
 
-async def test_an_unknown_encoding_is_kept_as_it_came(client: Client) -> None:
+async def test_a_reply_in_an_unknown_encoding_is_kept_undecoded(client: Client) -> None:
     async with running_raw_server(always_reply(b"\x00br", headers=("Content-Encoding: br",))) as server:
         assert (await send(client, server.origin)).body == b"\x00br"
 
@@ -133,6 +133,6 @@ async def test_the_environments_proxy_is_used_except_for_loopback(monkeypatch: p
     assert proxy.requests[0].startswith(b"POST http://media.invalid/v1/x HTTP/1.1")
 
 
-async def test_not_sent_and_broken_are_apart() -> None:
+async def test_not_sent_and_reply_lost_are_different_errors() -> None:
     assert not issubclass(NotSent, ReplyLost)
     assert not issubclass(ReplyLost, BadInput)

@@ -23,7 +23,7 @@ async def get(url: str, to: Path) -> Path:
     return to / "file"
 
 
-async def test_a_download_is_a_whole_file_or_none(tmp_path: Path) -> None:
+async def test_a_download_is_a_complete_file_or_none(tmp_path: Path) -> None:
     body = bytes(range(256)) * 10_000
     client = Client()
     async with running_raw_server(always_reply(body, headers=("Content-Type: Audio/WAV; x=1", 'ETag: "v1"'))) as good:
@@ -54,7 +54,9 @@ async def test_a_download_is_a_whole_file_or_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("status", "transient"), [(404, False), (403, False), (410, False), (401, False), (204, False)]
 )
-async def test_a_url_that_will_never_work_is_bad_input(tmp_path: Path, status: int, transient: bool) -> None:
+async def test_a_permanent_error_status_is_bad_input_and_not_retried(
+    tmp_path: Path, status: int, transient: bool
+) -> None:
     async with running_raw_server(always_reply(b"", f"{status} X")) as front:
         with pytest.raises(BadInput) as caught:
             await get(front.origin, tmp_path)
@@ -62,7 +64,7 @@ async def test_a_url_that_will_never_work_is_bad_input(tmp_path: Path, status: i
         assert len(front.requests) == 1
 
 
-async def test_a_server_in_trouble_is_asked_again(tmp_path: Path) -> None:
+async def test_a_temporary_error_status_is_retried(tmp_path: Path) -> None:
     count = 0
 
     async def behave(request: bytes, writer: asyncio.StreamWriter) -> None:

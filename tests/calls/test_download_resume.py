@@ -69,7 +69,7 @@ def fetched(breaking: Breaking, to: Path, key: str | None = None) -> tuple[str, 
 
 
 @pytest.mark.parametrize("ranges", [True, False])
-def test_what_has_come_does_not_come_again_where_the_server_knows_ranges(ranges: bool, tmp_path: Path) -> None:
+def test_a_broken_download_resumes_where_the_server_supports_ranges(ranges: bool, tmp_path: Path) -> None:
     breaking = Breaking(ranges=ranges)
     digest, size = fetched(breaking, tmp_path / "clip.mp4", key="k-12345678")
     assert (digest, size) == (hashlib.sha256(CONTENT).hexdigest(), len(CONTENT))
@@ -81,6 +81,6 @@ def test_what_has_come_does_not_come_again_where_the_server_knows_ranges(ranges:
     assert list(tmp_path.iterdir()) == [tmp_path / "clip.mp4"]
 
 
-def test_another_file_under_the_same_link_is_taken_whole(tmp_path: Path) -> None:
+def test_a_file_that_changed_meanwhile_is_downloaded_from_its_start(tmp_path: Path) -> None:
     digest, _ = fetched(Breaking(second=OTHER), tmp_path / "clip.mp4")
     assert digest == hashlib.sha256(OTHER).hexdigest()

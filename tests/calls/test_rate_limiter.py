@@ -44,7 +44,7 @@ def roomy(rpm: float, latency: float) -> Quota:
 
 @pytest.mark.parametrize("tells", ["all", "refusals"])
 @pytest.mark.parametrize(("rpm", "latency"), [(20, 0.05), (20, 20), (120, 2), (600, 0.05), (600, 20), (6000, 0.5)])
-def test_a_stated_limit_is_used_and_not_broken(rpm: float, latency: float, tells: str) -> None:
+def test_a_stated_limit_is_reached_and_not_exceeded(rpm: float, latency: float, tells: str) -> None:
     steady = max(120.0, 6000 / rpm * 3)
     server, began = simulate(
         Limiter(roomy(rpm, latency)), SimulatedServer(rpm / 60, latency, states=tells), 90 + steady
@@ -55,7 +55,7 @@ def test_a_stated_limit_is_used_and_not_broken(rpm: float, latency: float, tells
 
 
 @pytest.mark.parametrize(("rpm", "latency"), [(600, 0.05), (600, 20), (1500, 2), (3000, 0.3)])
-def test_a_limit_that_nobody_states_is_found(rpm: float, latency: float) -> None:
+def test_an_unstated_limit_is_learned_from_refusals(rpm: float, latency: float) -> None:
     server, began = simulate(Limiter(roomy(rpm, latency)), SimulatedServer(rpm / 60, latency), 330)
     used, refused = server.since(began + 150, began + 330)
     assert used >= 0.95
@@ -63,7 +63,7 @@ def test_a_limit_that_nobody_states_is_found(rpm: float, latency: float) -> None
 
 
 @pytest.mark.long
-def test_sixty_thousand_a_minute() -> None:
+def test_a_limit_of_sixty_thousand_a_minute_is_reached() -> None:
     server, began = simulate(Limiter(roomy(60_000, 0.1)), SimulatedServer(1000, 0.1, states="refusals"), 40)
     used, refused = server.since(began + 15, began + 40)
     assert used >= 0.95
@@ -74,7 +74,7 @@ def test_sixty_thousand_a_minute() -> None:
 @pytest.mark.parametrize(
     ("rpm", "tells"), [(20, "all"), (600, "all"), (600, "refusals"), (3000, "all"), (3000, "refusals")]
 )
-def test_a_minute_after_the_limit_changes_it_is_used_again(rpm: float, tells: str, factor: float) -> None:
+def test_a_changed_limit_is_reached_within_a_minute(rpm: float, tells: str, factor: float) -> None:
     server, began = simulate(
         Limiter(roomy(rpm, 2)), SimulatedServer(rpm / 60, 0.5, states=tells), 300, {120: rpm / 60 * factor}
     )
@@ -84,7 +84,7 @@ def test_a_minute_after_the_limit_changes_it_is_used_again(rpm: float, tells: st
 
 
 @pytest.mark.parametrize("rpm", [600, 3000])
-def test_a_halved_limit_that_nobody_states_is_found_within_a_minute(rpm: float) -> None:
+def test_an_unstated_limit_that_is_halved_is_learned_within_a_minute(rpm: float) -> None:
     server, began = simulate(Limiter(roomy(rpm, 1)), SimulatedServer(rpm / 60, 0.5), 390, {150: rpm / 120})
     used, refused = server.since(began + 210, began + 390)
     assert used >= 0.95
@@ -113,7 +113,7 @@ def test_without_a_limit_nothing_waits() -> None:
     assert run_virtual(main) == (0.0, 0)
 
 
-def test_first_come_first_served() -> None:
+def test_permits_are_granted_in_order_of_arrival() -> None:
     async def main() -> list[int]:
         limiter = Limiter(Quota(rpm=60, concurrency=4))
         order: list[int] = []
@@ -129,7 +129,7 @@ def test_first_come_first_served() -> None:
     assert run_virtual(main) == list(range(20))
 
 
-def test_a_cancelled_wait_takes_nothing_and_wakes_the_next() -> None:
+def test_a_cancelled_wait_takes_no_permit_and_wakes_the_next() -> None:
     async def main() -> tuple[int, int]:
         limiter = Limiter(Quota(concurrency=1))
         held = await limiter.acquire(ONE)
@@ -147,7 +147,7 @@ def test_a_cancelled_wait_takes_nothing_and_wakes_the_next() -> None:
 
 
 @pytest.mark.parametrize(("outcome", "kind"), [("rate_limit", "rate"), ("overloaded", "capacity")])
-def test_a_pause_holds_everybody_and_lets_them_go_evenly(outcome: str, kind: str) -> None:
+def test_after_a_pause_waiting_requests_go_out_evenly(outcome: str, kind: str) -> None:
     async def main() -> list[float]:
         loop = asyncio.get_running_loop()
         limiter = Limiter(Quota(concurrency=100))
@@ -171,7 +171,7 @@ def test_a_pause_holds_everybody_and_lets_them_go_evenly(outcome: str, kind: str
         assert sum(start <= m < start + 0.1 for m in moments) <= 20, kind
 
 
-def test_a_full_server_is_given_fewer_at_once_and_more_again_later() -> None:
+def test_overload_lowers_the_concurrency_until_there_is_capacity_again() -> None:
     async def main() -> tuple[int, int]:
         limiter = Limiter(Quota(concurrency=64))
         capacity, inside = 16, 0
@@ -199,7 +199,7 @@ def test_a_full_server_is_given_fewer_at_once_and_more_again_later() -> None:
     assert after == 64
 
 
-def test_a_server_that_refuses_one_in_twenty_is_not_taken_for_a_full_one() -> None:
+def test_random_refusals_hardly_lower_the_concurrency() -> None:
     async def main() -> int:
         limiter = Limiter(Quota(concurrency=64))
         count = itertools.count()
@@ -222,7 +222,7 @@ def test_a_server_that_refuses_one_in_twenty_is_not_taken_for_a_full_one() -> No
         (Quota(audio_seconds_per_hour=7200, concurrency=50), Usage(audio_seconds=Decimal(60)), 120.0),
     ],
 )
-def test_tokens_and_audio_are_limited_too(quota: Quota, usage: Usage, limit: float) -> None:
+def test_limits_of_tokens_and_of_audio_seconds_hold(quota: Quota, usage: Usage, limit: float) -> None:
     """``limit`` requests of this usage are allowed in a minute, or in an hour of audio."""
 
     async def main() -> int:
@@ -238,7 +238,7 @@ def test_tokens_and_audio_are_limited_too(quota: Quota, usage: Usage, limit: flo
     assert 0.93 * limit <= sent <= limit + 1
 
 
-def test_one_request_larger_than_the_whole_limit_still_goes() -> None:
+def test_a_request_larger_than_the_limit_is_still_sent() -> None:
     async def main() -> Permit:
         limiter = Limiter(Quota(tpm=100))
         return await limiter.acquire(Usage(input_tokens=5000))
@@ -246,7 +246,7 @@ def test_one_request_larger_than_the_whole_limit_still_goes() -> None:
     assert run_virtual(main).wait == 0
 
 
-def test_what_was_learned_is_remembered_as_json() -> None:
+def test_learned_limits_are_restored_from_json() -> None:
     limiter = Limiter(Quota(concurrency=64))
     simulate(limiter, SimulatedServer(10, 0.05), 120)
     state = json.loads(json.dumps(limiter.export_state()))
@@ -263,7 +263,7 @@ def test_what_was_learned_is_remembered_as_json() -> None:
     )
 )
 @settings(max_examples=100)
-def test_a_spoiled_memory_is_ignored(state: Any) -> None:
+def test_an_invalid_state_is_ignored(state: Any) -> None:
     async def main() -> float:
         limiter = Limiter(Quota(concurrency=8))
         if isinstance(state, dict):
@@ -285,7 +285,7 @@ def test_a_spoiled_memory_is_ignored(state: Any) -> None:
     )
 )
 @settings(max_examples=60, deadline=None)
-def test_no_sequence_of_outcomes_stops_it_for_good(steps: Any) -> None:
+def test_no_sequence_of_outcomes_blocks_the_limiter_for_good(steps: Any) -> None:
     async def main() -> int:
         limiter = Limiter(Quota(concurrency=8))
         for outcome, wait, stated, give_up in steps:

@@ -49,7 +49,7 @@ async def test_fields_come_before_files_and_names_repeat() -> None:
     assert found[3].get_content_type() == "audio/wav"
 
 
-async def test_a_url_alone_is_still_multipart() -> None:
+async def test_a_url_without_other_files_is_multipart() -> None:
     payload = Payload("", "", 0, url="https://example.com/a.mp3")
     [part] = await parts(encode_body(Request("POST", "/", files=[("file", payload)])))
     assert part.get_payload() == "https://example.com/a.mp3"
@@ -57,7 +57,7 @@ async def test_a_url_alone_is_still_multipart() -> None:
 
 
 @pytest.mark.parametrize("size", [10, STREAM_OVER_BYTES - 4096, STREAM_OVER_BYTES + 1, 3 * STREAM_OVER_BYTES + 5])
-async def test_files_come_from_disk(tmp_path: Path, size: int) -> None:
+async def test_large_files_are_streamed_from_disk(tmp_path: Path, size: int) -> None:
     path = tmp_path / "a.flac"
     path.write_bytes(bytes(range(256)) * (size // 256) + b"x" * (size % 256))
     payload = Payload("a.flac", "audio/flac", size, path=path)
@@ -75,17 +75,17 @@ async def test_large_bytes_go_out_in_slices() -> None:
     assert await collect(body) == b'{"text":"' + text.encode() + b'"}'
 
 
-def test_no_body_is_no_body() -> None:
+def test_a_request_without_content_has_no_body() -> None:
     body = encode_body(Request("GET", "/"))
     assert (body.length, body.content_type, body.content()) == (0, None, b"")
 
 
-def test_a_file_that_went_away_is_bad_input(tmp_path: Path) -> None:
+def test_a_deleted_file_is_bad_input(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="cannot be read any more"):
         encode_body(Request("POST", "/", files=[("file", Payload("a.wav", "audio/wav", 3, path=tmp_path / "no.wav"))]))
 
 
-async def test_a_file_that_shrinks_is_never_sent_as_if_whole(tmp_path: Path) -> None:
+async def test_a_file_that_shrinks_while_it_is_sent_fails_the_request(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(bytes(2 * STREAM_OVER_BYTES))
     body = encode_body(Request("POST", "/", files=[("file", Payload("a.wav", "audio/wav", 1, path=path))]))

@@ -46,7 +46,7 @@ def policy(world: World, **more: Any) -> RetryPolicy:
     return RetryPolicy(**{"sleep": world.sleep, "clock": world.clock, "jitter": lambda: 1.0, **more})
 
 
-async def test_tries_until_it_is_done() -> None:
+async def test_retries_until_success() -> None:
     world = World()
     send, calls = failing(3)
     assert await send_with_retries(send, policy(world)) == "done"
@@ -54,7 +54,7 @@ async def test_tries_until_it_is_done() -> None:
     assert world.slept == [1.0, 2.0, 4.0]
 
 
-async def test_gives_up_after_its_repeats() -> None:
+async def test_gives_up_after_max_retries() -> None:
     world = World()
     send, calls = failing(99)
     with pytest.raises(RetryableError) as stopped:
@@ -63,7 +63,7 @@ async def test_gives_up_after_its_repeats() -> None:
     assert stopped.value.problem.message == "boom"
 
 
-async def test_gives_up_when_the_time_is_used_up() -> None:
+async def test_gives_up_after_total_seconds() -> None:
     world = World()
     send, _ = failing(99, wait=20.0)
     with pytest.raises(RetryableError):
@@ -71,7 +71,7 @@ async def test_gives_up_when_the_time_is_used_up() -> None:
     assert world.now <= 70
 
 
-async def test_no_repeats_means_one_attempt_and_no_sleep() -> None:
+async def test_without_retries_there_is_one_attempt_and_no_sleep() -> None:
     world = World()
     send, calls = failing(99)
     with pytest.raises(RetryableError):
@@ -79,7 +79,7 @@ async def test_no_repeats_means_one_attempt_and_no_sleep() -> None:
     assert (len(calls), world.slept) == (1, [])
 
 
-async def test_other_errors_and_cancellation_pass_at_once() -> None:
+async def test_other_errors_and_cancellation_are_not_retried() -> None:
     world = World()
     for error in (ValueError("no"), asyncio.CancelledError()):
 
@@ -91,24 +91,24 @@ async def test_other_errors_and_cancellation_pass_at_once() -> None:
     assert world.slept == []
 
 
-async def test_a_plain_function_that_returns_an_awaitable_will_do() -> None:
+async def test_a_plain_function_that_returns_an_awaitable_is_accepted() -> None:
     send, _ = failing(0)
     assert await send_with_retries(functools.partial(next, iter([send()])), policy(World())) == "done"
 
 
 @given(st.none() | st.floats(allow_nan=True, allow_infinity=True), st.integers(1, 10_000), st.floats(0, 1))
-def test_every_wait_is_sane(hint: Any, attempt: Any, chance: Any) -> None:
+def test_every_wait_is_within_bounds(hint: Any, attempt: Any, chance: Any) -> None:
     wait = RetryPolicy(jitter=lambda: chance).wait(Problem("retry", "x", "x", wait=hint), attempt)
     assert 0 <= wait <= 66
 
 
-def test_a_hint_is_obeyed_and_spread() -> None:
+def test_a_wait_hint_is_obeyed_and_jittered() -> None:
     told = Problem("retry", "rate_limit", "x", wait=10.0)
     assert RetryPolicy(jitter=lambda: 0.0).wait(told, 1) == 10
     assert RetryPolicy(jitter=lambda: 1.0).wait(told, 1) == pytest.approx(11)
 
 
-async def test_an_outage_does_not_multiply_the_load() -> None:
+async def test_the_retry_budget_bounds_the_rate_of_retries() -> None:
     world = World()
     budget = RetryBudget(burst=10, per_second=2, clock=world.clock)
     waits = [budget.take() for _ in range(110)]
@@ -119,7 +119,7 @@ async def test_an_outage_does_not_multiply_the_load() -> None:
     assert budget.take() == 0
 
 
-async def test_rate_limits_cost_nothing_of_the_budget() -> None:
+async def test_rate_limit_retries_take_nothing_from_the_budget() -> None:
     world = World()
     budget = RetryBudget(burst=1, per_second=0.001, clock=world.clock)
     send, _ = failing(4, kind="rate_limit", wait=1.0)
@@ -127,7 +127,7 @@ async def test_rate_limits_cost_nothing_of_the_budget() -> None:
     assert world.slept == [1.0] * 4
 
 
-async def test_a_repeat_that_is_not_made_gives_its_token_back() -> None:
+async def test_a_retry_that_is_not_sent_returns_its_token() -> None:
     world = World()
     budget = RetryBudget(burst=1, per_second=1, clock=world.clock)
     send, _ = failing(99, wait=50.0)

@@ -118,7 +118,9 @@ async def endless_body(request: bytes, writer: asyncio.StreamWriter) -> None:
         ),
     ],
 )
-async def test_a_server_that_misbehaves(client: Client, behave: Behave, deadline: float, expected: str) -> None:
+async def test_each_misbehaviour_of_a_server_has_its_error(
+    client: Client, behave: Behave, deadline: float, expected: str
+) -> None:
     async with running_raw_server(behave) as server:
         assert await assert_fails(client, server.origin, deadline=deadline, max_bytes=4 * MB) == expected
 
@@ -148,7 +150,7 @@ async def test_more_bytes_than_announced_do_not_reach_the_next_request(client: C
             assert reply.body == b"good"
 
 
-async def test_a_gzip_bomb_stays_under_the_cap(client: Client) -> None:
+async def test_a_gzip_bomb_is_stopped_at_the_maximum_size(client: Client) -> None:
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     bomb = b"".join([*(packer.compress(bytes(MB)) for _ in range(300)), packer.flush()])
     assert len(bomb) < MB
@@ -168,15 +170,15 @@ def closed_port() -> int:
         return int(held.getsockname()[1])
 
 
-async def test_nobody_listens(client: Client) -> None:
+async def test_a_closed_port_is_not_sent(client: Client) -> None:
     assert await assert_fails(client, f"http://127.0.0.1:{closed_port()}") == "NotSent refused"
 
 
-async def test_no_such_host(client: Client) -> None:
+async def test_an_unknown_host_is_not_sent(client: Client) -> None:
     assert await assert_fails(client, "http://no-such-host.invalid") == "NotSent dns"
 
 
-async def test_tls_to_a_plain_port(client: Client) -> None:
+async def test_tls_to_a_port_without_tls_is_not_sent(client: Client) -> None:
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(100)
         writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
@@ -187,7 +189,7 @@ async def test_tls_to_a_plain_port(client: Client) -> None:
     server.close()
 
 
-async def test_a_certificate_nobody_vouches_for(client: Client, tmp_path: Path) -> None:
+async def test_an_untrusted_certificate_is_not_sent(client: Client, tmp_path: Path) -> None:
     pem = tmp_path / "self.pem"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=127.0.0.1"]
     try:
@@ -201,7 +203,7 @@ async def test_a_certificate_nobody_vouches_for(client: Client, tmp_path: Path) 
         assert server.requests == []
 
 
-async def test_a_connection_that_never_comes_about() -> None:
+async def test_a_connection_timeout_is_not_sent() -> None:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         held.listen(0)
@@ -219,7 +221,7 @@ async def test_a_connection_that_never_comes_about() -> None:
     assert kind == "NotSent connect_timeout"
 
 
-async def test_an_idle_connection_that_was_closed_is_not_called_unsent(client: Client) -> None:
+async def test_a_closed_idle_connection_is_reply_lost(client: Client) -> None:
     async def once(request: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
         await writer.drain()

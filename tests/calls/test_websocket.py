@@ -84,7 +84,7 @@ async def serving(hold: Hold, seen: list[web.Request] | None = None) -> AsyncIte
         await server.close()
 
 
-async def test_what_is_said_and_what_is_kept(client: Client, tmp_path: Path) -> None:
+async def test_a_session_is_sent_in_order_and_its_messages_are_the_reply(client: Client, tmp_path: Path) -> None:
     heard: list[str | bytes] = []
     seen: list[web.Request] = []
 
@@ -114,7 +114,7 @@ async def test_what_is_said_and_what_is_kept(client: Client, tmp_path: Path) -> 
     assert "Sec-WebSocket-Extensions" not in headers
 
 
-async def test_a_redirect_is_not_followed_with_a_key_in_hand(client: Client) -> None:
+async def test_a_redirected_handshake_is_not_followed(client: Client) -> None:
     reached: list[web.Request] = []
 
     async def hold(socket: web.WebSocketResponse) -> None:
@@ -132,7 +132,7 @@ async def test_a_redirect_is_not_followed_with_a_key_in_hand(client: Client) -> 
 
 
 @pytest.mark.parametrize("status", [200, 401, 404, 429, 503])
-async def test_a_refusal_is_a_reply_with_its_words(client: Client, status: int) -> None:
+async def test_a_refused_handshake_is_a_reply_with_its_body(client: Client, status: int) -> None:
     async def refuse(_: web.Request) -> web.Response:
         return web.json_response({"error": {"message": "no"}}, status=status, headers={"Retry-After": "7"})
 
@@ -175,17 +175,17 @@ def after(*messages: str | bytes, end: str = "") -> Hold:
         (after("keep"), "ReplyLost deadline"),
     ],
 )
-async def test_what_breaks_after_the_first_word_may_be_billed(client: Client, hold: Hold, failure: str) -> None:
+async def test_errors_after_the_first_message_may_be_billed(client: Client, hold: Hold, failure: str) -> None:
     async with serving(hold) as origin:
         assert await assert_fails(client, origin, deadline=1.0, request=request()) == failure
 
 
-async def test_many_messages_are_bounded_together(client: Client) -> None:
+async def test_all_messages_together_are_bounded(client: Client) -> None:
     async with serving(after(*["x" * 1000] * 50)) as origin:
         assert await assert_fails(client, origin, request=request(), max_bytes=20_000) == "ReplyLost too_large"
 
 
-async def test_before_the_first_word_nothing_was_sent(client: Client) -> None:
+async def test_errors_before_the_first_message_are_not_sent(client: Client) -> None:
     async def dropped(socket: web.WebSocketResponse) -> None:
         assert socket._req is not None
         assert socket._req.transport is not None
@@ -202,7 +202,7 @@ async def test_before_the_first_word_nothing_was_sent(client: Client) -> None:
     assert await assert_fails(client, "http://nowhere.invalid", request=request()) == "NotSent dns"
 
 
-async def test_a_server_that_is_not_one_is_not_sent_anything(client: Client) -> None:
+async def test_a_server_without_http_is_sent_nothing(client: Client) -> None:
     async def nonsense(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 smtp.example ESMTP\r\n")
         await writer.drain()
@@ -215,7 +215,7 @@ async def test_a_server_that_is_not_one_is_not_sent_anything(client: Client) -> 
 
 
 @pytest.mark.parametrize("code", ["1000", "1011", "4503"])
-async def test_a_close_before_the_end_is_a_reply_with_its_code(client: Client, code: str) -> None:
+async def test_an_early_close_is_a_reply_with_its_code(client: Client, code: str) -> None:
     async with serving(after("keep", end=code)) as origin:
         reply = await send(client, origin, request())
     assert reply.headers[SOCKET_HEADER].startswith(f"closed {code} no worker")
@@ -223,7 +223,7 @@ async def test_a_close_before_the_end_is_a_reply_with_its_code(client: Client, c
     assert "\n" not in reply.headers[SOCKET_HEADER]
 
 
-async def test_a_close_before_the_first_word_is_told_apart(client: Client) -> None:
+async def test_a_close_before_the_first_message_is_marked_unsent(client: Client) -> None:
     async def closed(socket: web.WebSocketResponse) -> None:
         await socket.close(code=1013)
 
@@ -231,7 +231,7 @@ async def test_a_close_before_the_first_word_is_told_apart(client: Client) -> No
         assert (await send(client, origin, request())).headers[SOCKET_HEADER] == "unsent 1013"
 
 
-async def test_a_session_that_never_begins_is_not_waited_for(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_session_without_a_ready_message_times_out(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mediamill.tasks.calls.websocket.READY_SECONDS", 0.2)
 
     async def silent(socket: web.WebSocketResponse) -> None:
@@ -241,22 +241,20 @@ async def test_a_session_that_never_begins_is_not_waited_for(client: Client, mon
         assert await assert_fails(client, origin, request=request()) == "NotSent handshake"
 
 
-async def test_silence_may_be_the_end(client: Client) -> None:
+async def test_silence_ends_a_session_that_says_so(client: Client) -> None:
     async with serving(after("keep")) as origin:
         reply = await send(client, origin, request(Talk(patience=0.2)))
     assert (reply.body, reply.headers[SOCKET_HEADER]) == (b"keep\n", "over")
 
 
-async def test_a_file_that_is_gone_is_the_items_problem(client: Client, tmp_path: Path) -> None:
+async def test_a_missing_audio_file_is_bad_input(client: Client, tmp_path: Path) -> None:
     sound = Payload("gone.pcm", "audio/pcm", 10, path=tmp_path / "gone.pcm")
     async with serving(after("over")) as origin:
         with pytest.raises(BadInput, match="cannot be read any more"):
             await send(client, origin, request(Talk(sound)))
 
 
-async def test_a_server_that_says_nothing_of_its_progress_still_gets_everything(
-    client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_silent_server_still_gets_all_audio(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mediamill.tasks.calls.websocket._MAX_SILENCE_SECONDS", 0.01)
     talk = Talk(Payload("s", "audio/pcm", 3000, data=bytes(3000)))
     talk.crowded = True
@@ -265,7 +263,7 @@ async def test_a_server_that_says_nothing_of_its_progress_still_gets_everything(
     assert reply.headers[SOCKET_HEADER] == "over"
 
 
-async def test_nothing_is_left_open(client: Client) -> None:
+async def test_the_websocket_is_closed_after_the_session(client: Client) -> None:
     closed = asyncio.Event()
 
     async def hold(socket: web.WebSocketResponse) -> None:

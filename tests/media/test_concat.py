@@ -67,7 +67,7 @@ def test_every_format_decodes_to_its_length(form: str, rate: int | None, tmp_pat
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(RATE // 100, RATE // 2), min_size=2, max_size=4))
-def test_there_is_no_click_where_stretches_meet(tmp_path_factory: pytest.TempPathFactory, lengths: list[int]) -> None:
+def test_joins_have_no_click(tmp_path_factory: pytest.TempPathFactory, lengths: list[int]) -> None:
     path = tmp_path_factory.mktemp("joined") / "a.wav"
     told = join(path, "wav", *(AudioPart(loud(n), "pcm", RATE) for n in lengths))
     sound = decoded(path)
@@ -83,7 +83,7 @@ def test_there_is_no_click_where_stretches_meet(tmp_path_factory: pytest.TempPat
     assert np.abs(np.diff(bare)).max() > 4 * smooth, "a bare cut would have been heard"
 
 
-def test_stretches_of_other_rates_and_channels_follow_the_first(tmp_path: Path) -> None:
+def test_parts_are_resampled_to_the_rate_and_channels_of_the_first(tmp_path: Path) -> None:
     stereo = np.repeat(np.frombuffer(loud(8000, 16_000), np.int16), 2).tobytes()
     first, second = AudioPart(loud(RATE), "pcm", RATE), AudioPart(as_wav(stereo, 16_000, 2), "wav", 0)
     told = join(tmp_path / "a.flac", "flac", first, second)
@@ -92,14 +92,14 @@ def test_stretches_of_other_rates_and_channels_follow_the_first(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_the_same_sound_makes_the_same_bytes(form: str, tmp_path: Path) -> None:
+def test_equal_audio_gives_equal_bytes(form: str, tmp_path: Path) -> None:
     stretches = AudioPart(loud(RATE), "pcm", RATE), AudioPart(loud(RATE), "pcm", RATE)
     for name in ("a", "b"):
         join(tmp_path / name, form, *stretches)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
-def test_a_stretch_that_is_what_is_wanted_stays_as_it_came(tmp_path: Path) -> None:
+def test_a_single_part_in_the_right_format_is_written_unchanged(tmp_path: Path) -> None:
     path, data = tmp_path / "a.wav", as_wav(loud(RATE))
     told = write_unchanged(AudioPart(data, "wav", 0), path, "wav", None)
     assert told is not None
@@ -112,7 +112,7 @@ def test_a_stretch_that_is_what_is_wanted_stays_as_it_came(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("size", [b"\xff\xff\xff\xff", b"\0\0\0\0"])
-def test_a_header_that_does_not_know_the_length_is_written_anew(size: bytes, tmp_path: Path) -> None:
+def test_a_wav_without_a_length_in_its_header_is_written_again(size: bytes, tmp_path: Path) -> None:
     data = bytearray(as_wav(loud(RATE)))
     data[4:8] = data[40:44] = size
     stretch = AudioPart(bytes(data), "wav", 0)
@@ -123,7 +123,7 @@ def test_a_header_that_does_not_know_the_length_is_written_anew(size: bytes, tmp
 
 
 @pytest.mark.parametrize("form", ["wav", "mp3", "flac", "ogg"])
-def test_what_only_begins_like_sound_is_told(form: str, tmp_path: Path) -> None:
+def test_undecodable_audio_is_a_bad_reply(form: str, tmp_path: Path) -> None:
     heads = {"wav": b"RIFF\x24\0\0\0WAVE", "mp3": b"\xff\xfb\x90\x00", "flac": b"fLaC", "ogg": b"OggS"}
     stretch = AudioPart(heads[form] + b"junk" * 20, form, 0)
     with pytest.raises(BadReply, match="no audio in it can be decoded"):
@@ -131,6 +131,6 @@ def test_what_only_begins_like_sound_is_told(form: str, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_that_is_not_there_is_the_disks_fault(tmp_path: Path) -> None:
+def test_a_missing_folder_is_a_storage_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError):
         join(tmp_path / "no" / "a.mp3", "mp3", AudioPart(loud(RATE), "pcm", RATE))

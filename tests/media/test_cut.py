@@ -42,7 +42,7 @@ def cut_up(sound: Samples, plan: CutPlan, known: list[int], block: int = 4096) -
     block=st.integers(100, 50_000),
     seed=st.integers(0, 99),
 )
-def test_pieces_are_the_recording_and_no_sample_more(
+def test_pieces_together_are_exactly_the_recording(
     seconds: float, piece: float, overlap: float, block: int, seed: int
 ) -> None:
     sound = told_apart(seed, int(seconds * RATE))
@@ -63,7 +63,7 @@ def test_pieces_are_the_recording_and_no_sample_more(
 
 @repeatable
 @given(at=st.integers(0, 40_000), pause=st.integers(5_200, 9_000), noise=st.integers(0, 400), seed=st.integers(0, 99))
-def test_the_cut_is_in_the_pause(at: int, pause: int, noise: int, seed: int) -> None:
+def test_the_cut_is_inside_the_pause(at: int, pause: int, noise: int, seed: int) -> None:
     sound = told_apart(seed, 50_000)
     sound[at : at + pause] = np.random.default_rng(seed).integers(-noise, noise + 1, len(sound[at : at + pause]))
     whole = min(at + pause, 50_000) - at >= 5_200
@@ -72,13 +72,13 @@ def test_the_cut_is_in_the_pause(at: int, pause: int, noise: int, seed: int) -> 
         assert at <= cut <= at + pause
 
 
-def test_in_a_long_silence_the_cut_is_in_its_middle() -> None:
+def test_the_cut_is_in_the_middle_of_a_long_silence() -> None:
     sound = told_apart(1, 80_000)
     sound[30_000:60_000] = 0
     assert abs(find_quietest_moment(sound, 4_800) - 45_000) <= 320
 
 
-def test_cuts_made_before_are_made_again_wherever_they_are() -> None:
+def test_known_cuts_are_made_again() -> None:
     sound = told_apart(2, 40 * RATE)
     spans, _ = cut_up(sound, CutPlan.from_seconds(10), [100_001, 200_003])
     assert spans[:2] == [(0, 100_001), (100_001, 200_003)]

@@ -26,7 +26,7 @@ from tests.helpers.audio_files import LIMITS, to_wav, write_tone_file
 SHA = "0" * 64
 
 
-def test_what_fits_goes_on_exactly_as_it_did(tmp_path: Path) -> None:
+def test_a_recording_that_fits_is_prepared_whole(tmp_path: Path) -> None:
     for form, codec in (("mp3", "mp3"), ("ogg", "libopus"), ("mp4", "aac")):
         path = write_tone_file(tmp_path / f"x.{form}", form, codec, seconds=6)
         for cutting in (
@@ -39,7 +39,7 @@ def test_what_fits_goes_on_exactly_as_it_did(tmp_path: Path) -> None:
         assert prepare_if_fits(path, SHA, LIMITS, tmp_path, CutOptions(piece_seconds=5)) is None
 
 
-def test_what_is_too_large_or_too_long_is_cut(tmp_path: Path) -> None:
+def test_a_recording_that_is_too_large_or_too_long_is_cut(tmp_path: Path) -> None:
     path = tmp_path / "x.wav"
     path.write_bytes(to_wav(np.random.default_rng(1).integers(-20_000, 20_000, 30 * 16_000, dtype=np.int16)))
     assert prepare_if_fits(path, SHA, replace(LIMITS, max_bytes=400_000), tmp_path / "scratch", CutOptions()) is None
@@ -60,7 +60,7 @@ def test_what_is_too_large_or_too_long_is_cut(tmp_path: Path) -> None:
         assert abs(float(sum(c.seconds for c in sent)) - 30) < 1e-4
 
 
-def test_a_recording_whose_header_exaggerates_is_sent_whole_after_all(tmp_path: Path) -> None:
+def test_a_recording_shorter_than_its_header_says_is_sent_whole(tmp_path: Path) -> None:
     path = write_tone_file(tmp_path / "x.flac", "flac", "flac", seconds=30)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     pieces = Segmenter(path, SHA, LIMITS, tmp_path, CutOptions(piece_seconds=20))
@@ -72,7 +72,7 @@ def test_a_recording_whose_header_exaggerates_is_sent_whole_after_all(tmp_path: 
     assert (clip.input, clip.seconds, clip.warnings) == (as_before.input, as_before.seconds, as_before.warnings)
 
 
-def test_the_length_of_pieces_follows_what_is_taken() -> None:
+def test_the_length_of_pieces_follows_the_limits_of_the_endpoint() -> None:
     assert (
         max_piece_seconds(AudioLimits(frozenset({"flac"}), 80_000_000, 14_400), CutOptions()) == DEFAULT_PIECE_SECONDS
     )
@@ -84,7 +84,7 @@ def test_the_length_of_pieces_follows_what_is_taken() -> None:
         max_piece_seconds(AudioLimits(frozenset({"flac"}), 100_000), CutOptions())
 
 
-def test_a_quote_expects_about_as_many_pieces_as_are_sent() -> None:
+def test_the_estimated_number_of_pieces_is_about_right() -> None:
     def info(seconds: int) -> AudioInfo:
         return AudioInfo("mp3", "mp3", Decimal(seconds), 44_100, 2, exact=True)
 
@@ -96,7 +96,7 @@ def test_a_quote_expects_about_as_many_pieces_as_are_sent() -> None:
     assert limit_whole_file(together, CutOptions(piece_seconds=60)).max_seconds == 60
 
 
-def test_looks_while_it_decodes_whether_it_should_end(tmp_path: Path) -> None:
+def test_decoding_can_be_stopped(tmp_path: Path) -> None:
     class Enough(Exception):
         pass
 

@@ -78,7 +78,7 @@ def test_decoding_is_bounded_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert kind_of(path) == "undecodable"
 
 
-def test_absurd_sample_rates_are_not_believed(tmp_path: Path) -> None:
+def test_implausible_sample_rates_are_undecodable(tmp_path: Path) -> None:
     for rate in (1, 100, 4_000_000_000):
         path = tmp_path / f"{rate}.wav"
         path.write_bytes(wav_header(32, rate=rate, bits=8, channels=1) + bytes(32))

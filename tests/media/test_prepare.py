@@ -35,7 +35,7 @@ def kind_of(path: Path, limits: AudioLimits = LIMITS) -> str:
         (("wav", "pcm_s16le"), "x.mp3", ("x.wav", "audio/wav")),
     ],
 )
-def test_the_original_goes_out_under_its_real_name(
+def test_the_original_is_sent_under_the_extension_of_its_content(
     tmp_path: Path, made: tuple[str, str], named: str, sent: tuple[str, str]
 ) -> None:
     path = write_tone_file(tmp_path / named, *made)
@@ -88,7 +88,7 @@ def test_video_and_several_tracks_send_the_first_track_alone(tmp_path: Path) -> 
     assert clip.warnings == ("tracks: the first of 2 audio tracks was taken",)
 
 
-def test_wav_where_flac_is_not_taken_and_an_error_where_neither_is(tmp_path: Path) -> None:
+def test_wav_is_sent_where_flac_is_not_accepted_and_an_error_raised_without_both(tmp_path: Path) -> None:
     path = write_tone_file(tmp_path / "x.ogg", "ogg", "libopus")
     clip = prepare_audio(path, SHA, AudioLimits(frozenset({"wav"}), 2**20), tmp_path)
     assert clip.input.recipe == "wav-16000-mono"
@@ -113,7 +113,7 @@ def test_large_conversions_are_spooled_and_the_bytes_are_the_same(
     assert large.size == small.size == len(small.data)
 
 
-def test_limits_on_bytes(tmp_path: Path) -> None:
+def test_a_recording_over_the_byte_limit_is_converted_or_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.wav"
     path.write_bytes(to_wav(tone(4, 48_000), 48_000))
     assert prepare_audio(path, SHA, LIMITS, tmp_path).input.recipe == "as-is"
@@ -142,7 +142,7 @@ def test_a_scratch_folder_that_cannot_be_written_is_a_storage_error(
         prepare_audio(path, SHA, LIMITS, tmp_path / "scratch")
 
 
-def test_limits_on_length(tmp_path: Path) -> None:
+def test_a_recording_over_the_length_limit_is_refused(tmp_path: Path) -> None:
     for path in (
         write_tone_file(tmp_path / "x.mp3", "mp3", "mp3", seconds=3),
         write_tone_file(tmp_path / "x.wav", "wav", "pcm_s16le", seconds=3),
@@ -151,7 +151,7 @@ def test_limits_on_length(tmp_path: Path) -> None:
         assert prepare_audio(path, SHA, AudioLimits(LIMITS.formats, 2**20, 4.0), tmp_path).input.recipe == "as-is"
 
 
-def test_what_can_be_heard_of_a_cut_off_recording_is_kept(tmp_path: Path) -> None:
+def test_the_intact_part_of_a_cut_off_recording_is_sent_with_a_warning(tmp_path: Path) -> None:
     for form, codec in (("flac", "flac"), ("wav", "pcm_s16le"), ("ogg", "libopus")):
         path = write_tone_file(tmp_path / f"x.{form}", form, codec, seconds=8)
         data = path.read_bytes()
@@ -199,12 +199,12 @@ def test_bad_files_say_what_they_are(tmp_path: Path, name: str, data: bytes, kin
         assert str(tmp_path) not in str(caught.value)
 
 
-def test_video_without_sound(tmp_path: Path) -> None:
+def test_a_video_without_audio_is_refused(tmp_path: Path) -> None:
     path = write_tone_file(tmp_path / "x.mp4", "mp4", "aac", video=True, tracks=0)
     assert kind_of(path) == "no_audio"
 
 
-def test_missing_folder_pipe_and_unreadable(tmp_path: Path) -> None:
+def test_paths_that_are_not_readable_files_are_refused(tmp_path: Path) -> None:
     assert kind_of(tmp_path / "nowhere.wav") == "missing"
     assert kind_of(tmp_path) == "not_a_file"
     os.mkfifo(tmp_path / "pipe.wav")
@@ -216,7 +216,7 @@ def test_missing_folder_pipe_and_unreadable(tmp_path: Path) -> None:
         assert kind_of(locked) == "unreadable"
 
 
-def test_a_rate_that_changes_on_the_way_is_followed(tmp_path: Path) -> None:
+def test_a_sample_rate_that_changes_midway_is_followed(tmp_path: Path) -> None:
     parts = [
         write_tone_file(tmp_path / f"{rate}.mp3", "mp3", "mp3", seconds=3, rate=rate).read_bytes()
         for rate in (44_100, 22_050)
@@ -247,7 +247,7 @@ def test_titles_that_are_not_utf8_do_not_matter(tmp_path: Path) -> None:
     assert prepare_audio(path, SHA, LIMITS, tmp_path).seconds == 2
 
 
-def test_quick_answers_for_plain_wav_only(tmp_path: Path) -> None:
+def test_only_plain_wav_is_prepared_without_decoding(tmp_path: Path) -> None:
     plain = tmp_path / "x.wav"
     plain.write_bytes(to_wav(tone(1)))
     data = plain.read_bytes()
@@ -263,7 +263,7 @@ def test_quick_answers_for_plain_wav_only(tmp_path: Path) -> None:
         prepare_plain_wav(plain, b"", SHA, LIMITS)
 
 
-def test_probe_agrees_with_decoding(tmp_path: Path) -> None:
+def test_read_audio_info_agrees_with_decoding(tmp_path: Path) -> None:
     for form, codec in (
         ("mp3", "mp3"),
         ("mp4", "aac"),

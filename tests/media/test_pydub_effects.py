@@ -47,7 +47,7 @@ def test_silence_between_words_stays(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sound", [np.zeros(32_000, np.int16), tone(2)])
-def test_nothing_to_trim_leaves_the_clip_whole(tmp_path: Path, sound: np.ndarray) -> None:
+def test_a_clip_without_silence_at_its_ends_is_not_trimmed(tmp_path: Path, sound: np.ndarray) -> None:
     assert clip_of(tmp_path, sound, trim=True).seconds == 2
 
 
@@ -69,12 +69,12 @@ def test_normalize_does_not_clip_and_leaves_silence(tmp_path: Path) -> None:
     assert not heard(clip_of(tmp_path, QUIET, normalize=True)).any()
 
 
-def test_both_make_one_recipe(tmp_path: Path) -> None:
+def test_trim_and_normalize_are_both_in_the_recipe(tmp_path: Path) -> None:
     clip = clip_of(tmp_path, np.concatenate([QUIET, tone(1)]), trim=True, normalize=True)
     assert clip.input.recipe == "flac-16000-mono-trim-normalize"
 
 
-def test_long_clips_are_left_as_they_are_with_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_clips_are_left_unchanged_with_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shaping, "MAX_SECONDS", 2)
     sound = np.concatenate([QUIET, tone(3)])
     clip = clip_of(tmp_path, sound, trim=True)

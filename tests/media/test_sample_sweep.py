@@ -41,7 +41,7 @@ print("peak", int(marks.get("VmHWM", "0 kB").split()[0]) // 1024)
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
-def test_every_file_is_a_clip_or_a_clear_error(folder: Path, tmp_path: Path) -> None:
+def test_every_file_is_prepared_or_a_clear_error(folder: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", SWEEP, str(folder), str(tmp_path)],
         capture_output=True,

@@ -19,7 +19,7 @@ SHA = "0" * 64
 
 
 @pytest.mark.long
-def test_the_samples_are_understood() -> None:
+def test_the_built_in_engine_transcribes_the_samples() -> None:
     """Word error rate over all of them, with the embedded recognizer."""
     decoder = Decoder(maxwpf=5, maxhmmpf=3000, loglevel="FATAL")
     said, heard = [], []
@@ -38,14 +38,14 @@ def test_the_samples_are_understood() -> None:
     assert jiwer.wer(said, heard) <= 0.10
 
 
-def test_every_recording_goes_out_as_it_is(tmp_path: Path) -> None:
+def test_every_sample_is_sent_unchanged(tmp_path: Path) -> None:
     for path in (SAMPLES / "recordings").iterdir():
         clip = prepare_audio(path, SHA, LIMITS, tmp_path)
         assert (clip.input.recipe, clip.info.container) == ("as-is", path.suffix[1:])
         assert 3 <= clip.seconds <= 10
 
 
-def test_the_broken_ones_fail_each_in_its_way(tmp_path: Path) -> None:
+def test_every_broken_sample_has_its_error(tmp_path: Path) -> None:
     kinds = {}
     for path in sorted((SAMPLES / "broken").iterdir()):
         try:

@@ -43,17 +43,17 @@ def heard(sound: np.ndarray) -> VoiceActivity:
     ],
     ids=["silence", "dither", "hiss", "loud noise", "tone", "soft tone off centre", "hum", "rumble"],
 )
-def test_what_is_steady_is_no_activity(sound: np.ndarray) -> None:
+def test_steady_sounds_are_no_activity(sound: np.ndarray) -> None:
     assert heard(sound).seconds < 0.3
 
 
 @pytest.mark.parametrize("level", [0.9, 0.2, 0.01])
-def test_what_comes_and_goes_is_activity_at_any_loudness(level: float) -> None:
+def test_syllables_are_activity_at_any_loudness(level: float) -> None:
     found = heard(syllables(10, level))
     assert found.seconds == pytest.approx(10, abs=1)
 
 
-def test_it_is_heard_through_noise_and_told_where_it_is() -> None:
+def test_speech_in_noise_is_located() -> None:
     sound = NOISE * 100
     sound[16_000 * 4 : 16_000 * 8] += syllables(4)
     found = heard(sound)
@@ -68,7 +68,7 @@ def test_clicks_are_no_activity() -> None:
     assert heard(sound).seconds == 0
 
 
-def test_nothing_and_next_to_nothing() -> None:
+def test_empty_and_very_short_audio_has_no_activity() -> None:
     assert heard(np.zeros(0)).seconds == 0
     assert heard(np.zeros(319)).by_second == b""
     assert len(heard(np.zeros(16_000 * 3)).by_second) == 3
@@ -76,7 +76,7 @@ def test_nothing_and_next_to_nothing() -> None:
 
 @repeatable
 @given(st.lists(st.integers(0, 40_000), max_size=12), st.integers(0, 5))
-def test_the_blocks_it_comes_in_do_not_matter(sizes: list[int], seed: int) -> None:
+def test_the_size_of_blocks_does_not_change_the_activity(sizes: list[int], seed: int) -> None:
     sound = syllables(6, seed=seed)
     activity, at = VoiceActivityDetector(), 0
     for size in [*sizes, len(sound)]:
@@ -86,7 +86,7 @@ def test_the_blocks_it_comes_in_do_not_matter(sizes: list[int], seed: int) -> No
 
 
 @pytest.mark.parametrize("path", OWN, ids=lambda path: path.name)
-def test_recordings_of_speech_are_active_most_of_the_time(path: Path) -> None:
+def test_sample_recordings_are_mostly_active(path: Path) -> None:
     found = detect_voice_activity(path)
     assert found is not None
     assert 0.6 <= found.seconds / float(read_audio_info(path).seconds) <= 1
@@ -106,7 +106,7 @@ def test_shared_recordings_of_speech_are_active() -> None:
 
 
 @pytest.mark.parametrize("form", ["as it is", "converted", "plain"])
-def test_every_way_of_sending_listens(form: str, tmp_path: Path) -> None:
+def test_activity_is_detected_in_every_way_of_preparing(form: str, tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     sound = syllables(8)
     if form == "converted":
@@ -131,7 +131,7 @@ def _decoded(path: Path) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("overlap", [0, 2])
-def test_pieces_count_what_they_share_once(overlap: int, tmp_path: Path) -> None:
+def test_overlaps_of_pieces_are_counted_once(overlap: int, tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(to_wav(syllables(40)))
     pieces = Segmenter(path, "0" * 64, LIMITS, tmp_path, CutOptions(10, overlap))
@@ -143,7 +143,7 @@ def test_pieces_count_what_they_share_once(overlap: int, tmp_path: Path) -> None
     pieces.close()
 
 
-def test_short_clips_are_left_alone_and_strange_files_are_not_judged(tmp_path: Path) -> None:
+def test_very_short_and_undecodable_files_have_no_activity(tmp_path: Path) -> None:
     short, text = tmp_path / "short.wav", tmp_path / "text.wav"
     short.write_bytes(to_wav(syllables(0.5)))
     text.write_text("no sound at all")

@@ -44,7 +44,7 @@ def files(draw: st.DrawFn) -> bytes:
 
 @settings(max_examples=200, deadline=None)
 @given(files())
-def test_the_header_says_what_the_decoder_says(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+def test_the_header_agrees_with_the_decoder(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     told = read(data)
     if told is None:
         return
@@ -58,13 +58,13 @@ def test_the_header_says_what_the_decoder_says(tmp_path_factory: pytest.TempPath
 
 @settings(max_examples=300)
 @given(st.binary(max_size=200))
-def test_any_bytes_are_read_or_left(data: bytes) -> None:
+def test_no_bytes_make_the_parser_fail(data: bytes) -> None:
     for start in (b"", b"RIFF\0\0\0\0WAVE", wav_header(20)[:36], wav_header(20)):
         info = read(start + data)
         assert info is None or info.seconds >= 0
 
 
-def test_plain_files_are_read(tmp_path: Path) -> None:
+def test_plain_wav_files_are_parsed(tmp_path: Path) -> None:
     told = read(to_wav(tone(0.1)))
     assert told == AudioInfo("wav", "pcm_s16le", Decimal("0.100000"), 16_000, 1, exact=True)
     listed = wav_header(0)[:36] + chunk(b"LIST", b"INFOISFT\x0e\0\0\0Lavf62.0.100\0\0") + chunk(b"data", bytes(3200))
@@ -90,5 +90,5 @@ def test_plain_files_are_read(tmp_path: Path) -> None:
         wav_header(0)[:20],
     ],
 )
-def test_what_is_not_plain_is_left_to_the_decoder(data: bytes) -> None:
+def test_other_wav_files_are_left_to_the_decoder(data: bytes) -> None:
     assert read(data) is None

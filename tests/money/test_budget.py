@@ -32,7 +32,7 @@ async def waits(budget: Budget, usd: str) -> asyncio.Task[Reservation]:
     return task
 
 
-async def test_a_limit_met_exactly_is_met() -> None:
+async def test_the_limit_can_be_spent_exactly() -> None:
     budget = Budget(Decimal("0.30"), spent=Decimal("0.1"), unknown=Decimal("0.1"))
     (await held(budget, "0.1")).settle(cost("0.1"))
     with pytest.raises(BudgetReached, match=r"\$0.3 .*up to \$0.0001; \$0.2 spent, up to \$0.1 more") as caught:
@@ -40,14 +40,14 @@ async def test_a_limit_met_exactly_is_met() -> None:
     assert "--budget" in (caught.value.hint or "")
 
 
-async def test_a_budget_of_nothing_lets_through_what_is_free() -> None:
+async def test_a_budget_of_zero_allows_free_requests() -> None:
     budget = Budget(Decimal(0))
     (await held(budget, "0")).settle(cost("0"))
     with pytest.raises(BudgetReached):
         await held(budget, "0.01")
 
 
-async def test_what_has_no_ceiling_is_refused_only_under_a_limit() -> None:
+async def test_an_unpriced_request_is_refused_only_when_there_is_a_limit() -> None:
     with pytest.raises(Unpriced):
         await Budget(Decimal(1)).reserve(None)
     free = Budget(None)
@@ -55,7 +55,7 @@ async def test_what_has_no_ceiling_is_refused_only_under_a_limit() -> None:
     assert free.spent == 5
 
 
-async def test_it_waits_for_what_is_in_flight_and_goes_on_when_that_was_cheaper() -> None:
+async def test_a_reservation_waits_for_requests_in_flight_and_takes_what_they_leave() -> None:
     budget = Budget(Decimal(1))
     first = await held(budget, "0.8")
     waiting = await waits(budget, "0.5")
@@ -65,7 +65,7 @@ async def test_it_waits_for_what_is_in_flight_and_goes_on_when_that_was_cheaper(
 
 
 @pytest.mark.parametrize("end", ["settle", "unknown", "keep"])
-async def test_it_gives_up_when_what_was_in_flight_used_the_rest(end: str) -> None:
+async def test_a_waiting_reservation_fails_when_requests_in_flight_use_the_rest(end: str) -> None:
     budget = Budget(Decimal(1))
     first = await held(budget, "0.8")
     waiting = [await waits(budget, "0.5") for _ in range(3)]
@@ -79,14 +79,14 @@ async def test_it_gives_up_when_what_was_in_flight_used_the_rest(end: str) -> No
     assert budget.spent + budget.unknown == Decimal("0.8")
 
 
-async def test_what_can_never_fit_does_not_wait() -> None:
+async def test_a_reservation_that_can_never_fit_fails_at_once() -> None:
     budget = Budget(Decimal(1))
     await held(budget, "0.5")
     with pytest.raises(BudgetReached):
         await held(budget, "1.1")
 
 
-async def test_one_that_stops_waiting_wakes_nobody_wrongly() -> None:
+async def test_a_cancelled_waiter_leaves_the_others_their_turn() -> None:
     budget = Budget(Decimal(1))
     first = await held(budget, "1")
     gone, stays = await waits(budget, "1"), await waits(budget, "1")
@@ -105,7 +105,7 @@ async def test_the_first_outcome_of_a_reservation_counts() -> None:
     assert (budget.spent, budget.unknown, budget.reserved) == (Decimal(0), Decimal("0.6"), Decimal(0))
 
 
-async def test_a_job_of_an_earlier_process_is_held_again_once() -> None:
+async def test_a_resumed_job_is_reserved_again_once() -> None:
     budget = Budget(Decimal(1), unknown=Decimal("0.7"))
     again = budget.resume(Decimal("0.4"))
     assert (budget.unknown, budget.reserved) == (Decimal("0.3"), Decimal("0.4"))
@@ -121,14 +121,14 @@ NOTHING, HELD = Decimal(0), Decimal("0.6")
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, asyncio.CancelledError])
-async def test_a_block_that_fails_without_a_decision_leaves_the_ceiling_charged(error: type[BaseException]) -> None:
+async def test_a_block_that_fails_undecided_leaves_the_maximum_charged(error: type[BaseException]) -> None:
     budget = Budget(Decimal(1))
     with pytest.raises(error), await held(budget, "0.6"):
         raise error
     assert state(budget) == (NOTHING, HELD, NOTHING)
 
 
-async def test_a_block_that_ends_without_a_decision_leaves_the_ceiling_charged() -> None:
+async def test_a_block_that_ends_undecided_leaves_the_maximum_charged() -> None:
     budget = Budget(Decimal(1))
     with await held(budget, "0.6"):
         pass
@@ -143,7 +143,7 @@ async def test_a_block_that_ends_without_a_decision_leaves_the_ceiling_charged()
         ("charge_unknown", (NOTHING, HELD, NOTHING)),
     ],
 )
-async def test_a_decision_stands_whatever_comes_after_it(end: str, left: tuple[Decimal, ...]) -> None:
+async def test_a_decision_holds_whatever_follows_it(end: str, left: tuple[Decimal, ...]) -> None:
     budget = Budget(Decimal(1))
     with contextlib.suppress(ValueError), await held(budget, "0.6") as reservation:
         if end == "settle":
@@ -154,7 +154,7 @@ async def test_a_decision_stands_whatever_comes_after_it(end: str, left: tuple[D
     assert state(budget) == left
 
 
-async def test_a_request_that_is_cancelled_on_the_wire_stays_charged_and_wakes_who_waits() -> None:
+async def test_a_request_cancelled_on_the_wire_stays_charged_and_wakes_the_waiting() -> None:
     budget = Budget(Decimal(1))
 
     async def request() -> None:
@@ -179,7 +179,7 @@ async def waits_after(task: asyncio.Task[None], budget: Budget) -> asyncio.Task[
     return await waits(budget, "0.5")
 
 
-async def test_a_request_that_is_cancelled_before_it_is_sent_costs_nothing() -> None:
+async def test_a_request_cancelled_before_it_is_sent_costs_nothing() -> None:
     budget = Budget(Decimal(1))
 
     async def request() -> None:
@@ -193,7 +193,7 @@ async def test_a_request_that_is_cancelled_before_it_is_sent_costs_nothing() -> 
     assert state(budget) == (NOTHING, NOTHING, NOTHING)
 
 
-async def test_what_is_sent_after_all_is_decided_as_usual() -> None:
+async def test_release_on_error_changes_nothing_without_an_error() -> None:
     budget = Budget(Decimal(1))
     with await held(budget, "0.6") as reservation:
         with reservation.release_on_error():
@@ -254,7 +254,7 @@ class Crowd:
 
 
 @given(limit=st.integers(0, 200), requests=REQUESTS, width=st.integers(1, 8), seed=st.integers(0, 2**16))
-def test_no_order_of_events_passes_the_limit(
+def test_no_order_of_events_exceeds_the_limit(
     limit: int, requests: list[tuple[int, float, str, bool]], width: int, seed: int
 ) -> None:
     """At each step all that is charged is within the limit; every request ends and nothing stays held."""

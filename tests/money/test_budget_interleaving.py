@@ -89,7 +89,7 @@ def check_budget(budget: Budget, held: list[Reservation]) -> None:
     assert budget.reserved == sum((r.usd for r in held), USD(0))
 
 
-async def test_one_that_waits_goes_on_when_another_cost_less() -> None:
+async def test_a_waiting_reservation_goes_on_when_another_cost_less() -> None:
     budget = Budget(USD(1))
     first = await budget.reserve(USD(1))
     second = asyncio.create_task(budget.reserve(USD("0.6")))
@@ -100,7 +100,7 @@ async def test_one_that_waits_goes_on_when_another_cost_less() -> None:
     assert budget.spent == USD("0.4")
 
 
-async def test_all_that_wait_are_asked_again() -> None:
+async def test_every_waiting_reservation_is_tried_again() -> None:
     budget = Budget(USD(3))
     first = await budget.reserve(USD(3))
     waiting = [asyncio.create_task(budget.reserve(USD(1))) for _ in range(3)]
@@ -110,7 +110,7 @@ async def test_all_that_wait_are_asked_again() -> None:
     assert [r.usd for r in await asyncio.gather(*waiting)] == [USD(1)] * 3
 
 
-async def test_one_that_waits_is_told_when_nothing_will_be_left() -> None:
+async def test_a_waiting_reservation_fails_when_nothing_will_be_left() -> None:
     budget = Budget(USD(1))
     first = await budget.reserve(USD(1))
     second = asyncio.create_task(budget.reserve(USD("0.6")))
@@ -120,7 +120,7 @@ async def test_one_that_waits_is_told_when_nothing_will_be_left() -> None:
         await second
 
 
-async def test_what_can_never_fit_is_told_at_once() -> None:
+async def test_the_error_names_the_budget_the_maximum_and_what_is_spent() -> None:
     budget = Budget(USD("0.50"), spent=USD("0.30"))
     await budget.reserve(USD("0.10"))
     with pytest.raises(BudgetReached) as reached:
@@ -132,28 +132,28 @@ async def test_what_can_never_fit_is_told_at_once() -> None:
     assert reached.value.exit_code == 4
 
 
-async def test_a_budget_of_nothing_lets_the_free_through() -> None:
+async def test_a_budget_of_zero_refuses_the_smallest_cost() -> None:
     budget = Budget(USD(0))
     assert (await budget.reserve(USD(0))).usd == 0
     with pytest.raises(BudgetReached, match=r"\$0 spent"):
         await budget.reserve(USD("0.000000000001"))
 
 
-async def test_without_a_ceiling_nothing_is_sent_on_a_budget() -> None:
+async def test_an_unpriced_request_under_a_budget_names_the_price_file() -> None:
     with pytest.raises(Unpriced, match="no known ceiling") as refused:
         await Budget(USD(1)).reserve(None)
     assert refused.value.kind == "unpriced"
     assert "MEDIAMILL_PRICES" in str(refused.value)
 
 
-async def test_without_a_budget_everything_goes_and_is_counted() -> None:
+async def test_without_a_limit_everything_is_allowed_and_counted() -> None:
     budget = Budget(None)
     (await budget.reserve(None)).settle(metered(USD(5)))
     (await budget.reserve(USD(2))).charge_unknown()
     assert (budget.spent, budget.unknown, budget.reserved) == (USD(5), USD(2), USD(0))
 
 
-async def test_an_adopted_job_is_not_charged_twice() -> None:
+async def test_a_resumed_job_is_not_charged_twice() -> None:
     budget = Budget(USD(1), unknown=USD("0.7"))
     job = budget.resume(USD("0.7"))
     assert (budget.unknown, budget.reserved) == (USD(0), USD("0.7"))

@@ -39,7 +39,7 @@ def most(prices: Pricing, usage: Usage) -> Decimal | None:
     return prices.ceiling("m", AUDIO, usage)
 
 
-def test_the_providers_own_figure_comes_first() -> None:
+def test_the_cost_a_provider_states_comes_first() -> None:
     usage = Usage(audio_seconds=Decimal(60), billed_usd=Decimal("0.28"))
     assert paid(pricing(("audio_minute", "9")), usage) == ("0.28", "billed")
 
@@ -57,7 +57,7 @@ def test_the_price_that_was_used_is_named() -> None:
 
 
 @pytest.mark.parametrize(("seconds", "usd"), [("0.1", "1"), ("10", "1"), ("10.5", "1.05")])
-def test_a_least_length_is_billed(seconds: str, usd: str) -> None:
+def test_min_seconds_are_billed(seconds: str, usd: str) -> None:
     assert paid(pricing(("audio_second", "0.1"), min_seconds=Decimal(10)), heard(seconds)) == (usd, "metered")
 
 
@@ -73,7 +73,7 @@ def test_tokens_and_minutes_are_alternatives() -> None:
     assert paid(both, heard("60")) == ("0.006", "metered")
 
 
-def test_tokens_without_a_price_fall_back_on_time() -> None:
+def test_usage_in_unpriced_tokens_is_metered_by_time() -> None:
     tokens = Usage(audio_seconds=Decimal(60), input_tokens=1000, output_tokens=100)
     assert paid(pricing(("audio_minute", "0.006")), tokens) == ("0.006", "metered")
     assert paid(pricing(("1M_input_tokens", "2.5")), tokens) == (None, "unknown")
@@ -86,11 +86,11 @@ def test_audio_and_cached_tokens_have_their_own_price() -> None:
     assert paid(pricing(("1M_input_tokens", "1")), usage) == ("1", "metered")
 
 
-def test_without_usage_the_ceiling_is_the_estimate() -> None:
+def test_without_usage_the_maximum_is_the_estimate() -> None:
     assert paid(pricing(("audio_minute", "0.006")), Usage(requests=1), "0.03") == ("0.03", "estimated")
 
 
-def test_without_a_price_it_is_unknown_and_never_zero() -> None:
+def test_without_a_price_the_cost_is_unknown_and_never_zero() -> None:
     assert paid(pricing(), heard("60")) == (None, "unknown")
     assert paid(pricing(), Usage()) == (None, "unknown")
     assert most(pricing(), heard("60")) is None
@@ -102,7 +102,7 @@ def test_the_built_in_provider_is_free() -> None:
     assert most(pricing(free=True), Usage()) == 0
 
 
-def test_the_ceiling_takes_the_dearest_row() -> None:
+def test_the_ceiling_takes_the_highest_price() -> None:
     assert most(pricing(("audio_minute", "0.06"), ("audio_hour", "7.2")), heard("1")) == Decimal("0.002")
 
 
@@ -145,7 +145,7 @@ def test_a_metered_cost_is_exact_to_twelve_places(seconds: Decimal, usd: str) ->
     assert abs(Decimal(cost) * 3600 - seconds * Decimal(usd)) <= Decimal("3600e-12") / 2
 
 
-def test_the_price_lists_own_figures() -> None:
+def test_costs_from_the_price_list_match_hand_calculation() -> None:
     """By hand: 90 s at $0.0015 a minute; 1 s at Groq, billed as 10 s at $0.04 an hour."""
     together = Pricing.load("together", Billing(), find_meter, find_price_fallback)
     assert together.cost("openai/whisper-large-v3", AUDIO, heard("90"), None).usd == Decimal("0.00225")

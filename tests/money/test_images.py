@@ -41,11 +41,11 @@ FOUR = Usage(images=4, megapixels=Decimal(6), requests=1)
 TOKENS = {"_1M_input_tokens": "5", "_1M_image_input_tokens": "10", "_1M_image_output_tokens": "40"}
 
 
-def test_by_the_picture() -> None:
+def test_images_are_priced_by_the_image() -> None:
     assert cost(pricing(image="0.02"), FOUR) == most(pricing(image="0.02"), FOUR) == Decimal("0.08")
 
 
-def test_by_the_million_pixels_with_steps_counted_in() -> None:
+def test_images_are_priced_by_the_million_pixels_with_their_steps() -> None:
     assert cost(pricing(megapixel="0.025"), FOUR) == Decimal("0.15")
     assert cost(pricing(megapixel="0.025"), Usage(images=1, megapixels=Decimal(1) / 3)) == Decimal("0.008333333333")
     both = pricing(image="0.03", megapixel="0.025")
@@ -54,14 +54,14 @@ def test_by_the_million_pixels_with_steps_counted_in() -> None:
     assert (cost(both, flat), most(both, flat)) == (Decimal("0.12"), Decimal("0.12"))
 
 
-def test_pictures_of_4k_have_a_price_of_their_own() -> None:
+def test_images_of_4k_have_their_own_price() -> None:
     priced = pricing(image="0.134", image_4k="0.24")
     assert cost(priced, Usage(images=2, megapixels=Decimal(8))) == Decimal("0.268")
     assert cost(priced, Usage(images=1, megapixels=Decimal(16))) == Decimal("0.24")
     assert most(priced, Usage(images=1, megapixels=Decimal(1))) == Decimal("0.24")
 
 
-def test_by_tokens_of_words_and_of_pictures() -> None:
+def test_images_are_priced_by_tokens_of_text_and_of_images() -> None:
     usage = Usage(images=1, input_tokens=50, image_input_tokens=40, output_tokens=4160, image_output_tokens=4160)
     told = pricing(**TOKENS).cost("m", IMAGE, usage, None)
     assert told.usd == (10 * Decimal(5) + 40 * Decimal(10) + 4160 * Decimal(40)) / 1_000_000
@@ -74,7 +74,7 @@ def test_by_tokens_of_words_and_of_pictures() -> None:
 
 
 @pytest.mark.parametrize("units", [{}, {"megapixel": "1"}, TOKENS])
-def test_what_is_not_known_is_not_zero(units: dict[str, str]) -> None:
+def test_an_unknown_cost_is_not_zero(units: dict[str, str]) -> None:
     bare = Usage(images=1, requests=1)
     told = pricing(**units).cost("m", IMAGE, bare, None)
     assert (told.usd, told.basis, most(pricing(**units), bare)) == (None, "unknown", None)
@@ -82,7 +82,7 @@ def test_what_is_not_known_is_not_zero(units: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(("name", "model"), LISTED)
-def test_every_listed_model_has_a_price_and_its_most_is_stated(name: str, model: str) -> None:
+def test_every_listed_model_has_a_price_and_a_ceiling(name: str, model: str) -> None:
     facts = build_provider(name).model_facts(IMAGE, model, ImageModel)
     priced = Pricing.load(name, build_provider(name).billing, find_meter, find_price_fallback)
     tokens = facts.output_tokens({}, ceiling=True)
@@ -110,7 +110,7 @@ AMOUNTS = st.none() | st.integers(0, 10_000)
         image_output_tokens=AMOUNTS,
     ),
 )
-def test_the_most_is_never_less_than_the_cost_of_the_same_usage(units: dict[str, str], usage: Usage) -> None:
+def test_the_ceiling_is_never_below_the_cost_of_the_same_usage(units: dict[str, str], usage: Usage) -> None:
     priced = pricing(**units)
     paid, ceiling = cost(priced, usage), most(priced, usage)
     assert paid is None or ceiling is None or paid <= ceiling

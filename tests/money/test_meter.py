@@ -49,7 +49,7 @@ def test_an_operation_is_priced_by_its_meter() -> None:
     assert pricing.source("m", "ocr") == str(PAGE)
 
 
-def test_where_the_lists_have_no_price_that_of_the_operation_it_is_priced_as_holds() -> None:
+def test_an_operation_without_prices_uses_those_of_its_fallback() -> None:
     scans = Price("page", Decimal("0.005"), "somewhere", "2026-01-01")
     book = PriceBook({("p", "m", "ocr"): [PAGE], ("p", "both", "ocr"): [PAGE], ("p", "both", "scan"): [scans]})
     pricing = Pricing("p", Billing(), book, {"scan": PageMeter()}.get, {"scan": "ocr"}.get)
@@ -60,7 +60,7 @@ def test_where_the_lists_have_no_price_that_of_the_operation_it_is_priced_as_hol
     assert pricing.cost("elsewhere", "scan", usage, None).usd is None
 
 
-def test_prompts_cost_the_same_with_pictures_and_without() -> None:
+def test_vision_chat_prompts_are_priced_like_chat_prompts() -> None:
     assert (find_price_fallback("chat"), find_price_fallback("vision_chat"), find_price_fallback("rerank")) == (
         "vision_chat",
         "chat",
@@ -69,7 +69,7 @@ def test_prompts_cost_the_same_with_pictures_and_without() -> None:
     assert find_price_fallback("no-such-operation") is None
 
 
-def test_without_a_meter_a_cost_is_unknown_and_has_no_ceiling() -> None:
+def test_without_a_meter_the_cost_is_unknown_and_there_is_no_ceiling() -> None:
     pricing = Pricing("p", Billing(), BOOK, find_meter, find_price_fallback)
     usage = Usage(input_images=3, requests=1)
     assert pricing.cost("m", "ocr", usage, None).basis == "unknown"

@@ -26,14 +26,14 @@ def pricing(*rows: tuple[str, str]) -> Pricing:
 
 
 @pytest.mark.parametrize(("sessions", "usd"), [(1, "0.03"), (0, "0"), (3, "0.09")])
-def test_a_session_costs_three_cents_and_a_cell_in_it_nothing(sessions: int, usd: str) -> None:
+def test_a_new_session_is_billed_and_a_cell_in_it_is_free(sessions: int, usd: str) -> None:
     usage = Usage(sessions=sessions, requests=1)
     cost = of("together").cost("code-interpreter", "code_interpreter", usage, None)
     assert (cost.usd, cost.basis) == (Decimal(usd), "metered")
     assert of("together").ceiling("code-interpreter", "code_interpreter", usage) == Decimal(usd)
 
 
-def test_searches_are_metered_and_the_fifth_generation_by_tokens() -> None:
+def test_rerankers_are_metered_by_searches_or_by_tokens() -> None:
     cohere = of("cohere")
     searches = Usage(input_tokens=9000, output_tokens=0, searches=2, requests=1)
     assert cohere.ceiling("rerank-v3.5", "rerank", searches) == Decimal("0.004")
@@ -56,7 +56,7 @@ def test_a_reply_without_usage_is_estimated_at_its_ceiling() -> None:
     st.integers(0, 10_000),
     st.integers(0, 10_000),
 )
-def test_no_count_of_pieces_costs_more_than_its_ceiling(rows: list[tuple[str, str]], most: int, less: int) -> None:
+def test_no_count_of_units_costs_more_than_its_ceiling(rows: list[tuple[str, str]], most: int, less: int) -> None:
     prices = pricing(*rows)
     low, high = sorted((most, less))
     ceiling = prices.ceiling("m", "rerank", Usage(searches=high, sessions=high, requests=1))

@@ -40,7 +40,7 @@ def test_every_configured_model_has_a_price_with_source_and_date(name: str, mode
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", prices[0].as_of)
 
 
-def test_no_row_is_one_that_its_source_warns_of() -> None:
+def test_no_row_has_a_source_tagged_as_unreliable() -> None:
     with (FOLDER / "prices.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             assert not re.search(r"\[(BOGUS|IGNORE|SUPERSEDED|SUSPECT|UNVERIFIED)", row["source"]), row
@@ -57,18 +57,18 @@ def test_no_row_is_one_that_its_source_warns_of() -> None:
         ("openai", "whisper-1", "0.36"),
     ],
 )
-def test_known_prices(name: str, model: str, an_hour: str) -> None:
+def test_transcription_prices_match_the_providers_pages(name: str, model: str, an_hour: str) -> None:
     hours = {"audio_hour": 1, "audio_minute": 60}
     prices = PriceBook.load().find(name, model, "transcription")
     assert {p.usd * hours[p.unit] for p in prices if p.unit in hours} == {Decimal(an_hour)}
 
 
-def test_what_is_not_listed_has_no_price() -> None:
+def test_an_unlisted_model_has_no_price() -> None:
     assert PriceBook.load().find("together", "nobody/nothing", "transcription") == ()
     assert PriceBook.load().find("groq", "openai/whisper-large-v3", "transcription") == ()
 
 
-def test_prices_of_ones_own_go_first(own: Path) -> None:
+def test_prices_of_the_users_file_come_first(own: Path) -> None:
     own.write_text(HEAD + "groq,whisper-large-v3,transcription,audio_hour,0.05,our contract,2026-01-02\n")
     prices = PriceBook.load().find("groq", "whisper-large-v3", "transcription")
     assert prices[0].usd == Decimal("0.05")
@@ -87,14 +87,14 @@ def test_prices_of_ones_own_go_first(own: Path) -> None:
         "groq,m,transcription,audio_hour,1,s",
     ],
 )
-def test_a_line_that_is_no_price_is_named(own: Path, line: str) -> None:
+def test_an_invalid_line_is_named_in_the_error(own: Path, line: str) -> None:
     own.write_text(f"{HEAD}groq,m,transcription,audio_hour,1,s,2026-01-01\n{line}\n")
     with pytest.raises(UsageError, match="line 3 is not a price"):
         PriceBook.load()
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe\x00", b"a,b\n1,2\n"])
-def test_a_file_that_is_no_price_list_is_a_usage_error(own: Path, content: bytes | None) -> None:
+def test_an_unreadable_price_file_is_a_usage_error(own: Path, content: bytes | None) -> None:
     if content is not None:
         own.write_bytes(content)
     with pytest.raises(UsageError, match=re.escape(str(own))) as refused:

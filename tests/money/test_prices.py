@@ -23,7 +23,7 @@ HEADER = "provider,model,capability,unit,price_usd,source,as_of\n"
 
 
 @pytest.fixture(autouse=True)
-def no_list_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def no_user_price_file(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv("MEDIAMILL_PRICES", raising=False)
     prices._load_price_book.cache_clear()
     yield
@@ -55,18 +55,16 @@ def test_no_row_is_tagged_as_wrong() -> None:
     assert max(Counter(tuple(row.values()) for row in rows).values()) == 1
 
 
-def test_exact_prices_stand_for_rounded_ones() -> None:
+def test_exact_prices_replace_rounded_ones() -> None:
     (row,) = (p for p in PriceBook.load().find("groq", "whisper-large-v3", "transcription") if p.unit == "audio_hour")
     assert row.usd == Decimal("0.111")
 
 
-def test_what_is_not_known_has_no_price() -> None:
+def test_a_provider_without_listed_prices_has_none() -> None:
     assert PriceBook.load().find("compatible", "whisper-1", "transcription") == ()
 
 
-def test_a_list_of_ones_own_replaces_what_it_names_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_users_file_replaces_only_the_models_it_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = tmp_path / "own.csv"
     own.write_text(HEADER + "openai,whisper-1,transcription,audio_minute,0.003,our contract,2026-11-01\n")
     listed = PriceBook.load().find("openai", "gpt-transcribe", "transcription")
@@ -89,7 +87,7 @@ def test_a_list_of_ones_own_replaces_what_it_names_and_nothing_else(
         (b"\xff\xfe\x00", "UTF-8"),
     ],
 )
-def test_a_wrong_list_is_one_line(
+def test_an_invalid_price_file_is_one_line_that_names_it(
     text: str | bytes | None, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = tmp_path / "own.csv"
@@ -117,7 +115,7 @@ def row(source: str, usd: str = "1", as_of: str = "2026-01-01", unit: str = "aud
             "as_of": as_of}  # fmt: skip
 
 
-def test_sources_go_by_trust_and_not_by_date(make_prices: ModuleType) -> None:
+def test_sources_are_ordered_by_trust_before_date(make_prices: ModuleType) -> None:
     ordered = [
         row("live /v1/models"),
         row("docs.together.ai/pricing"),
@@ -131,7 +129,7 @@ def test_sources_go_by_trust_and_not_by_date(make_prices: ModuleType) -> None:
     assert make_prices.chosen(ordered[::-1]) == ordered
 
 
-def test_tagged_rows_and_roundings_of_exact_rows_are_left_out(make_prices: ModuleType) -> None:
+def test_tagged_rows_and_rounded_duplicates_are_left_out(make_prices: ModuleType) -> None:
     rounded = row("litellm [per-second x3600; source rounded]", "0.11099")
     exact = row("console.groq.com/docs", "0.111")
     tagged = [row(f"x [{tag}: why]") for tag in ("BOGUS", "IGNORE", "SUPERSEDED", "SUSPECT", "UNVERIFIED")]

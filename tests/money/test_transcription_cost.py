@@ -42,12 +42,12 @@ def heard(seconds: str) -> Usage:
     return Usage(audio_seconds=Decimal(seconds), requests=1)
 
 
-def test_what_the_provider_says_it_billed_counts() -> None:
+def test_the_cost_a_provider_states_is_billed() -> None:
     cost = pricing(MINUTE).cost("m", "transcription", Usage(Decimal(60), billed_usd=Decimal("0.28")), ONE)
     assert (cost.usd, cost.basis, cost.source, cost.max_usd) == (Decimal("0.28"), "billed", "the provider's reply", ONE)
 
 
-def test_usage_times_price_is_metered_and_names_its_price() -> None:
+def test_a_metered_cost_names_its_price() -> None:
     cost = pricing(MINUTE).cost("m", "transcription", heard("90"), ONE)
     assert (cost.usd, cost.basis) == (Decimal("0.009"), "metered")
     assert cost.source == "$0.006/audio_minute, somewhere, 2026-01-01"
@@ -65,7 +65,7 @@ def test_without_a_price_the_cost_is_unknown_and_not_zero(usage: Usage) -> None:
     assert pricing().ceiling("m", "transcription", usage) is None
 
 
-def test_free_is_free() -> None:
+def test_only_the_built_in_provider_is_free() -> None:
     for name in providers_with("transcription"):
         cost = of(name).cost("pocketsphinx", "transcription", heard("60"), None)
         assert (cost.basis == "free") == (name == "local")
@@ -86,7 +86,7 @@ def test_openai_bills_whole_seconds(seconds: str, billed: int) -> None:
     assert cost.usd == Decimal("0.0001") * billed
 
 
-def test_together_bills_what_was_heard() -> None:
+def test_together_bills_the_exact_length() -> None:
     assert of("together").cost("openai/whisper-large-v3", "transcription", heard("0.5"), None).usd == Decimal(
         "0.0000125"
     )
@@ -107,11 +107,11 @@ def test_tokens_without_a_price_for_them_are_not_free() -> None:
     assert (minutes.usd, minutes.basis) == (ONE, "estimated")
 
 
-def test_a_length_that_is_not_known_has_no_ceiling() -> None:
+def test_an_unknown_length_has_no_ceiling() -> None:
     assert pricing(MINUTE).ceiling("m", "transcription", Usage(requests=1)) is None
 
 
-def test_the_ceiling_counts_with_the_dearest_price() -> None:
+def test_the_ceiling_uses_the_highest_price() -> None:
     cheap = Price("audio_hour", Decimal("0.01"), "somewhere", "2026-01-01")
     assert pricing(cheap, MINUTE).ceiling("m", "transcription", heard("60")) == Decimal("0.006")
     assert pricing(cheap, MINUTE).cost("m", "transcription", heard("3600"), None).usd == Decimal("0.01")
@@ -122,7 +122,7 @@ lengths = st.decimals(0, 100_000, places=9)
 
 @repeatable
 @given(st.sampled_from(PAID), lengths, st.decimals(0, 1, places=6))
-def test_a_ceiling_is_never_below_what_is_metered(which: tuple[str, str], most: Decimal, share: Decimal) -> None:
+def test_a_ceiling_is_never_below_the_metered_cost(which: tuple[str, str], most: Decimal, share: Decimal) -> None:
     name, model = which
     priced = of(name)
     ceiling = priced.ceiling(model, "transcription", Usage(audio_seconds=most, requests=1))
@@ -144,7 +144,7 @@ def test_a_ceiling_is_never_below_what_is_metered(which: tuple[str, str], most: 
     st.booleans(),
     st.decimals(0, 60, places=3),
 )
-def test_that_holds_for_any_prices_and_rules(
+def test_a_ceiling_is_never_below_the_cost_for_any_prices_and_rules(
     prices: list[tuple[str, Decimal]], seconds: Decimal, whole: bool, least: Decimal
 ) -> None:
     listed = [Price(unit, usd, "somewhere", "2026-01-01") for unit, usd in prices]

@@ -35,7 +35,7 @@ def test_a_video_is_metered(provider: str, model: str, usage: Usage, usd: str) -
     assert cost.source
 
 
-def test_the_most_is_the_dearest_that_may_hold() -> None:
+def test_the_ceiling_is_the_highest_price_that_may_apply() -> None:
     xai = Pricing.load("xai", Billing(), find_meter, find_price_fallback)
     assert xai.ceiling("grok-imagine-video", "video", used(10, 480)) == Decimal("0.5")
     assert xai.ceiling("grok-imagine-video", "video", used(10, 720)) == Decimal("0.7")
@@ -43,7 +43,7 @@ def test_the_most_is_the_dearest_that_may_hold() -> None:
     assert xai.ceiling("grok-imagine-video", "video", used(10, 720, 2)) == Decimal("0.704")
 
 
-def test_what_has_no_price_is_unknown_and_never_zero() -> None:
+def test_a_video_without_a_price_has_an_unknown_cost() -> None:
     pricing = Pricing.load("together", Billing(), find_meter, find_price_fallback)
     assert pricing.ceiling("someone/some-model", "video", used(5)) is None
     cost = pricing.cost("someone/some-model", "video", used(5), None)

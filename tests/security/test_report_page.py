@@ -47,11 +47,11 @@ def test_hostile_text_adds_no_node(text: str, harmless: str, tmp_path: Path) -> 
     assert "".join(hostile.text).count(shown) >= 10, "it is there to be read, as text"
 
 
-def test_the_twins_would_differ_if_text_were_markup(harmless: str) -> None:
+def test_the_comparison_notices_markup(harmless: str) -> None:
     assert parse_page(harmless.replace("harmless", "<b>harmless</b>", 1)).elements != parse_page(harmless).elements
 
 
-def test_the_page_refers_to_nothing_outside_and_runs_nothing(tmp_path: Path) -> None:
+def test_the_page_has_no_external_references_and_no_scripts(tmp_path: Path) -> None:
     nodes = parse_page(build_page(tmp_path, "https://evil.example/x"))
     names = {name for name, _ in nodes.values}
     assert not names & {"src", "href", "srcset", "action", "data", "poster", "background", "style"}
@@ -74,13 +74,13 @@ LONG = ["x" * 1_000_000, "<script>" * 125_000, "\u202e" * 1_000_000]
 
 
 @pytest.mark.parametrize("text", mark_rest_long(LONG, LONG[1:2]))
-def test_a_page_stays_small_whatever_it_is_told(text: str, tmp_path: Path) -> None:
+def test_a_page_stays_small_for_any_text(text: str, tmp_path: Path) -> None:
     page = build_page(tmp_path, text, results=3, failures=3, segments=3)
     assert len(page.encode()) < 300_000
 
 
 @pytest.mark.long
-def test_many_long_recordings_make_no_endless_page(tmp_path: Path) -> None:
+def test_a_page_of_many_long_recordings_is_bounded(tmp_path: Path) -> None:
     page = build_page(tmp_path, "word " * 120, results=210, failures=30, segments=401)
     assert len(page.encode()) < 12_000_000
     text = "".join(parse_page(page).text)
@@ -92,7 +92,7 @@ def test_many_long_recordings_make_no_endless_page(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "turned", "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c\x00\x1b\x7f\x9b\ufeff"
 )
-def test_what_turns_or_hides_text_is_shown(turned: str, tmp_path: Path) -> None:
+def test_characters_that_turn_or_hide_text_are_replaced(turned: str, tmp_path: Path) -> None:
     assert turned not in build_page(tmp_path, f"a{turned}b")
 
 
@@ -106,7 +106,7 @@ def test_what_turns_or_hides_text_is_shown(turned: str, tmp_path: Path) -> None:
         "日本語",
     ],
 )
-def test_honest_text_is_left_alone(text: str) -> None:
+def test_ordinary_text_is_unchanged(text: str) -> None:
     assert replace_invisible(text) == text
 
 

@@ -96,7 +96,7 @@ async def test_no_spelling_of_loopback_connects(server: RawServer, tmp_path: Pat
         "2002:a00:1::", "2001:db8::1", "2001::1", "fec0::1", "::10.0.0.1", "3fff::1", "5f00::1", "not an address", "",
     ],
 )  # fmt: skip
-def test_what_is_not_public(address: Any) -> None:
+def test_private_and_special_addresses_are_not_public(address: Any) -> None:
     assert not is_public(address)
 
 
@@ -104,7 +104,7 @@ def test_what_is_not_public(address: Any) -> None:
     "address",
     [PUBLIC, "1.1.1.1", "100.63.255.255", "172.32.0.1", "2606:2800:21f:cb07:6820:80da:af6b:8b2c", "64:ff9b::101:101"],
 )
-def test_what_is_public(address: Any) -> None:
+def test_public_addresses_are_public(address: Any) -> None:
     assert is_public(address)
 
 
@@ -123,7 +123,7 @@ def test_nothing_python_calls_private_is_public_in_v6(address: ipaddress.IPv6Add
 
 
 @given(st.text(max_size=60))
-def test_no_text_makes_the_check_raise_anything_else(text: Any) -> None:
+def test_any_text_is_a_url_or_bad_input(text: Any) -> None:
     for url in (text, f"http://{text}/", f"https://[{text}]:1/"):
         with contextlib.suppress(BadInput):
             assert SsrfGuard().check_url(url).startswith("http")
@@ -133,7 +133,7 @@ def test_no_text_makes_the_check_raise_anything_else(text: Any) -> None:
     "url", ["ftp://example.com/a", "file:///etc/passwd", "http:///x", "http://u:p@example.com/", "http://e.com:99999/",
             "", "x", "http://e.com:0/", "gopher://127.0.0.1", "http://exa mple.com/", "http://e.com/\r\nX: 1"]
 )  # fmt: skip
-async def test_what_is_not_a_url_to_fetch(tmp_path: Path, url: str) -> None:
+async def test_invalid_and_unsupported_urls_are_refused(tmp_path: Path, url: str) -> None:
     with pytest.raises(BadInput) as caught:
         await get(url, tmp_path)
     assert "u:p" not in str(caught.value)
@@ -142,7 +142,7 @@ async def test_what_is_not_a_url_to_fetch(tmp_path: Path, url: str) -> None:
 @pytest.mark.parametrize(
     "addresses", [["127.0.0.1"], [PUBLIC, "127.0.0.1"], ["::1"], ["::ffff:127.0.0.1"], ["fe80::1%lo"]]
 )
-async def test_a_name_for_a_private_address_connects_nowhere(
+async def test_a_name_of_a_private_address_is_not_connected_to(
     server: RawServer, tmp_path: Path, addresses: list[str]
 ) -> None:
     names = Names({"media.example": [addresses]})
@@ -151,7 +151,7 @@ async def test_a_name_for_a_private_address_connects_nowhere(
     assert server.connections == 0
 
 
-async def test_rebinding_finds_nothing_to_change(
+async def test_dns_rebinding_does_not_change_the_checked_address(
     server: RawServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first answer is public, every later one loopback: what is connected to is what was checked."""
@@ -170,7 +170,7 @@ async def test_rebinding_finds_nothing_to_change(
     assert server.connections == 0
 
 
-async def test_a_redirect_into_the_private_network_connects_nowhere(server: RawServer, tmp_path: Path) -> None:
+async def test_a_redirect_into_a_private_network_is_refused(server: RawServer, tmp_path: Path) -> None:
     async with running_raw_server(
         always_reply(b"", "302 Found", (f"Location: http://127.0.0.1:{server.port}/secret",))
     ) as front:
@@ -192,28 +192,28 @@ async def test_a_redirect_into_the_private_network_connects_nowhere(server: RawS
         "",
     ],
 )
-async def test_redirects_are_checked_anew(tmp_path: Path, location: str) -> None:
+async def test_every_redirect_is_checked(tmp_path: Path, location: str) -> None:
     async with running_raw_server(always_reply(b"", "301 Moved", (f"Location: {location}",))) as front:
         with pytest.raises(BadInput):
             await get(front.origin, tmp_path, allow=(f"127.0.0.1:{front.port}",))
         assert front.connections == 1
 
 
-def test_https_is_not_given_up_by_a_redirect() -> None:
+def test_a_redirect_from_https_to_http_is_refused() -> None:
     with pytest.raises(BadInput, match="https to http"):
         SsrfGuard().check_redirect("https://example.com/a", "http://example.com/a")
     assert SsrfGuard().check_redirect("https://example.com/a/b", "../c#x") == "https://example.com/c"
     assert SsrfGuard().check_redirect("http://example.com/a", "https://other.example/") == "https://other.example/"
 
 
-async def test_redirects_end(tmp_path: Path) -> None:
+async def test_the_number_of_redirects_is_bounded(tmp_path: Path) -> None:
     async with running_raw_server(always_reply(b"", "302 Found", ("Location: /again",))) as front:
         with pytest.raises(BadInput, match="more than 5"):
             await get(front.origin, tmp_path, allow=("127.0.0.1",))
         assert len(front.requests) == 6
 
 
-async def test_a_setting_opens_exactly_what_it_names(server: RawServer, tmp_path: Path) -> None:
+async def test_allow_hosts_allows_exactly_what_it_names(server: RawServer, tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{server.port}/"
     assert (await get(url, tmp_path, allow=("127.0.0.1",))).read_bytes() == b"secret"
     assert (await get(url, tmp_path, allow=(f"127.0.0.1:{server.port}",))).read_bytes() == b"secret"
@@ -224,7 +224,7 @@ async def test_a_setting_opens_exactly_what_it_names(server: RawServer, tmp_path
     assert server.connections == before
 
 
-async def test_an_opened_name_opens_no_other_name_for_the_same_address(server: RawServer, tmp_path: Path) -> None:
+async def test_an_allowed_name_allows_no_other_name_of_the_same_address(server: RawServer, tmp_path: Path) -> None:
     names = Names({"media.lan": [["127.0.0.1"]], "evil.example": [["127.0.0.1"]]})
     client = Client(connect_timeout=1.0, resolver=names)
     allow = ("media.lan",)
@@ -240,7 +240,7 @@ async def test_an_opened_name_opens_no_other_name_for_the_same_address(server: R
     assert server.connections == 1
 
 
-def test_the_socket_itself_is_the_last_check() -> None:
+def test_the_socket_checks_its_own_address() -> None:
     with pytest.raises(ForbiddenAddress):
         SsrfGuard().create_socket((socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 80)))
     with pytest.raises(ForbiddenAddress):

@@ -42,7 +42,7 @@ def ready(path: Path, limits: ImageLimits | None = None, **more: Any) -> tuple[P
     return made, image
 
 
-def test_what_goes_as_it_is_is_the_file_itself() -> None:
+def test_an_image_that_fits_is_sent_unchanged() -> None:
     made, _ = ready(PICTURES / "house.jpg")
     assert made.input.recipe == "as-is"
     assert made.input.payload is not None
@@ -50,7 +50,7 @@ def test_what_goes_as_it_is_is_the_file_itself() -> None:
 
 
 @pytest.mark.parametrize("name", ["sideways.jpg", "print.jpg", "phone.heic"])
-def test_turned_printed_and_phoned_pictures_look_like_the_original(name: str) -> None:
+def test_rotated_cmyk_and_heic_images_look_like_the_original(name: str) -> None:
     made, image = ready(PICTURES / name)
     assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (480, 360))
     assert made.input.recipe == "jpeg-88-480x360"
@@ -59,13 +59,13 @@ def test_turned_printed_and_phoned_pictures_look_like_the_original(name: str) ->
     assert apart.mean() < 6
 
 
-def test_sixteen_bits_are_stretched_over_eight() -> None:
+def test_sixteen_bits_are_scaled_to_eight() -> None:
     _, image = ready(PICTURES / "ramp16.tif")
     row = np.asarray(image.convert("L"))[100].astype(int)
     assert (row[0] < 5, row[-1] > 250, abs(row[150] - 128) < 6) == (True, True, True)
 
 
-def test_what_is_transparent_stands_on_white_where_it_has_to_be_a_jpeg() -> None:
+def test_transparency_becomes_white_in_a_jpeg() -> None:
     _, image = ready(PICTURES / "badge.webp", ImageLimits(frozenset({"jpeg"})))
     corner, middle = image.convert("RGB").getpixel((2, 2)), image.convert("RGB").getpixel((128, 128))
     assert corner == (255, 255, 255)
@@ -74,14 +74,14 @@ def test_what_is_transparent_stands_on_white_where_it_has_to_be_a_jpeg() -> None
     assert middle[2] > 150
 
 
-def test_of_several_frames_the_first_is_taken_and_told() -> None:
+def test_the_first_of_several_frames_is_taken_with_a_warning() -> None:
     made, image = ready(PICTURES / "morning.gif")
     assert (image.size, made.warnings) == ((240, 180), ("frames: the first of 8 was taken",))
 
 
 @repeatable
 @given(st.integers(1, 700), st.integers(1, 700), st.integers(50, 400))
-def test_any_size_is_brought_within_the_longest_side(width: int, height: int, longest: int) -> None:
+def test_any_size_is_reduced_to_the_maximum_side(width: int, height: int, longest: int) -> None:
     out = BytesIO()
     Image.new("RGB", (width, height), (10, 90, 200)).save(out, "PNG")
     made = prepare_image(Path("a.png"), "0" * 64, ImageLimits(), max_side=longest, data=out.getvalue())
@@ -91,7 +91,7 @@ def test_any_size_is_brought_within_the_longest_side(width: int, height: int, lo
         assert (made.width, made.height) == (width, height)
 
 
-def test_a_limit_of_bytes_is_kept() -> None:
+def test_the_byte_limit_is_kept() -> None:
     noise = Image.fromarray(np.random.default_rng(3).integers(0, 255, (600, 800, 3), dtype=np.uint8))
     out = BytesIO()
     noise.save(out, "PNG")
@@ -103,7 +103,7 @@ def test_a_limit_of_bytes_is_kept() -> None:
 
 @repeatable
 @given(st.integers(0, len(HOUSE) - 1))
-def test_a_file_cut_anywhere_is_refused(end: int) -> None:
+def test_a_file_cut_off_anywhere_is_refused(end: int) -> None:
     if end <= len(HOUSE) - 3:
         with pytest.raises(BadInput) as wrong:
             prepare_image(Path("a.jpg"), "0" * 64, ImageLimits(), data=HOUSE[:end])
@@ -112,7 +112,7 @@ def test_a_file_cut_anywhere_is_refused(end: int) -> None:
 
 @repeatable
 @given(st.integers(0, len(HOUSE) - 1), st.integers(0, 255))
-def test_a_changed_byte_never_does_worse_than_a_refusal(at: int, value: int) -> None:
+def test_a_changed_byte_is_at_worst_a_clear_error(at: int, value: int) -> None:
     changed = HOUSE[:at] + bytes([value]) + HOUSE[at + 1 :]
     with contextlib.suppress(BadInput):
         made = prepare_image(Path("a.jpg"), "0" * 64, ImageLimits(), max_side=100, data=changed)
@@ -129,7 +129,7 @@ def test_the_broken_samples_say_what_is_wrong(name: str, kind: str) -> None:
     assert wrong.value.kind == kind
 
 
-def test_looking_decodes_nothing() -> None:
+def test_reading_the_header_decodes_nothing() -> None:
     with pytest.raises(BadInput, match="3600 million pixels"):
         read_image_info(SAMPLES / "broken" / "enormous.png")
     assert read_image_info(PICTURES / "sideways.jpg").width == 480
@@ -158,7 +158,7 @@ FOLDERS = [
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
-def test_every_strange_picture_ends_within_bounds(folder: Path) -> None:
+def test_every_strange_image_ends_within_bounds(folder: Path) -> None:
     files = sorted(map(str, folder.iterdir()))
     done = subprocess.run(
         [sys.executable, "-c", SWEEP, *files], capture_output=True, text=True, timeout=60, check=False
@@ -175,7 +175,7 @@ def thumbnail(image: Image.Image) -> bytes:
     return image.convert("L").resize((32, 32), Image.Resampling.LANCZOS).tobytes()
 
 
-def test_the_same_picture_in_other_clothes_looks_alike_and_another_does_not() -> None:
+def test_a_recompressed_image_looks_alike_and_another_does_not() -> None:
     with Image.open(PICTURES / "house.jpg") as whole:
         house = hash_thumbnail(thumbnail(whole))
         worse = BytesIO()
@@ -191,7 +191,7 @@ HASHES = st.integers(0, 2**64 - 1)
 
 @repeatable
 @given(HASHES, st.sets(st.integers(0, 63), max_size=8))
-def test_a_leader_is_found_within_four_bits_and_never_beyond(hashed: int, flipped: set[int]) -> None:
+def test_an_image_is_found_within_four_bits_and_never_beyond(hashed: int, flipped: set[int]) -> None:
     leaders = NearDuplicateIndex()
     leaders.add(hashed, "first")
     other = hashed
@@ -200,7 +200,7 @@ def test_a_leader_is_found_within_four_bits_and_never_beyond(hashed: int, flippe
     assert leaders.find_nearest(other) == ("first" if len(flipped) <= MAX_DISTANCE_BITS else None)
 
 
-def test_the_nearest_leader_is_the_one_an_index_and_a_search_agree_on() -> None:
+def test_the_index_finds_the_same_nearest_image_as_a_full_search() -> None:
     digests = (hashlib.blake2b(str(n).encode(), digest_size=8).digest() for n in range(3000))
     hashes = [int.from_bytes(digest, "big") for digest in digests]
     leaders = NearDuplicateIndex()
