@@ -15,7 +15,7 @@ from mediamill.flows.prefect_runtime.flow_factory import make_capability_flow, t
 from mediamill.flows.prefect_runtime.job_flow import MAX_API_WAIT_SECONDS, FlowCall, JobRequest, ResultFlow
 from mediamill.flows.prefect_runtime.monitor import limit_api_retries, wait_for_api
 from mediamill.flows.prefect_runtime.offline_exit import finish_unreported
-from mediamill.flows.prefect_runtime.states import chain_end_state, refused_state
+from mediamill.flows.prefect_runtime.states import to_chain_end_state, to_refused_state
 from mediamill.tasks.errors import MediamillError
 from mediamill.tasks.job import Job
 from mediamill.tasks.pipeline.run import ChainRun
@@ -45,9 +45,9 @@ def _run_chain_in_flow(request: Callable[[], Chain], call: FlowCall) -> State[An
     except MediamillError as error:
         call.error = error
         get_run_logger().error("%s", error)
-        return refused_state(error)
+        return to_refused_state(error)
     call.result = end.as_dict()
-    state = chain_end_state(end)
+    state = to_chain_end_state(end)
     if wait_for_api(time.monotonic() + MAX_API_WAIT_SECONDS):
         call.cleanup.enter_context(limit_api_retries(2))
     else:

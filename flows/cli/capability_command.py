@@ -61,8 +61,8 @@ def make_capability_command(name: str) -> click.Command:
         return run_job_command(build_job(name, source, options, {field: options[field] for field in own}), options)
 
     source = click.Argument(["source"], required=False)
-    about = inspect.getdoc(type(capability)) or capabilities.get_summary(name)
-    return click.Command(name, params=[source, *own.values(), *shared], callback=run, help=about)
+    description = inspect.getdoc(type(capability)) or capabilities.get_summary(name)
+    return click.Command(name, params=[source, *own.values(), *shared], callback=run, help=description)
 
 
 def make_param_options(capability: Capability) -> dict[str, click.Option]:
@@ -73,14 +73,17 @@ def make_param_options(capability: Capability) -> dict[str, click.Option]:
     fields = capability.params.model_fields
     validators = capability.params.__pydantic_decorators__.field_validators.values()
     parsed_from_text = {
-        name for one in validators if one.info.mode in ("before", "wrap", "plain") for name in one.info.fields
+        name
+        for validator in validators
+        if validator.info.mode in ("before", "wrap", "plain")
+        for name in validator.info.fields
     }
     names = {name: name for name in fields} | dict(get_renamed_params(capability.name))
     options = {}
     for name, field_name in names.items():
         field = fields[field_name]
         if _find_declaration(field).offered:
-            reads_text = field_name in parsed_from_text or _text_types(field.annotation) <= _SCALARS
+            reads_text = field_name in parsed_from_text or _list_scalar_types(field.annotation) <= _SCALARS
             options[name] = _make_option(name, field, reads_text=reads_text, hidden=name != field_name)
     return options
 
@@ -93,12 +96,13 @@ def make_permission_options() -> list[click.Option]:
     """
     found: dict[str, click.Option] = {}
     for capability in capabilities.iter_usable():
-        for name in permission_names(capability):
+        for name in list_permissions(capability):
             field = capability.params.model_fields[name]
             names = [_find_declaration(field).flag or to_flag(name), name]
-            about = f"{field.description} ({capability.name})"
+            description = f"{field.description} ({capability.name})"
             found.setdefault(
-                name, click.Option(names, is_flag=True, help=about, expose_value=False, callback=_record_permission)
+                name,
+                click.Option(names, is_flag=True, help=description, expose_value=False, callback=_record_permission),
             )
     return list(found.values())
 
@@ -108,7 +112,7 @@ def _record_permission(context: click.Context, option: click.Parameter, given: b
         context.meta.setdefault(PERMITTED, []).append(option.name)
 
 
-def permission_names(capability: Capability) -> list[str]:
+def list_permissions(capability: Capability) -> list[str]:
     """The parameters of a capability that only the user may allow."""
     return [name for name, field in capability.params.model_fields.items() if _find_declaration(field).permission]
 
@@ -124,7 +128,7 @@ def _make_option(name: str, field: FieldInfo, *, reads_text: bool, hidden: bool)
     """
     declared = _find_declaration(field)
     flag = to_flag(name) if hidden else declared.flag or to_flag(name)
-    if _types_beside_none(field.annotation) == [bool]:
+    if _list_types_beside_none(field.annotation) == [bool]:
         flag += f"/--no-{flag.removeprefix('--')}"
         return click.Option([flag, name], default=None, help=field.description, hidden=hidden)
     metavar = declared.metavar or _choose_metavar(field.annotation)
@@ -133,31 +137,31 @@ def _make_option(name: str, field: FieldInfo, *, reads_text: bool, hidden: bool)
 
 
 def _find_declaration(field: FieldInfo) -> Option:
-    return next((each for each in field.metadata if isinstance(each, Option)), Option())
+    return next((metadata for metadata in field.metadata if isinstance(metadata, Option)), Option())
 
 
 def _choose_metavar(annotation: Any) -> str:
     """What the help shows for a value: its choices, N or NUMBER, else TEXT."""
-    kinds = _types_beside_none(annotation)
+    kinds = _list_types_beside_none(annotation)
     if len(kinds) == 1 and get_origin(kinds[0]) is Literal:
         return f"[{'|'.join(map(str, get_args(kinds[0])))}]"
     return _METAVARS.get(kinds[0], "TEXT") if len(kinds) == 1 else "TEXT"
 
 
-def _types_beside_none(annotation: Any) -> list[Any]:
+def _list_types_beside_none(annotation: Any) -> list[Any]:
     """The types that a value may have beside None."""
-    union = get_origin(annotation) in (Union, UnionType)
-    return [kind for kind in get_args(annotation) if kind is not NoneType] if union else [annotation]
+    is_union = get_origin(annotation) in (Union, UnionType)
+    return [kind for kind in get_args(annotation) if kind is not NoneType] if is_union else [annotation]
 
 
-def _text_types(annotation: Any) -> set[Any]:
+def _list_scalar_types(annotation: Any) -> set[Any]:
     """The types that a value may have; a choice of texts counts as text."""
-    kinds = _types_beside_none(annotation)
+    kinds = _list_types_beside_none(annotation)
     return {str if get_origin(kind) is Literal and _is_text_choice(kind) else kind for kind in kinds}
 
 
 def _is_text_choice(choice: Any) -> bool:
-    return all(isinstance(each, str) for each in get_args(choice))
+    return all(isinstance(value, str) for value in get_args(choice))
 
 
 def _refuse_taken_names(capability: Capability, own: Mapping[str, click.Option], shared: list[click.Parameter]) -> None:

@@ -25,14 +25,14 @@ def make_job_schema() -> dict[str, Any]:
 
 def _make_job_definition() -> dict[str, Any]:
     """Make the schema of a job, whose ``params`` depend on its ``capability``."""
-    schema, known = Job.model_json_schema(), list(capabilities.iter_usable())
-    schema["properties"]["capability"]["enum"] = [capability.name for capability in known]
-    schema["allOf"] = [_make_params_rule(capability, schema) for capability in known]
+    schema, usable = Job.model_json_schema(), list(capabilities.iter_usable())
+    schema["properties"]["capability"]["enum"] = [capability.name for capability in usable]
+    schema["allOf"] = [_make_params_rule(capability, schema) for capability in usable]
     return schema
 
 
 def _make_params_rule(capability: Capability, schema: dict[str, Any]) -> dict[str, Any]:
     params = capability.params.model_json_schema(ref_template="#/$defs/{model}")
     schema.setdefault("$defs", {}).update(params.pop("$defs", {}))
-    named = {"properties": {"capability": {"const": capability.name}}}
-    return {"if": named, "then": {"properties": {"params": params}}}
+    condition = {"properties": {"capability": {"const": capability.name}}}
+    return {"if": condition, "then": {"properties": {"params": params}}}

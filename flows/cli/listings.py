@@ -33,14 +33,16 @@ def print_voices(providers: Sequence[str], base_url: str | None, *, as_json: boo
     Returns:
         The exit code.
     """
-    found = [voices for name in providers for voices in _list_voices(name, base_url if len(providers) == 1 else None)]
+    listings = [
+        voices for name in providers for voices in _list_voices(name, base_url if len(providers) == 1 else None)
+    ]
     if as_json:
-        click.echo(json.dumps([asdict(v) for v in found]))
+        click.echo(json.dumps([asdict(v) for v in listings]))
         return 0
-    for v in found:
+    for v in listings:
         click.echo(f"{v.provider:<11} {v.model}{' (live)' if v.live else ''}")
-        named = ", ".join(name + (" (default)" if name == v.default else "") for name in v.voices)
-        click.echo(f"{'':<12}{named or 'any name'}")
+        voice_names = ", ".join(name + (" (default)" if name == v.default else "") for name in v.voices)
+        click.echo(f"{'':<12}{voice_names or 'any name'}")
     return 0
 
 

@@ -60,8 +60,8 @@ class _LazyGroup(click.Group):
 
         name = args[0] if args else ""
         if name and not name.startswith("-") and name not in COMMANDS and not capabilities.is_known(name):
-            near = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            suggestions = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
+            hint = f"; did you mean {suggestions[0]!r}?" if suggestions else ""
             ctx.fail(f"no command {name!r}{hint}")
         return super().resolve_command(ctx, args)
 
@@ -110,8 +110,8 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001 (a traceback is printed only with --debug)
         if debug:
             traceback.print_exc()
-        about = f"internal error: {type(error).__name__}: {error}"
-        code = _print_error(about, "run it again with --debug for the traceback", 1)
+        message = f"internal error: {type(error).__name__}: {error}"
+        code = _print_error(message, "run it again with --debug for the traceback", 1)
     sys.exit(code if isinstance(code, int) else 0)
 
 

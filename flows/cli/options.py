@@ -72,13 +72,13 @@ def make_job_options(leave_out: Iterable[str] = ()) -> list[click.Parameter]:
 
 def _make_job_option(name: str, old_name: str | None = None) -> click.Option:
     """The option of a job's field; with ``old_name`` the hidden one that goes on working under that name."""
-    about = Job.model_fields[name].description
+    description = Job.model_fields[name].description
     flag, hidden = to_flag(old_name or name), old_name is not None
     if name in _FLAG_FIELDS:
-        return click.Option([flag], is_flag=True, default=None, help=about, hidden=hidden)
+        return click.Option([flag], is_flag=True, default=None, help=description, hidden=hidden)
     kind = {"rpm": float}.get(name, int) if name in _NUMBER_FIELDS else str
     metavar = _METAVARS.get(name, "N" if name in _NUMBER_FIELDS else "TEXT")
-    return click.Option([flag], type=kind, default=None, metavar=metavar, help=about, hidden=hidden)
+    return click.Option([flag], type=kind, default=None, metavar=metavar, help=description, hidden=hidden)
 
 
 def to_flag(name: str) -> str:
@@ -107,30 +107,30 @@ def make_output_options() -> list[click.Parameter]:
 def to_job_fields(options: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a job that were given as options."""
     names = (*_TEXT_FIELDS, *_NUMBER_FIELDS, *_FLAG_FIELDS, *JOB_OPTIONS)
-    given = _take_old_options({name: options[name] for name in names if options.get(name) is not None}, JOB_OPTIONS)
+    fields = _take_old_options({name: options[name] for name in names if options.get(name) is not None}, JOB_OPTIONS)
     if options.get("allow_hosts"):
-        given["allow_hosts"] = list(options["allow_hosts"])
+        fields["allow_hosts"] = list(options["allow_hosts"])
     columns = {"id": options.get("id_column"), "path": options.get("path_column")}
     columns["text"] = options.get("text_column")
     columns["group"] = options.get("group_by")
-    chosen = {name: value for name, value in columns.items() if value is not None}
-    if chosen:
-        given["columns"] = chosen
-    given["params"] = _parse_settings(options.get("settings") or ())
-    return given
+    named_columns = {name: value for name, value in columns.items() if value is not None}
+    if named_columns:
+        fields["columns"] = named_columns
+    fields["params"] = _parse_settings(options.get("settings") or ())
+    return fields
 
 
 def build_job(capability: str, source: str | None, options: Mapping[str, Any], params: Mapping[str, Any]) -> Job:
     """Make a job from a command's options, which override its ``--config`` file if there is one."""
-    given = to_job_fields(options)
+    fields = to_job_fields(options)
     renamed = get_renamed_params(capability)
     own = _take_old_options({name: value for name, value in params.items() if value is not None}, renamed)
-    given["params"] = override(own, given["params"], renamed)
+    fields["params"] = override(own, fields["params"], renamed)
     if options.get("config"):
-        return load_job(options["config"], capability=capability, source=source, **given)
+        return load_job(options["config"], capability=capability, source=source, **fields)
     if source is None:
         raise UsageError("SOURCE is missing", hint="name a folder, file, glob, URL or manifest")
-    return make_job(capability=capability, source=source, **given)
+    return make_job(capability=capability, source=source, **fields)
 
 
 def _take_old_options(given: Mapping[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:
@@ -149,8 +149,8 @@ def _take_old_options(given: Mapping[str, Any], renamed: Mapping[str, str]) -> d
 def _parse_settings(pairs: tuple[str, ...]) -> dict[str, Any]:
     settings = {}
     for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name:
+        name, separator, value = pair.partition("=")
+        if not separator or not name:
             raise UsageError(f"--set {pair}: write NAME=VALUE")
         try:
             settings[name.strip().replace("-", "_")] = yaml.safe_load(value)

@@ -21,19 +21,19 @@ def format_opening_line(resolved: ResolvedJob, how: str = "inline run") -> str:
     """The capability, provider and model of a run, how it runs, its source and its OUT."""
     job, provider, model = resolved.job, resolved.provider, resolved.model
     if resolved.is_local:
-        draft = ", draft quality" if model == provider.choose_model(resolved.capability.operation, None) else ""
-        who = f"local, the built-in provider ({model}, free{draft})"
+        draft_note = ", draft quality" if model == provider.choose_model(resolved.capability.operation, None) else ""
+        performer = f"local, the built-in provider ({model}, free{draft_note})"
         if job.provider is None:
-            who += " because no provider's key is set"
+            performer += " because no provider's key is set"
     else:
-        who = f"{provider.name}{f' at {provider.endpoint.origin}' if job.base_url else ''}, {model}"
-    return f"mediamill {job.capability}: {who}; {how}; {job.source} -> {job.out_path}"
+        performer = f"{provider.name}{f' at {provider.endpoint.origin}' if job.base_url else ''}, {model}"
+    return f"mediamill {job.capability}: {performer}; {how}; {job.source} -> {job.out_path}"
 
 
 def format_quote(quote: Quote) -> str:
     """A quote in one line."""
-    todo = quote.items - quote.finished
-    parts = [f"{pluralize(todo, 'item')} to do"]
+    n_todo = quote.items - quote.finished
+    parts = [f"{pluralize(n_todo, 'item')} to do"]
     if quote.finished:
         parts.append(f"{quote.finished} done already")
     if quote.audio_seconds:
@@ -105,8 +105,8 @@ def print_status(status: Status, *, as_json: bool) -> None:
     click.echo(f"  {status.done} done, {status.failed} failed, {status.pending} not done yet, of {status.total}")
     for kind, number in sorted(status.by_kind.items()):
         click.echo(f"    {number} {kind}")
-    more = f", up to {format_dollars(status.unknown_max_usd)} more" if status.unknown_max_usd else ""
-    click.echo(f"  spent {format_dollars(status.spent_usd)}{more}{format_unpriced(status.unstated)}")
+    unknown_cost = f", up to {format_dollars(status.unknown_max_usd)} more" if status.unknown_max_usd else ""
+    click.echo(f"  spent {format_dollars(status.spent_usd)}{unknown_cost}{format_unpriced(status.unstated)}")
     click.echo(f"  last run {status.last_run}: {status.last_state}")
     if status.busy:
         click.echo(f"  in use: {status.busy}")
@@ -125,7 +125,7 @@ def format_counts(summary: Summary) -> str:
     if summary.failed or not summary.failures:
         parts.append(f"{summary.failed} failed")
     elif summary.failures:
-        parts.append(f"{sum(g.count for g in summary.failures)} still failed from earlier runs")
+        parts.append(f"{sum(group.count for group in summary.failures)} still failed from earlier runs")
     if summary.skipped:
         parts.append(f"{summary.skipped} needed nothing")
     if summary.left:
@@ -136,10 +136,10 @@ def format_counts(summary: Summary) -> str:
     if summary.endpoint_usd:
         cost += f" and {format_dollars(summary.endpoint_usd)} for the endpoint's time"
     cost += format_unpriced(summary.unstated)
-    head = {"done": "done", "failures": "done with failures", "nothing": "nothing to do"}.get(
+    heading = {"done": "done", "failures": "done with failures", "nothing": "nothing to do"}.get(
         summary.state, summary.state
     )
-    return f"{head}: {', '.join(parts)}; {format_duration(summary.seconds)}; {cost}"
+    return f"{heading}: {', '.join(parts)}; {format_duration(summary.seconds)}; {cost}"
 
 
 def format_total_spent(end: ChainResult) -> str:

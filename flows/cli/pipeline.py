@@ -46,28 +46,28 @@ def run_chain(chain: Chain, options: Mapping[str, Any]) -> int:
         resolved = resolve_job(job)
         if not quiet:
             print_note(f"{name}: {format_opening_line(resolved, how)}")
-        step = execute_job(resolved, prefect, options)
-        summary = step.summary
-        signals.extend(step.signals)
+        outcome = execute_job(resolved, prefect, options)
+        summary = outcome.summary
+        signals.extend(outcome.signals)
         if not quiet:
             print_note(f"{name}: {summary.done} done, {summary.failed} failed, {summary.skipped} done before")
         return summary
 
-    end = ChainRun(chain, run_step).execute()
+    result = ChainRun(chain, run_step).execute()
     if as_json:
-        click.echo(json.dumps(end.as_dict()))
+        click.echo(json.dumps(result.as_dict()))
     else:
-        _print_chain_end(end)
-    return 128 + signals[0] if signals and end.exit_code not in (0, 3) else end.exit_code
+        _print_chain_end(result)
+    return 128 + signals[0] if signals and result.exit_code not in (0, 3) else result.exit_code
 
 
 def _print_chain_end(end: ChainResult) -> None:
     click.echo(f"chain: {pluralize(end.rows, 'row')} at the end; {format_total_spent(end)}")
     for step in end.steps:
-        passed = f", {step.passed} passed it by" if step.passed else ""
-        failed = sum(group.count for summary in step.runs.values() for group in summary.failures)
-        failures = f", {failed} failed" if failed else ""
-        click.echo(f"  {step.name}: {step.rows} in, {step.out} out{passed}{failures}")
+        passed_text = f", {step.passed} passed it by" if step.passed else ""
+        n_failed = sum(group.count for summary in step.runs.values() for group in summary.failures)
+        failures_text = f", {n_failed} failed" if n_failed else ""
+        click.echo(f"  {step.name}: {step.rows} in, {step.out} out{passed_text}{failures_text}")
         for problem in step.problems[:3]:
             click.echo(f"    {problem}")
         for summary in step.runs.values():
@@ -88,7 +88,7 @@ def _print_chain_quote(chain: Chain, *, as_json: bool) -> None:
 
     quoted = quote_chain(chain)
     if as_json:
-        quotes = {name: one.as_dict() for name, one in quoted.known.items()}
+        quotes = {name: quote.as_dict() for name, quote in quoted.known.items()}
         high = None if quoted.high_usd is None else str(quoted.high_usd)
         click.echo(
             json.dumps({"steps": quotes, "unknown": quoted.unknown, "low_usd": str(quoted.low_usd), "high_usd": high})
@@ -96,8 +96,8 @@ def _print_chain_quote(chain: Chain, *, as_json: bool) -> None:
         return
     for name, one in quoted.known.items():
         click.echo(f"{name}: {format_quote(one)}")
-    for name, why in quoted.unknown.items():
-        click.echo(f"{name}: cost unknown: {why}")
+    for name, reason in quoted.unknown.items():
+        click.echo(f"{name}: cost unknown: {reason}")
     low, high = format_dollars(quoted.low_usd), format_dollars(quoted.high_usd)
     click.echo(f"chain: at least {low}, at most {high}; --budget bounds all steps together")
 

@@ -53,8 +53,8 @@ def _make_line_printer() -> ShowProgress:
 def format_progress(progress: Progress) -> str:
     """A run's progress in one line."""
     if progress.phase != "run":
-        about = {"plan": "reading the source", "publish": "writing the report"}.get(progress.phase, progress.phase)
-        return f"{about}: {progress.total} items" if progress.total else about
+        phase = {"plan": "reading the source", "publish": "writing the report"}.get(progress.phase, progress.phase)
+        return f"{phase}: {progress.total} items" if progress.total else phase
     parts = [f"{progress.done + progress.failed}/{progress.total} items"]
     if progress.failed:
         parts.append(f"{progress.failed} failed")
@@ -62,8 +62,8 @@ def format_progress(progress: Progress) -> str:
         parts.append(f"{progress.running} jobs running")
     parts += [f"{progress.in_flight} in flight", f"{progress.rate:.1f}/s"]
     if progress.spent or progress.budget is not None:
-        of = f" of {format_dollars(progress.budget)}" if progress.budget is not None else ""
-        parts.append(f"{format_dollars(progress.spent)}{of}")
+        limit_text = f" of {format_dollars(progress.budget)}" if progress.budget is not None else ""
+        parts.append(f"{format_dollars(progress.spent)}{limit_text}")
     if progress.eta_s is not None:
         parts.append(f"{format_duration(progress.eta_s)} left")
     return ", ".join(parts)

@@ -54,8 +54,8 @@ def run_job_command(
     prefect, how = choose_prefect(requested=options.get("prefect"))
     if not quiet:
         print_note(format_opening_line(resolved, how))
-        if prefect and (about := describe_version_mismatch(prefect)):
-            print_note(f"  {about}")
+        if prefect and (mismatch := describe_version_mismatch(prefect)):
+            print_note(f"  {mismatch}")
     if not options.get("yes"):
         confirm_run(resolved, n_items)
     outcome = execute_job(resolved, prefect, options, retry)

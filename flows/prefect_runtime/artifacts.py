@@ -33,7 +33,7 @@ _MAX_TEXT_CHARACTERS = 300
 _MAX_COST_ROWS = 500
 
 
-def artifact_key(out: str, kind: str) -> str:
+def make_artifact_key(out: str, kind: str) -> str:
     """An artifact's key: the same for every run on an OUT, so that the UI shows them as versions of one artifact."""
     name = re.sub(r"[^a-z0-9]+", "-", Path(out).name.lower()).strip("-") or "out"
     return f"{name}-{kind}"
@@ -43,7 +43,7 @@ class ProgressArtifact:
     """The progress artifact of one run, created at the first progress and updated afterwards."""
 
     def __init__(self, out: str) -> None:
-        self._key = artifact_key(out, "progress")
+        self._key = make_artifact_key(out, "progress")
         self._id: UUID | None = None
         self._last: tuple[float, str] | None = None
 
@@ -73,12 +73,12 @@ class ProgressArtifact:
 def create_run_artifacts(summary: Summary) -> None:
     """Create the summary and the cost table of a run that has ended."""
     create_markdown_artifact(
-        format_summary(summary), key=artifact_key(summary.out, "summary"), description=format_counts(summary)
+        format_summary(summary), key=make_artifact_key(summary.out, "summary"), description=format_counts(summary)
     )
     rows = read_cost_rows(Path(summary.out))
     if rows:
-        about = f"costs of {Path(summary.out).name} over all its runs, from costs.csv"
-        create_table_artifact(rows, key=artifact_key(summary.out, "costs"), description=about)
+        description = f"costs of {Path(summary.out).name} over all its runs, from costs.csv"
+        create_table_artifact(rows, key=make_artifact_key(summary.out, "costs"), description=description)
 
 
 def format_summary(summary: Summary) -> str:

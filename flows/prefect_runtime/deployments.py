@@ -102,7 +102,9 @@ def deploy_file(path: Path, api: str) -> int:
     """Run ``prefect deploy --all`` on a prefect.yaml; return its exit code."""
     try:
         contents = yaml.safe_load(path.read_text(encoding="utf-8"))
-        pools = {each["work_pool"]["name"] for each in contents["deployments"] if each.get("work_pool")}
+        pools = {
+            deployment["work_pool"]["name"] for deployment in contents["deployments"] if deployment.get("work_pool")
+        }
     except FileNotFoundError:
         hint = "name job files: mediamill deploy configs/jobs/nightly.yaml"
         raise UsageError(f"no {path.name} here", hint=hint) from None

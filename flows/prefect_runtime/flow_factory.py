@@ -35,13 +35,13 @@ _FORM_TYPES: Mapping[str, Any] = {
 """Types that a form shows as one simple field; the job itself validates the values again."""
 
 
-def _form_field(name: str) -> tuple[Any, Any]:
+def _make_form_field(name: str) -> tuple[Any, Any]:
     """A job field's type and default for a form."""
-    about = Job.model_fields[name]
-    if not about.is_required() and about.default is None:
-        kind = _FORM_TYPES.get(name) or _remove_none(about.annotation)
-        return _make_optional(kind), Field(None, description=about.description)
-    return about.annotation, about
+    field = Job.model_fields[name]
+    if not field.is_required() and field.default is None:
+        kind = _FORM_TYPES.get(name) or _remove_none(field.annotation)
+        return _make_optional(kind), Field(None, description=field.description)
+    return field.annotation, field
 
 
 def _make_optional(kind: Any) -> Any:
@@ -50,7 +50,7 @@ def _make_optional(kind: Any) -> Any:
 
 
 def _remove_none(kind: Any) -> Any:
-    return next(each for each in kind.__args__ if each is not type(None))
+    return next(member for member in kind.__args__ if member is not type(None))
 
 
 class _OptionsBase(RenamedFields):
@@ -66,10 +66,12 @@ def _make_options_model() -> type[BaseModel]:
         "api_key_block": (_make_optional(str), block),
     }
     fields |= {
-        name: _form_field(name) for name in Job.model_fields if name not in (*_MAIN_FIELDS, *_FIELDS_WITHOUT_OPTION)
+        name: _make_form_field(name)
+        for name in Job.model_fields
+        if name not in (*_MAIN_FIELDS, *_FIELDS_WITHOUT_OPTION)
     }
-    about = "Options of the run. Each has a default that suits most runs."
-    return create_model("RunOptions", __base__=_OptionsBase, __doc__=about, **fields)
+    docstring = "Options of the run. Each has a default that suits most runs."
+    return create_model("RunOptions", __base__=_OptionsBase, __doc__=docstring, **fields)
 
 
 RunOptions = _make_options_model()
@@ -85,7 +87,7 @@ def make_capability_flow(name: str) -> JobFlow:
         NoSuchOption: when there is no such capability.
     """
     capability = capabilities.get(name)
-    about = (inspect.getdoc(type(capability)) or name).splitlines()[0]
+    description = (inspect.getdoc(type(capability)) or name).splitlines()[0]
     signature = _make_signature(capability.params)
 
     def request(source: str, **parameters: Any) -> JobRequest:
@@ -97,8 +99,8 @@ def make_capability_flow(name: str) -> JobFlow:
     request.__name__ = request.__qualname__ = name.replace("-", "_")
     request.__module__ = _find_flow_module(request.__name__)
     request.__signature__ = signature  # type: ignore[attr-defined]
-    request.__doc__ = _make_docstring(about, signature)
-    return JobFlow(request, name=name, flow_run_name=_name_capability_run, description=about)
+    request.__doc__ = _make_docstring(description, signature)
+    return JobFlow(request, name=name, flow_run_name=_name_capability_run, description=description)
 
 
 def _find_flow_module(name: str) -> str:
@@ -108,20 +110,22 @@ def _find_flow_module(name: str) -> str:
 
 
 def _make_signature(params: type[BaseModel]) -> inspect.Signature:
-    only = inspect.Parameter.KEYWORD_ONLY
+    keyword_only = inspect.Parameter.KEYWORD_ONLY
     source = _annotate(str, Job.model_fields["source"].description)
     parameters = [inspect.Parameter("source", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=source)]
     for name in _MAIN_FIELDS:
-        kind, about = _form_field(name)
-        annotation = _annotate(kind, about.description)
-        parameters.append(inspect.Parameter(name, only, annotation=annotation, default=None))
-    for name, model, about in (
+        kind, description = _make_form_field(name)
+        annotation = _annotate(kind, description.description)
+        parameters.append(inspect.Parameter(name, keyword_only, annotation=annotation, default=None))
+    for name, model, description in (
         ("params", _make_form_model(params), "the capability's own parameters"),
         ("options", RunOptions, "options of the run"),
     ):
         needed = any(field.is_required() for field in model.model_fields.values())
         default = inspect.Parameter.empty if needed else model()
-        parameters.append(inspect.Parameter(name, only, annotation=_annotate(model, about), default=default))
+        parameters.append(
+            inspect.Parameter(name, keyword_only, annotation=_annotate(model, description), default=default)
+        )
     return inspect.Signature(parameters, return_annotation=State[Any])
 
 
@@ -144,17 +148,17 @@ def _make_form_model(params: type[BaseModel]) -> type[BaseModel]:
     )
 
 
-def _make_docstring(about: str, signature: inspect.Signature) -> str:
+def _make_docstring(description: str, signature: inspect.Signature) -> str:
     """The docstring for ``help()``, from which Prefect also takes the form's descriptions."""
     args = [
         f"    {name}: {parameter.annotation.__metadata__[0].description}"
         for name, parameter in signature.parameters.items()
     ]
-    return "\n".join([about, "", "Args:", *args])
+    return "\n".join([description, "", "Args:", *args])
 
 
-def _annotate(kind: Any, about: str | None) -> Any:
-    return Annotated[kind, Field(description=about)]
+def _annotate(kind: Any, description: str | None) -> Any:
+    return Annotated[kind, Field(description=description)]
 
 
 def _parse_form(capability: str, source: str, parameters: Mapping[str, Any]) -> Job:
@@ -165,9 +169,9 @@ def _parse_form(capability: str, source: str, parameters: Mapping[str, Any]) -> 
         for name, value in _dump_changed_fields(parameters.get("options")).items()
         if name in Job.model_fields
     }
-    exact = {name: _to_exact_value(name, value) for name, value in fields.items() if value is not None}
+    exact_fields = {name: _to_exact_value(name, value) for name, value in fields.items() if value is not None}
     return make_job(
-        capability=capability, source=source, params=_dump_changed_fields(parameters.get("params")), **exact
+        capability=capability, source=source, params=_dump_changed_fields(parameters.get("params")), **exact_fields
     )
 
 

@@ -22,7 +22,12 @@ from mediamill.flows.cli.signals import drain_on_signal
 from mediamill.flows.prefect_runtime import artifacts, offline_exit
 from mediamill.flows.prefect_runtime.monitor import REQUEST_TIMEOUT_SECONDS, Monitor, limit_api_retries, wait_for_api
 from mediamill.flows.prefect_runtime.secret_blocks import use_secret_block
-from mediamill.flows.prefect_runtime.states import caught_up_state, end_state, refused_state, save_unreported_state
+from mediamill.flows.prefect_runtime.states import (
+    save_unreported_state,
+    to_caught_up_state,
+    to_end_state,
+    to_refused_state,
+)
 from mediamill.flows.prefect_runtime.task_runs import TaskRuns
 from mediamill.flows.prefect_runtime.worker_entrypoint import on_worker_exit
 from mediamill.tasks.errors import MediamillError, OutputBusy
@@ -202,28 +207,30 @@ def run_in_flow(request: Callable[[], JobRequest], call: FlowCall) -> State[Any]
             use_secret_block(job_request.job, job_request.key_block)
         resolved = resolve_job(job_request.job)
         monitor = Monitor(resolved.job, resolved.provider.name)
-        if by := monitor.superseding_run():
-            return caught_up_state(by)
+        if superseding := monitor.find_superseding_run():
+            return to_caught_up_state(superseding)
         monitor.tag_run()
         get_run_logger().info("%s", format_opening_line(resolved, how="flow run"))
         try:
             call.outcome = _execute_run(resolved, job_request.retry, call, monitor)
         except OutputBusy:
-            if by := monitor.superseding_run(by=_RUNNING_OR_COMPLETED):
-                return caught_up_state(by)
+            if superseding := monitor.find_superseding_run(by=_RUNNING_OR_COMPLETED):
+                return to_caught_up_state(superseding)
             raise
         summary = call.outcome.summary
         call.result = summary.as_dict()
-        if summary.state == "nothing" and (by := monitor.superseding_run(by=_RUNNING_OR_COMPLETED, earlier=True)):
-            return caught_up_state(by)
+        if summary.state == "nothing" and (
+            superseding := monitor.find_superseding_run(by=_RUNNING_OR_COMPLETED, earlier=True)
+        ):
+            return to_caught_up_state(superseding)
     except MediamillError as error:
         call.error = error
         get_run_logger().error("%s", error)
-        return refused_state(error)
+        return to_refused_state(error)
     if not call.outcome.reported:
-        save_unreported_state(resolved.out, monitor.flow_run.id, end_state(summary))
-        offline_exit.finish_unreported(monitor.flow_run, call.cleanup, completed=end_state(summary).is_completed())
-    return end_state(summary)
+        save_unreported_state(resolved.out, monitor.flow_run.id, to_end_state(summary))
+        offline_exit.finish_unreported(monitor.flow_run, call.cleanup, completed=to_end_state(summary).is_completed())
+    return to_end_state(summary)
 
 
 def _execute_run(resolved: ResolvedJob, retry: Retry | None, call: FlowCall, monitor: Monitor) -> FlowOutcome:

@@ -39,7 +39,7 @@ from prefect.states import Crashed
 
 from mediamill.flows.cli.formatting import pluralize
 from mediamill.flows.prefect_runtime.artifacts import ProgressArtifact
-from mediamill.flows.prefect_runtime.states import caught_up_state, delete_unreported_state, load_unreported_state
+from mediamill.flows.prefect_runtime.states import delete_unreported_state, load_unreported_state, to_caught_up_state
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -112,7 +112,9 @@ class Monitor:
             self._run_over.set()
             thread.join(_LAST_POLL_SECONDS)
 
-    def superseding_run(self, *, by: Sequence[StateType] = (StateType.COMPLETED,), earlier: bool = False) -> str | None:
+    def find_superseding_run(
+        self, *, by: Sequence[StateType] = (StateType.COMPLETED,), earlier: bool = False
+    ) -> str | None:
         """The name of a run of the same deployment and parameters that started after this one was due; else None.
 
         After missed nights several runs are due at once; one of them is enough.
@@ -121,14 +123,14 @@ class Monitor:
             by: the states that such a run may be in.
             earlier: it must have started before this one, so that no two runs give way to each other.
         """
-        due = self.flow_run.expected_start_time
-        if self.flow_run.deployment_id is None or due is None:
+        due_time = self.flow_run.expected_start_time
+        if self.flow_run.deployment_id is None or due_time is None:
             return None
         try:
             with limit_api_retries(0):
                 until = self.flow_run.start_time if earlier else None
                 found = self._find_same_runs(
-                    state=_state_filter(*by), start_time=FlowRunFilterStartTime(after_=due, before_=until)
+                    state=_make_state_filter(*by), start_time=FlowRunFilterStartTime(after_=due_time, before_=until)
                 )
         except Exception:  # noqa: BLE001 (one run too many costs nothing)
             return None
@@ -137,8 +139,8 @@ class Monitor:
     def show_end(self, summary: Summary) -> None:
         """Show the run's end in the flow run's name and progress."""
         self._correct_other_runs()
-        about = pluralize(summary.total, "item") if summary.total else "nothing new"
-        self._client.set_flow_run_name(self.flow_run.id, f"{self._title}: {about}")
+        item_count = pluralize(summary.total, "item") if summary.total else "nothing new"
+        self._client.set_flow_run_name(self.flow_run.id, f"{self._title}: {item_count}")
         self.progress_artifact.finish(summary)
 
     def _poll_until_over(self, run: Run) -> None:
@@ -149,8 +151,8 @@ class Monitor:
             except Exception as error:  # noqa: BLE001 (an outage of Prefect is not one of the run)
                 if not self._is_api_away:
                     self._is_api_away = True
-                    about = str(error).splitlines()[0][:_MAX_ERROR_CHARACTERS] if str(error) else type(error).__name__
-                    self._log.warning("Prefect's API fails (%s); the work goes on", about)
+                    reason = str(error).splitlines()[0][:_MAX_ERROR_CHARACTERS] if str(error) else type(error).__name__
+                    self._log.warning("Prefect's API fails (%s); the work goes on", reason)
             else:
                 if self._is_api_away:
                     self._is_api_away = False
@@ -199,25 +201,25 @@ class Monitor:
 
         A run that never held it may be about to give way. One that ended while Prefect was away stored its end in OUT.
         """
-        recently = datetime.now(UTC) - _MAX_BUSY_EXIT_TIME
+        grace_start = datetime.now(UTC) - _MAX_BUSY_EXIT_TIME
         for other in self._find_other_runs(
             tags=FlowRunFilterTags(all_=[self._out_tag]),
-            state=_state_filter(StateType.RUNNING, StateType.CANCELLING),
+            state=_make_state_filter(StateType.RUNNING, StateType.CANCELLING),
             start_time=FlowRunFilterStartTime(before_=self.flow_run.start_time or datetime.now(UTC)),
         ):
-            if self._holder_tag not in other.tags and (other.start_time or recently) > recently:
+            if self._holder_tag not in other.tags and (other.start_time or grace_start) > grace_start:
                 continue
             message = f"The process of this run is gone; run {self.flow_run.name} continues it."
-            ended = load_unreported_state(self._out_folder, other.id)
-            self._end_task_runs(other, ended)  # first: a marked run is not found again
-            self._client.set_flow_run_state(other.id, ended or Crashed(message=message), force=True)
+            end_state = load_unreported_state(self._out_folder, other.id)
+            self._end_task_runs(other, end_state)  # first: a marked run is not found again
+            self._client.set_flow_run_state(other.id, end_state or Crashed(message=message), force=True)
             delete_unreported_state(self._out_folder, other.id)
-            about = f"ended {ended.name} while Prefect was away" if ended else "had no process any more"
-            self._log.info("run %s %s; this run continues it", other.name, about)
+            what_happened = f"ended {end_state.name} while Prefect was away" if end_state else "had no process any more"
+            self._log.info("run %s %s; this run continues it", other.name, what_happened)
 
-    def _end_task_runs(self, other: FlowRun, ended: State[Any] | None) -> None:
+    def _end_task_runs(self, other: FlowRun, end_state: State[Any] | None) -> None:
         """End the task runs that Prefect shows as running in a run that has ended, in the state of that run."""
-        found = self._client.read_task_runs(
+        task_runs = self._client.read_task_runs(
             flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[other.id])),
             task_run_filter=TaskRunFilter(
                 state=TaskRunFilterState(
@@ -227,10 +229,12 @@ class Monitor:
             sort=TaskRunSort.EXPECTED_START_TIME_DESC,
             limit=_MAX_OPEN_TASKS,
         )
-        kind = ended.type if ended is not None else StateType.CRASHED
-        about = "Its run ended while Prefect was away." if ended is not None else "The process of its run is gone."
-        for each in found:
-            self._client.set_task_run_state(each.id, State(type=kind, message=about), force=True)
+        kind = end_state.type if end_state is not None else StateType.CRASHED
+        message = (
+            "Its run ended while Prefect was away." if end_state is not None else "The process of its run is gone."
+        )
+        for task_run in task_runs:
+            self._client.set_task_run_state(task_run.id, State(type=kind, message=message), force=True)
 
     def _cancel_missed_runs(self) -> None:
         """Cancel runs with the same parameters that were due before this one started: this one does all that is new."""
@@ -238,10 +242,10 @@ class Monitor:
             return
         began = self.flow_run.start_time or datetime.now(UTC)
         for other in self._find_same_runs(
-            state=_state_filter(StateType.SCHEDULED, StateType.PENDING),
+            state=_make_state_filter(StateType.SCHEDULED, StateType.PENDING),
             expected_start_time=FlowRunFilterExpectedStartTime(before_=began),
         ):
-            self._client.set_flow_run_state(other.id, caught_up_state(self.flow_run.name), force=True)
+            self._client.set_flow_run_state(other.id, to_caught_up_state(self.flow_run.name), force=True)
             self._log.info("missed run %s is caught up by this run", other.name)
 
     def _find_same_runs(self, **filters: Any) -> list[FlowRun]:
@@ -255,8 +259,10 @@ class Monitor:
         ]
 
     def _find_other_runs(self, **filters: Any) -> list[FlowRun]:
-        found = self._client.read_flow_runs(flow_run_filter=FlowRunFilter(**filters), sort=FlowRunSort.START_TIME_DESC)
-        return [run for run in found if run.id != self.flow_run.id]
+        flow_runs = self._client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(**filters), sort=FlowRunSort.START_TIME_DESC
+        )
+        return [run for run in flow_runs if run.id != self.flow_run.id]
 
 
 def wait_for_api(deadline: float) -> bool:
@@ -283,5 +289,5 @@ def limit_api_retries(retries: int) -> contextlib.AbstractContextManager[Any]:
     return temporary_settings({PREFECT_CLIENT_MAX_RETRIES: retries})
 
 
-def _state_filter(*types: StateType) -> FlowRunFilterState:
+def _make_state_filter(*types: StateType) -> FlowRunFilterState:
     return FlowRunFilterState(type=FlowRunFilterStateType(any_=list(types)))

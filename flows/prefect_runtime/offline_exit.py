@@ -50,9 +50,9 @@ def drop_unsent_events() -> None:
     from prefect._internal.concurrency import services
 
     for service in list(services._active_services):  # noqa: SLF001 (see above)
-        loop, sending = service._loop, service._task  # noqa: SLF001
-        if loop is not None and sending is not None:
-            loop.call_soon_threadsafe(sending.cancel)
+        loop, delivery = service._loop, service._task  # noqa: SLF001
+        if loop is not None and delivery is not None:
+            loop.call_soon_threadsafe(delivery.cancel)
 
 
 def end_process(code: int) -> NoReturn:

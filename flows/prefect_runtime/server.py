@@ -43,14 +43,14 @@ class UpState:
 
     def save(self) -> None:
         """Store it for later commands."""
-        path = state_path()
+        path = get_state_path()
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(".new")
         temporary.write_text(json.dumps(asdict(self)), encoding="utf-8")
         temporary.replace(path)
 
 
-def state_path() -> Path:
+def get_state_path() -> Path:
     """Where the state is stored: ``prefect.json`` in ``$XDG_STATE_HOME/mediamill``, or ``~/.local/state/mediamill``."""
     base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(base).expanduser() / "mediamill" / "prefect.json"
@@ -59,7 +59,7 @@ def state_path() -> Path:
 def load_up_state() -> UpState | None:
     """Load what the last ``up`` stored; None when there is nothing readable."""
     try:
-        return UpState(**json.loads(state_path().read_text(encoding="utf-8")))
+        return UpState(**json.loads(get_state_path().read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
 
@@ -69,8 +69,8 @@ def is_prefect(pid: int) -> bool:
     proc = Path(f"/proc/{pid}/cmdline")
     if proc.parent.parent.joinpath("self").exists():
         return proc.exists() and b"prefect" in proc.read_bytes()
-    done = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)  # noqa: S603, S607
-    return "prefect" in done.stdout
+    completed = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)  # noqa: S603, S607
+    return "prefect" in completed.stdout
 
 
 def is_api_up(api: str) -> bool:
@@ -106,7 +106,7 @@ def start_server(port: int | None) -> UpState:
                 process.kill()
                 raise StorageError(
                     f"Prefect's server did not start: {_read_last_log_line('server')}",
-                    hint=f"see {_log_path('server')}",
+                    hint=f"see {_get_log_path('server')}",
                 )
             time.sleep(_POLL_SECONDS)
     state = UpState(process.pid, api, version("prefect"))
@@ -126,7 +126,7 @@ def start_worker(state: UpState, pool: str) -> UpState:
 def stop_server() -> UpState | None:
     """Stop the worker, whose runs drain, then the server; None when neither of ours is running."""
     state = load_up_state()
-    state_path().unlink(missing_ok=True)
+    get_state_path().unlink(missing_ok=True)
     if state is None:
         return None
     stopped = [_terminate(pid) for pid in (state.worker, state.pid) if pid is not None]
@@ -138,9 +138,9 @@ def _terminate(pid: int) -> bool:
     if not is_prefect(pid):
         return False
     os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + _STOP_TIMEOUT_SECONDS
+    kill_time = time.monotonic() + _STOP_TIMEOUT_SECONDS
     while is_prefect(pid):
-        if time.monotonic() >= deadline:
+        if time.monotonic() >= kill_time:
             os.kill(pid, signal.SIGKILL)
             break
         time.sleep(_POLL_SECONDS)
@@ -183,7 +183,7 @@ def _is_port_free(port: int) -> bool:
 
 def _spawn_prefect(command: list[str], name: str, env: dict[str, str]) -> subprocess.Popen[bytes]:
     """Start a Prefect command in a session of its own, so that no terminal ends it; its output goes to a log."""
-    log = _log_path(name)
+    log = _get_log_path(name)
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as file:
         return subprocess.Popen(  # noqa: S603 (our own interpreter, our own arguments)
@@ -202,10 +202,10 @@ def _restore_sigint() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _log_path(name: str) -> Path:
-    return state_path().with_name(f"{name}.log")
+def _get_log_path(name: str) -> Path:
+    return get_state_path().with_name(f"{name}.log")
 
 
 def _read_last_log_line(name: str) -> str:
-    lines = [line.strip() for line in _log_path(name).read_text(errors="replace").splitlines() if line.strip()]
+    lines = [line.strip() for line in _get_log_path(name).read_text(errors="replace").splitlines() if line.strip()]
     return lines[-1] if lines else "it printed nothing"

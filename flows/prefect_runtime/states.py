@@ -24,7 +24,7 @@ _EXIT_WITH_FAILURES = 3
 """Exit code of a run that finished with failed items."""
 
 
-def end_state(summary: Summary) -> State[Any]:
+def to_end_state(summary: Summary) -> State[Any]:
     """The state in which a run ends.
 
     Completed when it finished, under a name of its own when items failed; Cancelled when a person or a signal stopped
@@ -41,7 +41,7 @@ def end_state(summary: Summary) -> State[Any]:
     return Completed(name=name, message=counts, data=summary.as_dict())
 
 
-def chain_end_state(end: ChainResult) -> State[Any]:
+def to_chain_end_state(end: ChainResult) -> State[Any]:
     """The state in which a chain ends, as :func:`end_state` describes for a run."""
     counts = f"{pluralize(end.rows, 'row')}; {format_total_spent(end)}"
     if any(summary.state == "cancelled" for step in end.steps for summary in step.runs.values()):
@@ -52,21 +52,21 @@ def chain_end_state(end: ChainResult) -> State[Any]:
     return Completed(name=name, message=counts, data=end.as_dict())
 
 
-def refused_state(error: MediamillError) -> State[Any]:
+def to_refused_state(error: MediamillError) -> State[Any]:
     """Failed, with the error's message; a call of the flow from Python raises the error itself."""
     name = "OutBusy" if isinstance(error, OutputBusy) else "Failed"
     return Failed(name=name, message=str(error), data=error)
 
 
-def caught_up_state(by: str) -> State[Any]:
+def to_caught_up_state(superseding: str) -> State[Any]:
     """Cancelled, because another run does the work of this one."""
-    return Cancelled(name="CaughtUp", message=f"Caught up by run {by}.")
+    return Cancelled(name="CaughtUp", message=f"Caught up by run {superseding}.")
 
 
 def save_unreported_state(out: Path, flow_run: UUID, state: State[Any]) -> None:
     """Store in OUT the end state that could not be reported to Prefect; the next run there reports it."""
     with contextlib.suppress(OSError):  # the results are on disk; only the UI lacks it
-        file = _unreported_state_path(out, flow_run)
+        file = _get_unreported_state_path(out, flow_run)
         file.parent.mkdir(exist_ok=True)
         file.write_text(json.dumps({"type": state.type, "name": state.name, "message": state.message}))
 
@@ -74,7 +74,7 @@ def save_unreported_state(out: Path, flow_run: UUID, state: State[Any]) -> None:
 def load_unreported_state(out: Path, flow_run: UUID) -> State[Any] | None:
     """Load the end state of a flow run that was not reported to Prefect; None when there is none."""
     try:
-        stored = json.loads(_unreported_state_path(out, flow_run).read_text())
+        stored = json.loads(_get_unreported_state_path(out, flow_run).read_text())
         return State(type=StateType(stored["type"]), name=stored["name"], message=stored["message"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -83,8 +83,8 @@ def load_unreported_state(out: Path, flow_run: UUID) -> State[Any] | None:
 def delete_unreported_state(out: Path, flow_run: UUID) -> None:
     """Delete the stored end state, which Prefect has now."""
     with contextlib.suppress(OSError):
-        _unreported_state_path(out, flow_run).unlink(missing_ok=True)
+        _get_unreported_state_path(out, flow_run).unlink(missing_ok=True)
 
 
-def _unreported_state_path(out: Path, flow_run: UUID) -> Path:
+def _get_unreported_state_path(out: Path, flow_run: UUID) -> Path:
     return out / ".journal" / "untold" / f"{flow_run}.json"

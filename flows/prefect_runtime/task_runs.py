@@ -106,7 +106,7 @@ class _SubmittedStep:
     step: RunStep
     submitted_at: float
     task_ended: bool = False
-    future: Future[Any] | None = None
+    step_future: Future[Any] | None = None
     step_ended_at: float | None = None
 
 
@@ -141,14 +141,14 @@ class TaskRuns:
         return self._run.wait(self._run.start_publish())
 
     def _run_steps(self, steps: Iterable[RunStep], open_at_once: int) -> None:
-        waiting = deque(steps)
+        unsubmitted = deque(steps)
         submitted: list[_SubmittedStep] = []
-        while waiting or submitted:
-            while waiting and len(submitted) < open_at_once:
-                if isinstance(waiting[0], ShardBatch) and self._run.is_stopping:
-                    waiting.clear()
+        while unsubmitted or submitted:
+            while unsubmitted and len(submitted) < open_at_once:
+                if isinstance(unsubmitted[0], ShardBatch) and self._run.is_stopping:
+                    unsubmitted.clear()
                 else:
-                    submitted.append(self._submit(waiting.popleft()))
+                    submitted.append(self._submit(unsubmitted.popleft()))
             self._wake.wait(_POLL_SECONDS)
             self._wake.clear()
             self._run.report_progress()
@@ -180,16 +180,16 @@ class TaskRuns:
             MediamillError: the error that the step raised.
         """
         now = time.monotonic()
-        if submitted.future is None and (
+        if submitted.step_future is None and (
             submitted.task_ended
             or self._run.has_begun(submitted.step)
             or now - submitted.submitted_at > _MAX_TASK_WAIT_SECONDS
         ):
-            submitted.future = self._start(submitted.step)
-            submitted.future.add_done_callback(lambda _: self._wake.set())
-        if submitted.future is None or not submitted.future.done():
+            submitted.step_future = self._start(submitted.step)
+            submitted.step_future.add_done_callback(lambda _: self._wake.set())
+        if submitted.step_future is None or not submitted.step_future.done():
             return False
-        submitted.future.result()
+        submitted.step_future.result()
         submitted.step_ended_at = submitted.step_ended_at or now
         return submitted.task_ended or now - submitted.step_ended_at > _MAX_TASK_WAIT_SECONDS
 

@@ -121,8 +121,8 @@ def _check_plugins() -> list[Finding]:
         kind = plugin_kind(group)
         for name, plugin in find_plugins(group).items():
             package = package_name(plugin)
-            if why := use.hiding(name):
-                findings.append(_hidden_finding(f"{kind} {name}", package, why))
+            if hider := use.hiding(name):
+                findings.append(_make_hidden_finding(f"{kind} {name}", package, hider))
                 continue
             try:
                 use.load(name)
@@ -131,8 +131,8 @@ def _check_plugins() -> list[Finding]:
             else:
                 findings.append(Finding(f"{kind} {name}", well=True, message=f"package {package}"))
         for plugin in find_hidden_plugins(group):
-            why = f"the {kind} of that name of the package {package_name(find_plugins(group)[plugin.name])}"
-            findings.append(_hidden_finding(f"{kind} {plugin.name}", package_name(plugin), why))
+            hider = f"the {kind} of that name of the package {package_name(find_plugins(group)[plugin.name])}"
+            findings.append(_make_hidden_finding(f"{kind} {plugin.name}", package_name(plugin), hider))
     return findings
 
 
@@ -167,14 +167,14 @@ def _plugin_uses() -> dict[str, _PluginUse]:
     }
 
 
-def _hidden_finding(what: str, package: str, by: str) -> Finding:
+def _make_hidden_finding(what: str, package: str, hider: str) -> Finding:
     hint = f"rename it in {package}, or uninstall {package}"
-    return Finding(what, well=False, message=f"of the package {package}, is hidden by {by}", hint=hint)
+    return Finding(what, well=False, message=f"of the package {package}, is hidden by {hider}", hint=hint)
 
 
 def _check_disk(out: str) -> list[Finding]:
     folder = Path(out).expanduser().absolute()
-    existing = next(p for p in (folder, *folder.parents) if p.exists())
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     free = shutil.disk_usage(existing).free
     try:
         with tempfile.TemporaryFile(dir=existing) as file:

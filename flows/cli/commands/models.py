@@ -42,7 +42,7 @@ def command(*, provider: str | None, live: bool, voices: bool, base_url: str | N
         return print_voices(_select_providers(provider), base_url, as_json=as_json)
     if live:
         return _print_live_models(provider, base_url, as_json=as_json)
-    models = [m for name in _select_providers(provider) for m in _list_configured_models(name)]
+    models = [model for name in _select_providers(provider) for model in _list_configured_models(name)]
     if as_json:
         click.echo(json.dumps([asdict(m) for m in models]))
         return 0

@@ -61,8 +61,8 @@ def _promote_previews(out: Path, only: tuple[str, ...], options: dict[str, Any])
     job = _make_retry_job(out, options)
     if not job.params.get("preview"):
         raise UsageError(f"{out} holds no previews", hint="generate them with generate-video --preview")
-    full = job.model_copy(update={"params": {**job.params, "preview": False}})
-    return run_job_command(full, options, Retry(frozenset({PROMOTED_PREVIEW, *only})), n_items=count_previews(out))
+    full_job = job.model_copy(update={"params": {**job.params, "preview": False}})
+    return run_job_command(full_job, options, Retry(frozenset({PROMOTED_PREVIEW, *only})), n_items=count_previews(out))
 
 
 def _check_kinds(out: Path, only: tuple[str, ...], out_status: Status, flagged: int, options: dict[str, Any]) -> None:
@@ -89,10 +89,10 @@ def _make_retry_job(out: Path, options: dict[str, Any]) -> Job:
     from mediamill.tasks.renamed_options import get_renamed_params, override
     from mediamill.tasks.status import load_bound_job
 
-    given = to_job_fields(options)
+    fields = to_job_fields(options)
     stored = load_bound_job(out).model_dump(exclude_defaults=True)
-    if given.get("provider", stored.get("provider")) != stored.get("provider"):
+    if fields.get("provider", stored.get("provider")) != stored.get("provider"):
         for name in ("model", "base_url", "api_key_env"):
             stored.pop(name, None)
-    params = override(stored.get("params", {}), given.pop("params"), get_renamed_params(stored["capability"]))
-    return make_job(**{**stored, **given, "params": params})
+    params = override(stored.get("params", {}), fields.pop("params"), get_renamed_params(stored["capability"]))
+    return make_job(**{**stored, **fields, "params": params})

@@ -63,7 +63,7 @@ def command(job: Path | None, *, schema_only: bool, **options: Any) -> int:
 
 def _grant_permissions(contents: dict[str, Any], granted: Collection[str]) -> dict[str, Any]:
     """Add the permissions granted on the command line to the chain's tasks whose capability has them."""
-    from mediamill.flows.cli.capability_command import permission_names
+    from mediamill.flows.cli.capability_command import list_permissions
     from mediamill.tasks import capabilities
 
     steps = contents.get("steps") if granted else None
@@ -72,7 +72,7 @@ def _grant_permissions(contents: dict[str, Any], granted: Collection[str]) -> di
         tasks = [step.get("task"), *(branches.values() if isinstance(branches, dict) else ())]
         for task in tasks:
             if isinstance(task, dict) and capabilities.is_known(str(task.get("capability"))):
-                names = [name for name in permission_names(capabilities.get(task["capability"])) if name in granted]
+                names = [name for name in list_permissions(capabilities.get(task["capability"])) if name in granted]
                 if names:
                     task["params"] = {**(task.get("params") or {}), **dict.fromkeys(names, True)}
     return contents
@@ -82,14 +82,14 @@ def _run_chain_file(path: Path, contents: dict[str, Any], options: dict[str, Any
     """Run a file with steps; options that cannot hold for all of them are refused."""
     from mediamill.flows.cli.pipeline import run_chain
 
-    given = {name: value for name, value in to_job_fields(options).items() if value not in (None, {}, [])}
-    step_options = [name for name in given if name not in Chain.model_fields]
+    fields = {name: value for name, value in to_job_fields(options).items() if value not in (None, {}, [])}
+    step_options = [name for name in fields if name not in Chain.model_fields]
     if step_options:
         raise UsageError(
             f"--{'set' if step_options[0] == 'params' else step_options[0].replace('_', '-')} belongs to a single step",
             hint=f"write it into the step in {path}",
         )
-    return run_chain(make_chain(contents, str(path), **given), options)
+    return run_chain(make_chain(contents, str(path), **fields), options)
 
 
 def load_job_with_options(path: Path, options: dict[str, Any]) -> Job:

@@ -28,8 +28,8 @@ def command(*, port: int | None, worker: bool, pool: str) -> int:
         state_text = "is up"
     prefect = PrefectApi(state.api, "mediamill up")
     click.echo(f"Prefect {state_text}: {prefect.ui}")
-    if about := describe_version_mismatch(prefect):
-        click.echo(f"  {about}")
+    if mismatch := describe_version_mismatch(prefect):
+        click.echo(f"  {mismatch}")
     if worker:
         if state.worker is None or not is_prefect(state.worker):
             state = start_worker(state, pool)
