@@ -2,5 +2,5 @@
 
 from pathlib import Path
 
-FOLDER = Path(__file__).parent
+CONFIGS_FOLDER = Path(__file__).parent
 """The folder of the configuration files, in a checkout and in an installed package."""

@@ -63,5 +63,5 @@ else:  # a name that a checker does not find above is an error for it
         from mediamill import interface
         from mediamill.tasks import capabilities
 
-        functions = (name.replace("-", "_") for name in capabilities.names())
+        functions = (name.replace("-", "_") for name in capabilities.list_names())
         return sorted([*globals(), *interface.__all__, *functions])

@@ -111,5 +111,5 @@ def _choose_provider(job: Job, operation: str) -> Provider:
     Raises:
         UsageError: when it is unknown, its key is missing, or it needs a base URL.
     """
-    name = job.provider or ("compatible" if job.base_url else registry.default_provider(os.environ, operation))
+    name = job.provider or ("compatible" if job.base_url else registry.choose_default_provider(os.environ, operation))
     return registry.make_provider(name, base_url=job.base_url, api_key_env=job.api_key_env, environ=os.environ)

@@ -134,7 +134,7 @@ class Problem:
 
     Attributes:
         verdict: what to do.
-        kind: stable short word: ``rate_limit``, ``overloaded``, ``auth``, ``credits``, ``too_large`` ...
+        config_type: stable short word: ``rate_limit``, ``overloaded``, ``auth``, ``credits``, ``too_large`` ...
         message: the provider's own words, of bounded length, without secrets.
         billed: True when it may have been billed all the same.
         wait: seconds the provider wants to be left alone, already within bounds; None when it did not say.
@@ -234,14 +234,14 @@ class Provider(Protocol):
             UsageError: when none is requested and there is no default.
         """
 
-    def operation_config(self, operation: str, kind: type[T]) -> T:
+    def operation_config(self, operation: str, config_type: type[T]) -> T:
         """The configuration of an operation, in the operation's own type.
 
         Raises:
             UsageError: when the provider has no such operation.
         """
 
-    def model_facts(self, operation: str, model: str, kind: type[T]) -> T:
+    def model_facts(self, operation: str, model: str, facts_type: type[T]) -> T:
         """What a model can do, in the operation's own type.
 
         Raises:

@@ -270,7 +270,7 @@ def _estimate_usage(
         if ceiling
         else image_model.likely_billed_megapixels(request_params)
     )
-    tokens = image_model.output_tokens(request_params, ceiling=ceiling)
+    tokens = image_model.estimate_output_tokens(request_params, ceiling=ceiling)
     output_tokens = None if tokens is None else tokens * count
     return Usage(
         input_tokens=None if output_tokens is None else prompt_tokens,

@@ -255,7 +255,7 @@ def _choose_wire_format(params: SpeakParams, limits: TtsModel, parts: int) -> Au
             raise BadInput("the model has no stream of events", kind="bad_request", hint="leave out --stream")
         return "pcm"
     file_format = params.format or _get_default_format(limits)
-    return file_format if parts == 1 and file_format in limits.formats else limits.lossless_format()
+    return file_format if parts == 1 and file_format in limits.formats else limits.choose_lossless_format()
 
 
 def _compute_max_characters(params: SpeakParams, limits: TtsModel, audio_format: AudioFormat) -> int:

@@ -11,7 +11,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TypeAlias
 
-from mediamill.configs import FOLDER
+from mediamill.configs import CONFIGS_FOLDER
 from mediamill.tasks.errors import UsageError
 
 PriceRows: TypeAlias = "dict[tuple[str, str, str], list[Price]]"
@@ -60,7 +60,9 @@ class PriceBook:
 def _load_price_book(user_list: str | None, provider_list: Path | None) -> PriceBook:
     provider_prices = _read_prices(provider_list, "correct the provider's price list") if provider_list else {}
     return PriceBook(
-        _read_prices(FOLDER / "prices.csv") | provider_prices | (_read_prices(Path(user_list)) if user_list else {})
+        _read_prices(CONFIGS_FOLDER / "prices.csv")
+        | provider_prices
+        | (_read_prices(Path(user_list)) if user_list else {})
     )
 
 

@@ -9,7 +9,7 @@ from mediamill.tasks.domain import Ask
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.providers.config import ProviderConfig
 from mediamill.tasks.providers.errors.classify import classify_error
-from mediamill.tasks.providers.operations import operation_class
+from mediamill.tasks.providers.operations import load_operation_class
 from mediamill.tasks.providers.operations.base import AudioOperation, JobOperation, Operation
 from mediamill.tasks.providers.provider_info import ProviderInfo
 from mediamill.tasks.providers.rate_limit_headers import read_rate_limits
@@ -68,24 +68,24 @@ class BaseProvider:
             config = self.config.operations.get(name)
             if config is None:
                 raise UsageError(f"{self.name} has no {name}", hint=self.alternatives(name))
-            self._adapters[name] = operation_class(name, config.adapter)(self._info, name, config)
+            self._adapters[name] = load_operation_class(name, config.adapter)(self._info, name, config)
         return self._adapters[name]
 
-    def operation_config(self, operation: str, kind: type[T]) -> T:
+    def operation_config(self, operation: str, config_type: type[T]) -> T:
         """The configuration of an operation, in the type that the operation reads it into.
 
         Raises:
             UsageError: when the provider has no such operation.
         """
-        return _expect_type(self.operation(operation).config, kind)
+        return _expect_type(self.operation(operation).config, config_type)
 
-    def model_facts(self, operation: str, model: str, kind: type[T]) -> T:
+    def model_facts(self, operation: str, model: str, facts_type: type[T]) -> T:
         """The facts about a model: what it can do and what its limits are.
 
         Raises:
             UsageError: when the provider has no such operation.
         """
-        return _expect_type(self.operation(operation).model_facts(model), kind)
+        return _expect_type(self.operation(operation).model_facts(model), facts_type)
 
     def choose_model(self, operation: str, requested: str | None) -> str:
         """The requested model, or the operation's default.
@@ -170,6 +170,6 @@ class BaseProvider:
         return adapter
 
 
-def _expect_type(value: object, kind: type[T]) -> T:
-    assert isinstance(value, kind), f"{type(value).__name__} is not {kind.__name__}"
+def _expect_type(value: object, expected: type[T]) -> T:
+    assert isinstance(value, expected), f"{type(value).__name__} is not {expected.__name__}"
     return value

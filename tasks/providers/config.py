@@ -13,7 +13,7 @@ import yaml
 from pydantic import Field, InstanceOf, ValidationError, field_validator
 
 from mediamill.tasks.errors import UsageError
-from mediamill.tasks.providers.operations import is_operation, operation_class
+from mediamill.tasks.providers.operations import is_operation, load_operation_class
 from mediamill.tasks.providers.operations.base import OperationConfig, StrictModel
 from mediamill.tasks.providers.provider_info import ErrorQuirk, RateLimitDialect
 from mediamill.tasks.wire import Billing, Endpoint
@@ -68,7 +68,7 @@ def _read_operation(name: str, block: Mapping[str, Any]) -> OperationConfig[Any]
     if adapter is None and not is_operation(name):
         raise ValueError(f"there is no operation {name!r}")
     try:
-        return operation_class(name, adapter).config_model.model_validate(block)
+        return load_operation_class(name, adapter).config_model.model_validate(block)
     except ValidationError as error:
         raise ValueError(_format_first_error(error, name)) from None
     except UsageError as error:

@@ -33,11 +33,11 @@ class LocalProvider(BaseProvider):
 
     def key_origin(self, model: str) -> str:
         """The engine, which the model names, and its version."""
-        return self.endpoint.origin or _engine_and_version(model)
+        return self.endpoint.origin or _format_engine(model)
 
 
 @functools.cache
-def _engine_and_version(model: str) -> str:
+def _format_engine(model: str) -> str:
     """An engine and its version. It is cached, because the look-up reads folders and every request key needs it."""
     try:
         return f"local:{model}-{version(_PACKAGES.get(model, model))}"

@@ -10,7 +10,7 @@ import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from mediamill.configs import FOLDER
+from mediamill.configs import CONFIGS_FOLDER
 from mediamill.tasks.errors import NoSuchOption, UsageError
 from mediamill.tasks.plugins import PROVIDER_GROUP, find_plugins, load_plugin, plugin_error
 from mediamill.tasks.providers.base import BaseProvider
@@ -23,12 +23,12 @@ _LOCAL = "local"
 
 def provider_names() -> tuple[str, ...]:
     """Every provider's name: the built-in ones by preference, then those of other packages."""
-    return tuple(dict.fromkeys([*_built_in(), *find_plugins(PROVIDER_GROUP)]))
+    return tuple(dict.fromkeys([*_built_in_names(), *find_plugins(PROVIDER_GROUP)]))
 
 
 @functools.cache
-def _built_in() -> tuple[str, ...]:
-    files = (FOLDER / "providers").glob("*.yaml")
+def _built_in_names() -> tuple[str, ...]:
+    files = (CONFIGS_FOLDER / "providers").glob("*.yaml")
     return tuple(sorted((file.stem for file in files), key=lambda name: (load_config(name).preference, name)))
 
 
@@ -39,11 +39,11 @@ def load_config(name: str) -> ProviderConfig:
     Raises:
         UsageError: when it belongs to another package and cannot be used.
     """
-    return read_config(_config_file(name))
+    return read_config(_find_config_file(name))
 
 
-def _config_file(name: str) -> Path:
-    built_in = FOLDER / "providers" / f"{name}.yaml"
+def _find_config_file(name: str) -> Path:
+    built_in = CONFIGS_FOLDER / "providers" / f"{name}.yaml"
     plugin = find_plugins(PROVIDER_GROUP).get(name)
     if built_in.exists() or plugin is None:
         return built_in
@@ -53,9 +53,9 @@ def _config_file(name: str) -> Path:
     return path
 
 
-def default_provider(environ: Mapping[str, str], operation: str | None = None) -> str:
+def choose_default_provider(environ: Mapping[str, str], operation: str | None = None) -> str:
     """The first provider that has the operation and whose key is set; otherwise the built-in one."""
-    for name, config in usable_configs():
+    for name, config in iter_usable_configs():
         if operation is not None and operation not in config.operations:
             continue
         if config.key_env and not config.key_optional and environ.get(config.key_env):
@@ -85,23 +85,23 @@ def _load_provider_class(name: str, config: ProviderConfig) -> type[BaseProvider
     if config.adapter is None:
         return BaseProvider
     try:
-        found = load_object(config.adapter)
+        provider_class = load_object(config.adapter)
     except (Exception, SystemExit) as error:  # an adapter may be another package's
         reason = f"{type(error).__name__}: {error}".partition("\n")[0]
         raise UsageError(f"the adapter {config.adapter} of the provider {name} cannot be used: {reason}") from error
-    if not (isinstance(found, type) and issubclass(found, BaseProvider)):
+    if not (isinstance(provider_class, type) and issubclass(provider_class, BaseProvider)):
         raise UsageError(f"the adapter {config.adapter} of the provider {name} is not a subclass of BaseProvider")
-    return found
+    return provider_class
 
 
 def is_built_in_provider(name: str) -> bool:
     """Whether a provider is built in; another package's provider of the same name never replaces it."""
-    return name in _built_in()
+    return name in _built_in_names()
 
 
 def providers_with(operation: str) -> tuple[str, ...]:
     """The providers that have an operation and either a default model for it or accept any model name."""
-    configs = ((name, config.operations.get(operation)) for name, config in usable_configs())
+    configs = ((name, config.operations.get(operation)) for name, config in iter_usable_configs())
     return tuple(name for name, config in configs if config and (config.default_model or config.any_model))
 
 
@@ -114,7 +114,7 @@ def key_env_name(name: str, api_key_env: str | None) -> str | None:
     return api_key_env or _load_named_config(name).key_env
 
 
-def usable_configs() -> Iterator[tuple[str, ProviderConfig]]:
+def iter_usable_configs() -> Iterator[tuple[str, ProviderConfig]]:
     """Every configuration except those of other packages that cannot be read, which fail only when a job names them."""
     for name in provider_names():
         try:

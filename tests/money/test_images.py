@@ -85,7 +85,7 @@ def test_an_unknown_cost_is_not_zero(units: dict[str, str]) -> None:
 def test_every_listed_model_has_a_price_and_a_ceiling(name: str, model: str) -> None:
     facts = build_provider(name).model_facts(IMAGE, model, ImageModel)
     priced = Pricing.load(name, build_provider(name).billing, find_meter, find_price_fallback)
-    tokens = facts.output_tokens({}, ceiling=True)
+    tokens = facts.estimate_output_tokens({}, ceiling=True)
     usage = Usage(images=1, megapixels=facts.max_billed_megapixels({}), input_tokens=100, output_tokens=tokens)
     assert (priced.ceiling(model, IMAGE, usage) or 0) > 0
     assert (priced.source(model, IMAGE) or "").startswith("$")

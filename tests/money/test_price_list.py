@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mediamill.configs import FOLDER
+from mediamill.configs import CONFIGS_FOLDER
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.money.prices import PriceBook
 from mediamill.tasks.providers.registry import load_config, providers_with
@@ -41,7 +41,7 @@ def test_every_configured_model_has_a_price_with_source_and_date(name: str, mode
 
 
 def test_no_row_has_a_source_tagged_as_unreliable() -> None:
-    with (FOLDER / "prices.csv").open(encoding="utf-8", newline="") as file:
+    with (CONFIGS_FOLDER / "prices.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             assert not re.search(r"\[(BOGUS|IGNORE|SUPERSEDED|SUSPECT|UNVERIFIED)", row["source"]), row
             assert Decimal(row["price_usd"]) >= 0

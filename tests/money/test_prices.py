@@ -12,7 +12,7 @@ from types import ModuleType
 
 import pytest
 
-from mediamill.configs import FOLDER
+from mediamill.configs import CONFIGS_FOLDER
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.money import prices
 from mediamill.tasks.money.prices import PriceBook
@@ -47,7 +47,7 @@ def test_every_transcription_model_of_a_paid_provider_has_a_price_by_time() -> N
 
 
 def test_no_row_is_tagged_as_wrong() -> None:
-    with (FOLDER / "prices.csv").open(encoding="utf-8", newline="") as file:
+    with (CONFIGS_FOLDER / "prices.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) > 1000
     sources = " ".join(row["source"] for row in rows)

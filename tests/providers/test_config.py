@@ -8,7 +8,7 @@ import pytest
 
 from mediamill.tasks.errors import NoSuchOption, UsageError
 from mediamill.tasks.providers.config import parse_endpoint
-from mediamill.tasks.providers.registry import default_provider, load_config, make_provider, providers_with
+from mediamill.tasks.providers.registry import choose_default_provider, load_config, make_provider, providers_with
 from tests.providers.builders import ENVIRON, SECRET_KEY, build_ask, build_provider
 
 TRANSCRIBERS = providers_with("transcription")
@@ -106,12 +106,12 @@ def test_an_unknown_name_brings_the_nearest() -> None:
 
 
 def test_the_default_is_the_first_with_a_key() -> None:
-    assert default_provider({}) == "local"
-    assert default_provider({"TOGETHER_API_KEY": ""}) == "local"
-    assert default_provider({"COMPATIBLE_API_KEY": SECRET_KEY}) == "local"
+    assert choose_default_provider({}) == "local"
+    assert choose_default_provider({"TOGETHER_API_KEY": ""}) == "local"
+    assert choose_default_provider({"COMPATIBLE_API_KEY": SECRET_KEY}) == "local"
     for name in PAID:
-        assert default_provider({load_config(name).key_env or "": SECRET_KEY}) == name
-    assert default_provider(ENVIRON) == PAID[0]
+        assert choose_default_provider({load_config(name).key_env or "": SECRET_KEY}) == name
+    assert choose_default_provider(ENVIRON) == PAID[0]
 
 
 def test_the_request_key_of_the_built_in_provider_names_the_engine_and_no_port() -> None:

@@ -128,7 +128,7 @@ def heard(model: str, operation: str = "transcription", **params: JSON) -> Ask:
 
 def test_a_yaml_file_is_a_provider(acme: Provider) -> None:
     assert "acme" in registry.provider_names()
-    assert registry.default_provider({"ACME_API_KEY": "k"}, "summary") == "acme"
+    assert registry.choose_default_provider({"ACME_API_KEY": "k"}, "summary") == "acme"
     assert "acme" in registry.providers_with("transcription")
     assert registry.key_env_name("acme", None) == "ACME_API_KEY"
     asked = heard(acme.choose_model("transcription", None), diarize=True)
@@ -165,7 +165,7 @@ def test_a_built_in_provider_and_operation_are_never_replaced(install_entry_poin
     target = f"{__name__}:Summary"
     install_entry_points({OPERATION_GROUP: {"chat": target}, PROVIDER_GROUP: {"openai": target}})
     registry.load_config.cache_clear()
-    assert operations.operation_class("chat") is ChatOperation
+    assert operations.load_operation_class("chat") is ChatOperation
     assert registry.load_config("openai").key_env == "OPENAI_API_KEY"
     assert registry.provider_names().count("openai") == 1
 
@@ -207,4 +207,4 @@ def test_a_wrong_configuration_is_one_line_that_names_the_place(
         registry.make_provider("wrong", base_url=None, api_key_env=None, environ={})
     assert "\n" not in str(caught.value)
     assert str(path) in str(caught.value)
-    assert registry.default_provider({"OPENAI_API_KEY": "k"}) == "openai"
+    assert registry.choose_default_provider({"OPENAI_API_KEY": "k"}) == "openai"

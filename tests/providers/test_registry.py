@@ -14,15 +14,15 @@ from tests.providers.builders import ENVIRON, SECRET_KEY, build_provider
 
 
 def test_without_a_key_it_is_the_built_in_one() -> None:
-    assert registry.default_provider({}) == "local"
-    assert registry.default_provider({"TOGETHER_API_KEY": ""}) == "local"
-    assert registry.default_provider({"COMPATIBLE_API_KEY": SECRET_KEY}) == "local"
+    assert registry.choose_default_provider({}) == "local"
+    assert registry.choose_default_provider({"TOGETHER_API_KEY": ""}) == "local"
+    assert registry.choose_default_provider({"COMPATIBLE_API_KEY": SECRET_KEY}) == "local"
 
 
 def test_with_keys_it_is_the_first_in_order() -> None:
-    assert registry.default_provider({"GROQ_API_KEY": SECRET_KEY}) == "groq"
-    assert registry.default_provider({"OPENAI_API_KEY": SECRET_KEY, "GROQ_API_KEY": SECRET_KEY}) == "openai"
-    assert registry.default_provider(ENVIRON) == "together"
+    assert registry.choose_default_provider({"GROQ_API_KEY": SECRET_KEY}) == "groq"
+    assert registry.choose_default_provider({"OPENAI_API_KEY": SECRET_KEY, "GROQ_API_KEY": SECRET_KEY}) == "openai"
+    assert registry.choose_default_provider(ENVIRON) == "together"
 
 
 @pytest.mark.parametrize("name", ["together", "openai", "groq"])

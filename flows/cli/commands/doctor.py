@@ -99,17 +99,17 @@ def _check_decoder() -> list[Finding]:
 
 
 def _check_keys() -> list[Finding]:
-    from mediamill.tasks.providers.registry import default_provider, usable_configs
+    from mediamill.tasks.providers.registry import choose_default_provider, iter_usable_configs
 
     findings = []
-    for name, config in usable_configs():
+    for name, config in iter_usable_configs():
         if config.key_env is None:
             continue
         message = f"{config.key_env} is {'set' if os.environ.get(config.key_env) else 'not set'}"
         if config.base_url_env and os.environ.get(config.base_url_env):
             message += f", {config.base_url_env} names another server"
         findings.append(Finding(f"provider {name}", well=True, message=message))
-    return [*findings, Finding("default provider", well=True, message=default_provider(os.environ))]
+    return [*findings, Finding("default provider", well=True, message=choose_default_provider(os.environ))]
 
 
 def _check_plugins() -> list[Finding]:
@@ -162,7 +162,7 @@ def _plugin_uses() -> dict[str, _PluginUse]:
 
     return {
         CAPABILITY_GROUP: _PluginUse(capabilities.get, capability_hidden),
-        OPERATION_GROUP: _PluginUse(operations.operation_class, operation_hidden),
+        OPERATION_GROUP: _PluginUse(operations.load_operation_class, operation_hidden),
         PROVIDER_GROUP: _PluginUse(registry.load_config, provider_hidden),
     }
 

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import yaml
 
-from mediamill.configs import FOLDER
+from mediamill.configs import CONFIGS_FOLDER
 from mediamill.tasks.errors import NoSuchOption, UsageError
 from mediamill.tasks.local.asr_engines.registry import ASR_ENGINE_ALIASES, ASR_ENGINES, make_asr_engine
 from mediamill.tasks.local.billing.bill import Bill
@@ -41,7 +41,7 @@ def open_server_state(settings: Settings) -> ServerState:
         UsageError: for an unknown engine, one that is not installed, or invalid fault rules.
         StorageError: when the bill cannot be written.
     """
-    with (FOLDER / "server.yaml").open(encoding="utf-8") as file:
+    with (CONFIGS_FOLDER / "server.yaml").open(encoding="utf-8") as file:
         config = yaml.safe_load(file)
     weights = settings.whisper_model or config["whisper_model"]
     return ServerState(

@@ -39,7 +39,7 @@ def is_operation(name: str) -> bool:
     return name in BUILT_IN or name in find_plugins(OPERATION_GROUP)
 
 
-def operation_class(name: str, adapter: str | None = None) -> type[Operation[Any, Any]]:
+def load_operation_class(name: str, adapter: str | None = None) -> type[Operation[Any, Any]]:
     """The class of an operation: the provider's ``adapter`` if it names one.
 
     Raises:
@@ -47,20 +47,20 @@ def operation_class(name: str, adapter: str | None = None) -> type[Operation[Any
         UsageError: when another package's operation cannot be imported.
     """
     target = adapter or BUILT_IN.get(name)
-    found: type[Operation[Any, Any]] = (
+    loaded: type[Operation[Any, Any]] = (
         load_object(target) if target else load_plugin(find_plugins(OPERATION_GROUP)[name])
     )
-    return found
+    return loaded
 
 
 def find_meter(name: str) -> Meter | None:
     """What prices an operation; None when its price is not known, or there is no such operation."""
-    return operation_class(name).meter if is_operation(name) else None
+    return load_operation_class(name).meter if is_operation(name) else None
 
 
 def find_price_fallback(name: str) -> str | None:
     """The operation whose prices apply if a price list has none for this one; None if there is no such operation."""
-    return operation_class(name).priced_as if is_operation(name) else None
+    return load_operation_class(name).priced_as if is_operation(name) else None
 
 
 def load_object(target: str) -> Any:

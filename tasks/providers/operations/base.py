@@ -95,8 +95,8 @@ class Operation(ABC, Generic[ConfigT, FactsT]):
         listed = self.config.models
         if model in listed:
             return listed[model]  # type: ignore[no-any-return]
-        known = self.config.any_model or next(iter(listed.values()), None)
-        return known or self.facts_model()  # type: ignore[return-value]
+        fallback = self.config.any_model or next(iter(listed.values()), None)
+        return fallback or self.facts_model()  # type: ignore[return-value]
 
     def choose_model(self, requested: str | None, *, known_elsewhere: bool) -> str:
         """The requested model, or the default.

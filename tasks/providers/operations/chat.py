@@ -13,7 +13,7 @@ from mediamill.tasks.money.tokens import TokenMeter
 from mediamill.tasks.providers.operations.base import ModelFacts, Operation, OperationConfig, parsed
 from mediamill.tasks.providers.operations.chat_reply import parse_completion
 from mediamill.tasks.providers.operations.chat_stream import classify_completion_stream, has_token, is_completion_stream
-from mediamill.tasks.providers.operations.payload_url import payload_url
+from mediamill.tasks.providers.operations.payload_url import to_payload_url
 from mediamill.tasks.wire import Parsed, Problem, Reply, Request, Wire
 
 CHAT = "chat"
@@ -26,7 +26,7 @@ StructuredOutput = Literal["json_schema", "json_object", "tool", "none"]
 """How a model is bound to a schema: by the endpoint, to JSON only, by a tool's parameters, or by the prompt only."""
 
 _WIRE_PART_TYPES = {IMAGE_PART: "image_url", VIDEO_PART: "video_url"}
-_MIN_DEADLINE_SECONDS = 300.0
+_MIN_TIMEOUT_SECONDS = 300.0
 _SECONDS_PER_TOKEN = 0.1
 _DEFAULT_SCHEMA_NAME = "answer"
 _MAX_SCHEMA_NAME_CHARACTERS = 128
@@ -102,7 +102,7 @@ class CompletionOperation(Operation[ConfigT, ModelT]):
             origin=self.provider.key_origin(ask.model),
             path=self.path,
             params=body,
-            timeout=max(_MIN_DEADLINE_SECONDS, (limit if isinstance(limit, int) else 0) * _SECONDS_PER_TOKEN),
+            timeout=max(_MIN_TIMEOUT_SECONDS, (limit if isinstance(limit, int) else 0) * _SECONDS_PER_TOKEN),
             stream=bool(params.get("stream")),
         )
 
@@ -223,8 +223,8 @@ def _insert_content_media(content: Any, inputs: Sequence[Input]) -> JSON:
 
 
 def _to_wire_part(part: Mapping[str, Any], inputs: Sequence[Input]) -> JSON:
-    media: dict[str, JSON] = {"url": payload_url(inputs[part["input"]].payload)}
+    media: dict[str, JSON] = {"url": to_payload_url(inputs[part["input"]].payload)}
     if part.get("detail"):
         media["detail"] = part["detail"]
-    kind = _WIRE_PART_TYPES[part["type"]]
-    return {"type": kind, kind: media}
+    part_type = _WIRE_PART_TYPES[part["type"]]
+    return {"type": part_type, part_type: media}

@@ -24,7 +24,7 @@ from mediamill.tasks.wire import Batching, Parsed, Quota, Reply, Request, Wire
 EMBEDDINGS = "embeddings"
 """The operation's name, also in price lists."""
 
-_DEADLINE_SECONDS = 300.0
+_TIMEOUT_SECONDS = 300.0
 
 
 class EmbeddingModel(ModelFacts):
@@ -94,7 +94,7 @@ class EmbeddingOperation(Operation[EmbeddingConfig, EmbeddingModel]):
             batching=Batching(
                 group, facts.max_texts, float("inf") if limit is None else limit, min(weight, limit or weight)
             ),
-            timeout=_DEADLINE_SECONDS,
+            timeout=_TIMEOUT_SECONDS,
         )
 
     def build_request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
@@ -163,5 +163,5 @@ def _split_usage(usage: Any, parts: int) -> list[Usage]:
     total = usage.get("prompt_tokens", usage.get("total_tokens")) if isinstance(usage, dict) else None
     if not isinstance(total, int) or isinstance(total, bool) or total < 0:
         return [Usage()] * parts
-    each, rest = divmod(total, parts)
-    return [Usage(input_tokens=each + (n < rest), output_tokens=0) for n in range(parts)]
+    quotient, remainder = divmod(total, parts)
+    return [Usage(input_tokens=quotient + (n < remainder), output_tokens=0) for n in range(parts)]

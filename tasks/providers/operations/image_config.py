@@ -149,7 +149,7 @@ class ImageModel(ModelFacts):
             (to_megapixels(*size) for size in map(parse_image_size, self.sizes) if size), default=self.max_megapixels
         )
 
-    def output_tokens(self, params: Mapping[str, Any], *, ceiling: bool) -> int | None:
+    def estimate_output_tokens(self, params: Mapping[str, Any], *, ceiling: bool) -> int | None:
         """Output tokens of an image: the likely number, or the maximum with a margin; None if they are not billed."""
         if not self.tokens:
             return None

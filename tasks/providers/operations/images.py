@@ -16,11 +16,11 @@ from mediamill.tasks.money.images import ImageMeter
 from mediamill.tasks.providers.errors.moderation import mark_refusal
 from mediamill.tasks.providers.operations.base import Operation, parsed
 from mediamill.tasks.providers.operations.image_config import ImageConfig, ImageModel, to_megapixels, unsupported_param
-from mediamill.tasks.providers.operations.payload_url import payload_url
+from mediamill.tasks.providers.operations.payload_url import to_payload_url
 from mediamill.tasks.providers.operations.reply_json import USD_PER_TICK, decode_reply, to_mapping
 from mediamill.tasks.wire import Parsed, Problem, Reply, Request, Wire
 
-_DEADLINE_SECONDS = 600.0
+_TIMEOUT_SECONDS = 600.0
 _MAX_HEADER_CHARACTERS = 65_536
 """Characters of a base64 image that are decoded to read its header."""
 
@@ -76,11 +76,11 @@ class ImageOperation(Operation[ImageConfig, ImageModel]):
             body[name] = value
         if ask.inputs and "reference_images" not in FIELDS_BY_STYLE[style]:
             raise unsupported_param(ask.model, "reference_images", None)
-        return Wire(self.provider.key_origin(ask.model), self.path, body, repeatable=False, timeout=_DEADLINE_SECONDS)
+        return Wire(self.provider.key_origin(ask.model), self.path, body, repeatable=False, timeout=_TIMEOUT_SECONDS)
 
     def build_request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
         """The body, with reference images as URLs: passed through, or ``data:`` URLs of their bytes."""
-        body, urls = dict(wire.params), [payload_url(source.payload) for source in asks[0].inputs]
+        body, urls = dict(wire.params), [to_payload_url(source.payload) for source in asks[0].inputs]
         if urls:
             single = self.model_facts(asks[0].model).reference_field == "image_url"
             body |= {"image_url": urls[0]} if single else {"reference_images": list[JSON](urls)}
@@ -137,7 +137,7 @@ def _parse_image(value: Any, number: int, count: int, *, refused: bool) -> dict[
     moderated = refused or entry.get("respect_moderation") is False
     if not moderated and not (isinstance(encoded, str) and encoded) and not (isinstance(url, str) and url):
         raise BadReply(f"image {number} of {count} has neither data nor a URL")
-    revised, seed = entry.get("revised_prompt"), _whole(entry.get("seed"))
+    revised, seed = entry.get("revised_prompt"), _to_safe_count(entry.get("seed"))
     return {
         "b64": encoded if isinstance(encoded, str) and encoded else None,
         "url": url if isinstance(url, str) and url else None,
@@ -152,16 +152,16 @@ def _parse_image_usage(
 ) -> Usage:
     """The number of images, megapixels if they are known, and tokens and dollars if the reply states them."""
     usage: Mapping[str, Any] = value if isinstance(value, dict) else {}
-    input_details, output_details = (usage.get(f"{way}_tokens_details") for way in ("input", "output"))
+    input_details, output_details = (usage.get(f"{side}_tokens_details") for side in ("input", "output"))
     input_details, output_details = (
         details if isinstance(details, dict) else {} for details in (input_details, output_details)
     )
-    output, ticks = _whole(usage.get("output_tokens")), _whole(usage.get("cost_in_usd_ticks"))
-    image_tokens = _whole(output_details.get("image_tokens"))
+    output, ticks = _to_safe_count(usage.get("output_tokens")), _to_safe_count(usage.get("cost_in_usd_ticks"))
+    image_tokens = _to_safe_count(output_details.get("image_tokens"))
     return Usage(
-        input_tokens=_whole(usage.get("input_tokens")),
-        cached_input_tokens=_whole(input_details.get("cached_tokens")),
-        image_input_tokens=_whole(input_details.get("image_tokens")),
+        input_tokens=_to_safe_count(usage.get("input_tokens")),
+        cached_input_tokens=_to_safe_count(input_details.get("cached_tokens")),
+        image_input_tokens=_to_safe_count(input_details.get("image_tokens")),
         output_tokens=output,
         image_output_tokens=output if image_tokens is None else image_tokens,
         images=len(images),
@@ -181,8 +181,9 @@ def _count_billed_megapixels(
         return None
     if size is not None:
         return to_megapixels(*size) * len(images) * factor
-    measured = [_read_megapixels(one["b64"]) for one in images]
-    return None if None in measured else sum((one for one in measured if one is not None), Decimal(0)) * factor
+    measured = [_read_megapixels(image["b64"]) for image in images]
+    known = [megapixels for megapixels in measured if megapixels is not None]
+    return sum(known, Decimal(0)) * factor if len(known) == len(measured) else None
 
 
 def _read_megapixels(encoded: str | None) -> Decimal | None:
@@ -194,5 +195,5 @@ def _read_megapixels(encoded: str | None) -> Decimal | None:
     return to_megapixels(info.width, info.height)
 
 
-def _whole(value: Any) -> int | None:
+def _to_safe_count(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 53 else None

@@ -7,13 +7,13 @@ import base64
 from mediamill.tasks.domain import Payload
 
 
-def payload_url(payload: Payload | None) -> str:
+def to_payload_url(payload: Payload | None) -> str:
     """The payload's URL; for bytes a ``data:`` URL (RFC 2397)."""
     assert payload is not None
-    return payload.url or f"data:{payload.mime};base64,{payload_base64(payload)}"
+    return payload.url or f"data:{payload.mime};base64,{to_base64(payload)}"
 
 
-def payload_base64(payload: Payload) -> str:
+def to_base64(payload: Payload) -> str:
     """The payload's bytes in base64."""
     data = payload.data
     if data is None:

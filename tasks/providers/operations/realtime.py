@@ -25,7 +25,7 @@ from mediamill.tasks.wire import Problem, Reply, Request, Verdict, Wire
 
 Transport = Literal["http", "socket"]
 
-_DEADLINE_EXTRA_SECONDS = 60.0
+_EXTRA_TIMEOUT_SECONDS = 60.0
 _BY_CLOSE_CODE: Mapping[int, tuple[Verdict, str]] = {
     1002: ("fail", "bad_request"),
     1003: ("fail", "bad_request"),
@@ -63,9 +63,9 @@ class SocketConfig(StrictModel):
     settle: float = Field(default=2.0, description="seconds without a message after which a result is complete")
     rate: int = Field(default=24_000, description="sample rate in Hz of the speech that it returns")
 
-    def deadline(self, seconds: float) -> float:
+    def session_timeout(self, seconds: float) -> float:
         """Maximum number of seconds of a session, by the seconds of its audio."""
-        return max(self.min_deadline, seconds * self.deadline_share + _DEADLINE_EXTRA_SECONDS)
+        return max(self.min_deadline, seconds * self.deadline_share + _EXTRA_TIMEOUT_SECONDS)
 
 
 class SpeechModel(ModelFacts):
@@ -125,9 +125,9 @@ def to_form_text(value: JSON) -> str:
     return str(value)
 
 
-def encode_message(kind: str, **fields: Any) -> str:
+def encode_message(message_type: str, **fields: Any) -> str:
     """A client's message as JSON text."""
-    return orjson.dumps({"type": kind, **fields}).decode()
+    return orjson.dumps({"type": message_type, **fields}).decode()
 
 
 def decode_message(text: str) -> dict[str, Any]:

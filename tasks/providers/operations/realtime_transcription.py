@@ -170,10 +170,14 @@ class VllmSession(TranscriptionSession):
 
     def receive(self, message: str) -> MessageFlags:
         """Process a message; deltas are skipped, because the last message has the full text."""
-        kind = decode_message(message).get("type")
-        if kind == "session.created":
+        message_type = decode_message(message).get("type")
+        if message_type == "session.created":
             return MessageFlags.READY
-        return MessageFlags.KEEP | MessageFlags.OVER if kind in ("transcription.done", "error") else MessageFlags.SKIP
+        return (
+            MessageFlags.KEEP | MessageFlags.OVER
+            if message_type in ("transcription.done", "error")
+            else MessageFlags.SKIP
+        )
 
 
 class XaiSession(TranscriptionSession):
@@ -190,14 +194,14 @@ class XaiSession(TranscriptionSession):
     def receive(self, message: str) -> MessageFlags:
         """Process a message; of the utterances only the final ones are kept."""
         received = decode_message(message)
-        kind = received.get("type")
-        if kind == "transcript.created":
+        message_type = received.get("type")
+        if message_type == "transcript.created":
             return MessageFlags.READY
-        if kind in ("transcript.done", "error"):
+        if message_type in ("transcript.done", "error"):
             return MessageFlags.KEEP | MessageFlags.OVER
         return (
             MessageFlags.KEEP
-            if kind == "transcript.partial" and received.get("speech_final") is True
+            if message_type == "transcript.partial" and received.get("speech_final") is True
             else MessageFlags.SKIP
         )
 

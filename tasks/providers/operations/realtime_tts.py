@@ -48,20 +48,20 @@ class TtsSession:
     def receive(self, message: str) -> MessageFlags:
         """Process a message; unknown types are skipped."""
         received = decode_message(message)
-        kind, item = str(received.get("type")), str(received.get("item_id") or "")
-        if kind == "session.created":
+        message_type, item = str(received.get("type")), str(received.get("item_id") or "")
+        if message_type == "session.created":
             return MessageFlags.READY
-        if kind == _AUDIO_DELTA:
+        if message_type == _AUDIO_DELTA:
             self._open_items.add(item)
             return MessageFlags.KEEP
-        if kind == _AUDIO_DONE:
+        if message_type == _AUDIO_DONE:
             if item in self._open_items:
                 self._open_items.discard(item)
             else:
                 self._open_items.clear()
             self._any_done = True
             return MessageFlags.KEEP
-        return MessageFlags.KEEP | MessageFlags.OVER if kind in FAILURE_TYPES else MessageFlags.SKIP
+        return MessageFlags.KEEP | MessageFlags.OVER if message_type in FAILURE_TYPES else MessageFlags.SKIP
 
     def can_send(self) -> bool:
         """Always true: a text is short."""

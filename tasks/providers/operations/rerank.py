@@ -27,7 +27,7 @@ RerankStyle = Literal["together", "cohere", "cohere-v1", "vllm", "tei"]
 """Request formats: Cohere v2 and v1, Together (like v1), vLLM and llama.cpp, text-embeddings-inference."""
 
 _OBJECT_STYLES = frozenset({"together", "cohere-v1"})
-_DEADLINE_SECONDS = 120.0
+_TIMEOUT_SECONDS = 120.0
 
 
 class RerankModel(ModelFacts):
@@ -83,7 +83,7 @@ class RerankOperation(Operation[RerankConfig, RerankModel]):
             body["texts" if style == "tei" else "documents"] = texts
         if style == "tei":  # it serves one model, which has no name there
             del body["model"]
-        return Wire(self.provider.key_origin(ask.model), self._resolve_path(style), body, timeout=_DEADLINE_SECONDS)
+        return Wire(self.provider.key_origin(ask.model), self._resolve_path(style), body, timeout=_TIMEOUT_SECONDS)
 
     def build_request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
         """The parameters are the body."""
@@ -150,7 +150,7 @@ def _parse_scores(results: Sequence[Any], count: int) -> list[float]:
         if scores[index] is not None:
             raise BadReply(f"the document {index} is in the reply twice")
         scores[index] = float(score)
-    missing = [place for place, score in enumerate(scores) if score is None]
+    missing = [index for index, score in enumerate(scores) if score is None]
     if missing:
         raise BadReply(f"{len(missing)} of {count} documents have no score, the first is {missing[0]}")
     return [score for score in scores if score is not None]

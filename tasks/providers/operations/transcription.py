@@ -37,7 +37,7 @@ from mediamill.tasks.wire import AudioLimits, Parsed, Problem, Reply, Request, W
 TRANSCRIPTION = "transcription"
 """The operation's name, also in price lists."""
 
-_DEADLINE_EXTRA_SECONDS = 60.0
+_EXTRA_TIMEOUT_SECONDS = 60.0
 
 
 class TranscriptionModel(SpeechModel):
@@ -79,10 +79,10 @@ class SpeechToTextConfig(OperationConfig[ModelT]):
         default=None, description="the value of the language field that requests detection"
     )
 
-    def deadline(self, ask: Ask) -> float:
+    def attempt_timeout(self, ask: Ask) -> float:
         """Maximum number of seconds of an attempt."""
         seconds = float(ask.ceiling.audio_seconds or self.max_seconds or 0)
-        return max(self.min_deadline, seconds * self.deadline_share + _DEADLINE_EXTRA_SECONDS)
+        return max(self.min_deadline, seconds * self.deadline_share + _EXTRA_TIMEOUT_SECONDS)
 
 
 class TranscriptionConfig(SpeechToTextConfig[TranscriptionModel]):
@@ -111,14 +111,14 @@ class SpeechToTextOperation(AudioOperation[ConfigT, ModelT]):
                 path=self.provider.endpoint.api + socket.path,
                 params=build_session_params(self.provider.name, ask, socket, language, takes_prompt=facts.prompt),
                 encoding="socket",
-                timeout=socket.deadline(float(ask.ceiling.audio_seconds or 0)),
+                timeout=socket.session_timeout(float(ask.ceiling.audio_seconds or 0)),
             )
         return Wire(
             origin=origin,
             path=self.path,
             params=self.build_form_fields(ask.model, facts, ask.params),
             encoding="multipart",
-            timeout=self.config.deadline(ask),
+            timeout=self.config.attempt_timeout(ask),
         )
 
     def build_form_fields(self, model: str, facts: ModelT, params: Mapping[str, JSON]) -> dict[str, JSON]:

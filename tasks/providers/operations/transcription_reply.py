@@ -125,20 +125,20 @@ def _assign_speakers_by_time(parts: Iterable[Data], speaker_segments: list[Mappi
         (_parse_float_seconds(s.get("start")), _parse_float_seconds(s.get("end")), _to_speaker_entry(s)["speaker"])
         for s in speaker_segments
     ]
-    timed_turns = sorted((a, b, who) for a, b, who in turns if a is not None and b is not None and who)
+    timed_turns = sorted((a, b, speaker) for a, b, speaker in turns if a is not None and b is not None and speaker)
     unlabelled = (p for p in parts if not p["speaker"] and p["start"] is not None and p["end"] is not None)
     first = 0
     for part in sorted(unlabelled, key=lambda p: float(p["start"])) if timed_turns else ():
         while first < len(timed_turns) and timed_turns[first][1] <= part["start"]:
             first += 1
         shares: dict[str, float] = {}
-        for start, end, who in islice(timed_turns, first, None):
+        for start, end, speaker in islice(timed_turns, first, None):
             if start >= part["end"] and start > part["start"]:
                 break
             shared = min(end, part["end"]) - max(start, part["start"])
             if shared >= 0:
-                shares[who] = shares.get(who, 0.0) + shared
-        part["speaker"] = max(shares, key=lambda who: shares[who], default=None)
+                shares[speaker] = shares.get(speaker, 0.0) + shared
+        part["speaker"] = max(shares, key=lambda speaker: shares[speaker], default=None)
 
 
 def _to_mappings(value: Any) -> list[Mapping[str, Any]]:

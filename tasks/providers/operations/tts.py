@@ -40,7 +40,7 @@ AudioFormat = Literal["mp3", "wav", "flac", "opus", "pcm"]
 LOSSLESS_FORMATS: tuple[AudioFormat, ...] = ("wav", "pcm", "flac")
 
 _CHARACTERS_PER_SECOND = 10
-_DEADLINE_EXTRA_SECONDS = 60.0
+_EXTRA_TIMEOUT_SECONDS = 60.0
 _ACCEPT_HEADER = "audio/*, application/octet-stream;q=0.9, */*;q=0.5"
 
 
@@ -70,7 +70,7 @@ class TtsModel(SpeechModel):
     per_minute: bool = Field(default=False, description="priced per minute of speech, because replies state no tokens")
     program: str | None = Field(default=None, description="the program on PATH that speaks, of the built-in provider")
 
-    def lossless_format(self) -> AudioFormat:
+    def choose_lossless_format(self) -> AudioFormat:
         """A lossless format, so that joining pieces loses nothing; its preferred format if it has none."""
         return next(
             (audio_format for audio_format in LOSSLESS_FORMATS if audio_format in self.formats),
@@ -119,14 +119,14 @@ class TtsOperation(Operation[TtsConfig, TtsModel]):
                 params=_build_session_params(ask, facts),
                 encoding="socket",
                 repeatable=repeatable,
-                timeout=socket.deadline(seconds),
+                timeout=socket.session_timeout(seconds),
             )
         return Wire(
             origin=origin,
             path=self.path,
             params=self.build_body(ask.model, facts, ask.params),
             repeatable=repeatable,
-            timeout=max(config.min_deadline, seconds * config.deadline_share + _DEADLINE_EXTRA_SECONDS),
+            timeout=max(config.min_deadline, seconds * config.deadline_share + _EXTRA_TIMEOUT_SECONDS),
         )
 
     def build_body(self, model: str, facts: TtsModel, params: Mapping[str, JSON]) -> dict[str, JSON]:

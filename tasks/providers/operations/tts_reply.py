@@ -113,7 +113,7 @@ def read_speech_events(events: Iterable[Event]) -> SpeechStream:
         if error is not None and ("error" in content or event.type == "error"):
             stream.error = error
             break
-        for encoded in _audio_fields(content):
+        for encoded in _iter_audio_fields(content):
             stream.audio += _decode_audio_field(encoded)
         if str(content.get("type")) in _DONE_TYPES:
             stream.done = True
@@ -192,7 +192,7 @@ def _decode_event(data: bytes) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _audio_fields(content: Mapping[str, Any]) -> Iterator[str]:
+def _iter_audio_fields(content: Mapping[str, Any]) -> Iterator[str]:
     event_type = content.get("type")
     names: tuple[str, ...]
     if event_type in ("delta", "speech.audio.delta"):

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mediamill.tasks.domain import JSON, Ask, Input, Payload
-from mediamill.tasks.providers.operations.payload_url import payload_base64, payload_url
+from mediamill.tasks.providers.operations.payload_url import to_base64, to_payload_url
 
 
 def build_together_fields(ask: Ask) -> dict[str, JSON]:
@@ -35,14 +35,14 @@ def build_together_fields(ask: Ask) -> dict[str, JSON]:
         body["seconds"] = str(params["seconds"])  # a string (provider docs)
     if params.get("output_format") is not None:
         body["output_format"] = str(params["output_format"]).upper()
-    frames = _keyframe_positions(ask)
+    frames = _read_keyframe_positions(ask)
     media: dict[str, JSON] = {}
     if frames:
         media["frame_images"] = [
-            {"input_image": _image_placeholder(n), "frame": place} for n, place in enumerate(frames)
+            {"input_image": _to_image_placeholder(n), "frame": position} for n, position in enumerate(frames)
         ]
     if len(ask.inputs) > len(frames):
-        media["reference_images"] = [_image_placeholder(n) for n in range(len(frames), len(ask.inputs))]
+        media["reference_images"] = [_to_image_placeholder(n) for n in range(len(frames), len(ask.inputs))]
     return {**body, "media": media} if media else body
 
 
@@ -51,7 +51,7 @@ def build_openai_fields(ask: Ask) -> dict[str, JSON]:
     body: dict[str, JSON] = {n: ask.params[n] for n in ("prompt", "size") if ask.params.get(n) is not None}
     if ask.params.get("seconds") is not None:
         body["seconds"] = str(ask.params["seconds"])
-    return {**body, "input_reference": _image_placeholder(0)} if ask.inputs else body
+    return {**body, "input_reference": _to_image_placeholder(0)} if ask.inputs else body
 
 
 def build_xai_fields(ask: Ask) -> dict[str, JSON]:
@@ -66,20 +66,20 @@ def build_xai_fields(ask: Ask) -> dict[str, JSON]:
     body: dict[str, JSON] = {
         theirs: ask.params[ours] for ours, theirs in names.items() if ask.params.get(ours) is not None
     }
-    frames = _keyframe_positions(ask)
+    frames = _read_keyframe_positions(ask)
     for n, position in enumerate(frames):
-        body["image" if position == "first" else "last_frame"] = {"url": _image_placeholder(n)}
+        body["image" if position == "first" else "last_frame"] = {"url": _to_image_placeholder(n)}
     if len(ask.inputs) > len(frames):
-        body["reference_images"] = [{"url": _image_placeholder(n)} for n in range(len(frames), len(ask.inputs))]
+        body["reference_images"] = [{"url": _to_image_placeholder(n)} for n in range(len(frames), len(ask.inputs))]
     return body
 
 
-def _keyframe_positions(ask: Ask) -> list[JSON]:
+def _read_keyframe_positions(ask: Ask) -> list[JSON]:
     frames = ask.params.get("frames")
     return frames if isinstance(frames, list) else []
 
 
-def _image_placeholder(number: int) -> JSON:
+def _to_image_placeholder(number: int) -> JSON:
     """The placeholder for an input until the request is built."""
     return {"picture": number}
 
@@ -93,7 +93,7 @@ def insert_images(part: Any, inputs: Sequence[Input], *, raw: bool) -> JSON:
     """The body with its images: URLs that are passed through, or base64, bare if ``raw``, otherwise in a data URL."""
     if is_image_placeholder(part):
         payload = require_payload(inputs[part["picture"]])
-        return payload_base64(payload) if raw and payload.url is None else payload_url(payload)
+        return to_base64(payload) if raw and payload.url is None else to_payload_url(payload)
     if isinstance(part, Mapping):
         return {name: insert_images(value, inputs, raw=raw) for name, value in part.items()}
     if isinstance(part, list):

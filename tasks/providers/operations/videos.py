@@ -31,7 +31,7 @@ VIDEO = "video"
 
 KeyframePosition = Literal["first", "last"]
 
-_DEADLINE_SECONDS = 120.0
+_TIMEOUT_SECONDS = 120.0
 _DONE_STATES = frozenset({"completed", "done", "succeeded", "success"})
 _FAILED_STATES = frozenset({"failed", "error", "cancelled", "canceled"})
 _WITHHELD_MESSAGE = "the provider generated the video and withheld it: its moderation refused it"
@@ -65,8 +65,8 @@ class VideoModel(ModelFacts):
         lengths = " ".join(map(str, self.seconds))
         frames = f"keyframes {' '.join(self.keyframes)}" if self.keyframes else None
         sizes = self.sizes or self.resolutions
-        known = (f"{lengths} s" if lengths else None, " ".join(sizes) or None, frames)
-        return ("videos", *(each for each in known if each))
+        parts = (f"{lengths} s" if lengths else None, " ".join(sizes) or None, frames)
+        return ("videos", *(part for part in parts if part))
 
 
 class VideoConfig(OperationConfig[VideoModel]):
@@ -106,7 +106,7 @@ class VideoOperation(JobOperation[VideoConfig, VideoModel]):
             repeatable=False,
             job=True,
             job_timeout=self.config.job_seconds,
-            timeout=_DEADLINE_SECONDS,
+            timeout=_TIMEOUT_SECONDS,
         )
 
     def build_request(self, wire: Wire, asks: Sequence[Ask]) -> Request:
@@ -221,8 +221,8 @@ def _parse_states(header: str | None) -> list[dict[str, Any]]:
 
 
 def _find_job_id(job: Mapping[str, Any]) -> str | None:
-    found = job.get("id") or job.get("request_id")
-    return found if isinstance(found, str) and found else None
+    job_id = job.get("id") or job.get("request_id")
+    return job_id if isinstance(job_id, str) and job_id else None
 
 
 def _decode_job(body: bytes) -> Mapping[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from mediamill.configs import FOLDER
+from mediamill.configs import CONFIGS_FOLDER
 from mediamill.tasks.local.chat.chat_models import (
     ServedChatModel,
     count_image_tokens,
@@ -17,7 +17,7 @@ from mediamill.tasks.local.chat.chat_models import (
 from mediamill.tasks.local.chat.visual_inputs import VisualInput
 from mediamill.tasks.local.server.api_error import ApiError
 
-KNOWN = yaml.safe_load((FOLDER / "server.yaml").read_text())["chat"]
+KNOWN = yaml.safe_load((CONFIGS_FOLDER / "server.yaml").read_text())["chat"]
 
 
 def model(dialect: str, name: str) -> ServedChatModel:
