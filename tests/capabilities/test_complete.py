@@ -27,12 +27,21 @@ def complete(server: RunningServer, tmp_path: Path, out: str, *options: str | Pa
     (tmp_path / "p.jsonl").write_text('{"id":"a","prompt":"Why?"}')
     (tmp_path / "s.json").write_text(json.dumps(SCHEMA))
     (tmp_path / "t.json").write_text(json.dumps([{"type": "function", "function": TOOL}]))
-    asked = ("--provider", "together", "--base-url", server.origin, "--model", MODEL, "--schema", tmp_path / "s.json")
-    where = (*asked, "--out", tmp_path / out, "--yes", "--json", *options)
-    return mediamill("complete", tmp_path / "p.jsonl", *where, home=tmp_path / "home")
+    provider_options = (
+        "--provider",
+        "together",
+        "--base-url",
+        server.origin,
+        "--model",
+        MODEL,
+        "--schema",
+        tmp_path / "s.json",
+    )
+    options_of_run = (*provider_options, "--out", tmp_path / out, "--yes", "--json", *options)
+    return mediamill("complete", tmp_path / "p.jsonl", *options_of_run, home=tmp_path / "home")
 
 
-def test_tools_go_with_a_schema_and_count_in_the_ceiling(local_server: RunningServer, tmp_path: Path) -> None:
+def test_tools_work_with_a_schema_and_count_in_the_ceiling(local_server: RunningServer, tmp_path: Path) -> None:
     local_server.reset()
     tools = ("--tools", tmp_path / "t.json", "--max-tokens", "200")
     assert complete(local_server, tmp_path, "free", *tools, "--tool-choice", "none").returncode == 0
@@ -47,10 +56,10 @@ def test_tools_go_with_a_schema_and_count_in_the_ceiling(local_server: RunningSe
 
 
 @pytest.mark.long
-def test_the_most_of_a_quote_has_every_repair_in_it(local_server: RunningServer, tmp_path: Path) -> None:
+def test_the_upper_end_of_a_quote_includes_every_repair(local_server: RunningServer, tmp_path: Path) -> None:
     local_server.reset()
     local_server.faults({"fault": {"kind": "say", "body": {"content": "no JSON " * 480}}})
-    told = json.loads(complete(local_server, tmp_path, "out", "--quote").stdout)
+    quote = json.loads(complete(local_server, tmp_path, "out", "--quote").stdout)
     done = complete(local_server, tmp_path, "out")
     assert (done.returncode, local_server.bill()["billed"]) == (3, 3)
-    assert Decimal(told["low_usd"]) < Decimal(str(local_server.bill()["usd"])) <= Decimal(told["high_usd"])
+    assert Decimal(quote["low_usd"]) < Decimal(str(local_server.bill()["usd"])) <= Decimal(quote["high_usd"])

@@ -32,7 +32,7 @@ def describe(source: Path, out: Path, server: RunningServer, *options: str) -> A
     return mediamill("describe-video", source, *where, *options, home=out.parent / "home")
 
 
-def test_frames_are_shown_with_their_times_and_what_is_said(local_server: RunningServer, tmp_path: Path) -> None:
+def test_frames_are_sent_with_their_times_and_the_transcript(local_server: RunningServer, tmp_path: Path) -> None:
     out = tmp_path / "out"
     done = describe(DAY.parent, out, local_server, "--frames", "3", "--with-audio")
     assert done.returncode == 0, done.stderr
@@ -55,7 +55,7 @@ def test_a_template_that_cannot_be_filled_costs_nothing(local_server: RunningSer
 
 
 @pytest.mark.long
-def test_long_videos_go_in_windows_that_are_summed_up(local_server: RunningServer, tmp_path: Path) -> None:
+def test_long_videos_are_described_in_windows_and_summarised(local_server: RunningServer, tmp_path: Path) -> None:
     out = tmp_path / "out"
     quoted = describe(DAY, out, local_server, "--window", "5", "--frames", "2", "--quote", "--json")
     assert quoted.returncode == 0
@@ -82,19 +82,19 @@ def test_an_endpoint_that_takes_videos_gets_them_whole(local_server: RunningServ
     assert "it takes no videos" in refused.stdout
 
 
-def test_what_is_no_video_costs_nothing(local_server: RunningServer, tmp_path: Path) -> None:
+def test_a_file_that_is_no_video_costs_nothing(local_server: RunningServer, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "cut.mp4").write_bytes(DAY.read_bytes()[:400])
     shutil.copy(SAMPLES / "recordings" / "keys.m4a", tmp_path / "in" / "sound.mp4")
     (tmp_path / "in" / "text.mp4").write_text("no video")
     done = describe(tmp_path / "in", tmp_path / "out", local_server)
     assert done.returncode == 3
-    kinds = {row["item_id"]: row["error_kind"] for row in read_rows(tmp_path / "out", "failures")}
-    assert kinds == {"cut.mp4": "not_a_video", "sound.mp4": "no_video", "text.mp4": "not_a_video"}
+    error_kinds = {row["item_id"]: row["error_kind"] for row in read_rows(tmp_path / "out", "failures")}
+    assert error_kinds == {"cut.mp4": "not_a_video", "sound.mp4": "no_video", "text.mp4": "not_a_video"}
     assert local_server.bill()["requests"] == 0
 
 
-def test_the_greatest_changes_are_found() -> None:
+def test_the_greatest_scene_changes_are_found() -> None:
     seconds = read_video_info(DAY).seconds
     assert any(3.9 < at < 4.7 for at in find_scene_times(DAY, 0, seconds, 2))
     assert spread_times(0, 10, frames=2) == [2.5, 7.5]
@@ -104,7 +104,7 @@ def test_the_greatest_changes_are_found() -> None:
 
 
 @pytest.mark.parametrize("end", [0, 1, 100, 2000, 20_000])
-def test_a_video_cut_anywhere_is_frames_or_a_clear_error(end: int, tmp_path: Path) -> None:
+def test_a_video_truncated_anywhere_gives_frames_or_a_clear_error(end: int, tmp_path: Path) -> None:
     path = tmp_path / "cut.mp4"
     path.write_bytes(DAY.read_bytes()[:end])
     with contextlib.suppress(BadInput):

@@ -30,21 +30,21 @@ def server_options() -> dict[str, Any]:
     return {"engine": "hashing", "price": PRICES}
 
 
-def texts(count: int = COUNT) -> list[str]:
+def random_texts(count: int = COUNT) -> list[str]:
     return [f"text number {n} of a river and a bridge" for n in range(count)]
 
 
-def manifest(path: Path, given: list[str]) -> Path:
-    pq.write_table(pa.table({"id": [f"t{n:04d}" for n in range(len(given))], "text": given}), path)
+def write_manifest(path: Path, texts: list[str]) -> Path:
+    pq.write_table(pa.table({"id": [f"t{n:04d}" for n in range(len(texts))], "text": texts}), path)
     return path
 
 
-def vectors_of(out: Path) -> list[list[float]]:
+def read_vectors(out: Path) -> list[list[float]]:
     return [row["vector"] for row in sorted(read_rows(out), key=lambda row: int(row["item_index"]))]
 
 
 @pytest.mark.parametrize(
-    ("provider", "model", "size", "most", "truncated"),
+    ("provider", "model", "size", "max_texts", "truncated"),
     [
         ("together", E5, 1024, 64, False),
         ("openai", SMALL, 1536, 2048, False),
@@ -52,18 +52,26 @@ def vectors_of(out: Path) -> list[list[float]]:
     ],
 )
 def test_texts_share_requests_and_each_gets_its_own_vector(
-    provider: str, model: str, size: int, most: int, truncated: bool | None, local_server: RunningServer, tmp_path: Path
+    provider: str,
+    model: str,
+    size: int,
+    max_texts: int,
+    truncated: bool | None,
+    local_server: RunningServer,
+    tmp_path: Path,
 ) -> None:
-    out, source = tmp_path / "out", manifest(tmp_path / "t.parquet", texts())
+    out, source = tmp_path / "out", write_manifest(tmp_path / "t.parquet", random_texts())
     done = run_capability("embed", source, out, local_server, "--model", model, provider=provider)
     assert done.returncode == 0, done.stderr + done.stdout
-    told = vectors_of(out)
-    np.testing.assert_array_equal(np.array(told, "float32"), np.array([embed_text(text, size) for text in texts()]))
+    vectors = read_vectors(out)
+    np.testing.assert_array_equal(
+        np.array(vectors, "float32"), np.array([embed_text(text, size) for text in random_texts()])
+    )
     kind = pq.read_table(out / "results").schema.field("vector").type
     assert kind == (pa.list_(pa.float32(), size) if provider != "compatible" else pa.list_(pa.float32()))
     assert {(row["dimensions"], row["truncated"]) for row in read_rows(out)} == {(size, truncated)}
     bill = local_server.bill()
-    assert COUNT // most <= bill["billed"] <= -(-COUNT // most) + 3
+    assert COUNT // max_texts <= bill["billed"] <= -(-COUNT // max_texts) + 3
     if provider == "openai":
         assert_ledger_equals_bill(out, local_server)
         ledger = sum(row["cost_usd"] for row in read_rows(out, "calls"))
@@ -72,12 +80,12 @@ def test_texts_share_requests_and_each_gets_its_own_vector(
         assert {row["cost_basis"] for row in read_rows(out)} == {"estimated"}
         assert sum(row["cost_usd"] for row in read_rows(out, "calls")) >= Decimal(bill["usd"])
     assert_no_key_in(tmp_path, done.stdout, done.stderr)
-    again = run_capability("embed", source, out, local_server, "--model", model, provider=provider)
-    assert (again.returncode, local_server.bill()["requests"]) == (0, bill["requests"])
+    rerun = run_capability("embed", source, out, local_server, "--model", model, provider=provider)
+    assert (rerun.returncode, local_server.bill()["requests"]) == (0, bill["requests"])
 
 
-def test_requests_stay_below_the_limit_of_tokens(local_server: RunningServer, tmp_path: Path) -> None:
-    source = manifest(tmp_path / "t.parquet", [f"{n} " + "word " * 4000 for n in range(40)])
+def test_requests_stay_below_the_token_limit(local_server: RunningServer, tmp_path: Path) -> None:
+    source = write_manifest(tmp_path / "t.parquet", [f"{n} " + "word " * 4000 for n in range(40)])
     done = run_capability("embed", source, tmp_path / "out", local_server, "--model", SMALL, provider="openai")
     assert done.returncode == 0, done.stdout
     calls = local_server.bill()["calls"]
@@ -87,12 +95,12 @@ def test_requests_stay_below_the_limit_of_tokens(local_server: RunningServer, tm
 
 
 def test_a_text_that_is_refused_fails_alone(local_server: RunningServer, tmp_path: Path) -> None:
-    given = texts(33)
-    given[7] = "word " * 20_000
-    given[20] = "   "
+    texts = random_texts(33)
+    texts[7] = "word " * 20_000
+    texts[20] = "   "
     done = run_capability(
         "embed",
-        manifest(tmp_path / "t.parquet", given),
+        write_manifest(tmp_path / "t.parquet", texts),
         tmp_path / "out",
         local_server,
         "--model",
@@ -107,34 +115,34 @@ def test_a_text_that_is_refused_fails_alone(local_server: RunningServer, tmp_pat
     assert "maximum context length" in failed["t0007"]["error_message"]
     assert failed["t0020"]["error_kind"] == "empty"
     assert_ledger_equals_bill(tmp_path / "out", local_server)
-    wrong = [call for call in local_server.bill()["calls"] if call["status"] == 400]
-    assert 1 < len(wrong) <= 7
+    refused_calls = [call for call in local_server.bill()["calls"] if call["status"] == 400]
+    assert 1 < len(refused_calls) <= 7
 
 
-def test_a_text_that_is_cut_off_is_flagged(local_server: RunningServer, tmp_path: Path) -> None:
-    source = manifest(tmp_path / "t.parquet", ["short", "word " * 600, "a" * 1200])
+def test_a_truncated_text_is_flagged(local_server: RunningServer, tmp_path: Path) -> None:
+    source = write_manifest(tmp_path / "t.parquet", ["short", "word " * 600, "a" * 1200])
     assert run_capability("embed", source, tmp_path / "out", local_server, "--model", E5).returncode == 0
     assert [row["truncated"] for row in read_rows(tmp_path / "out")] == [False, True, None]
 
 
 @pytest.mark.long
-def test_dimensions_and_templates_are_another_purchase(local_server: RunningServer, tmp_path: Path) -> None:
-    source = manifest(tmp_path / "t.parquet", ["a river", "a bridge"])
+def test_other_dimensions_or_templates_are_bought_again(local_server: RunningServer, tmp_path: Path) -> None:
+    source = write_manifest(tmp_path / "t.parquet", ["a river", "a bridge"])
     shared = ("--journal", tmp_path / "journal", "--model", SMALL)
     options: list[tuple[str, ...]] = [(), ("--dimensions", "64"), ("--template", "Query: {{ text }}"), ()]
     for n, each in enumerate(options):
         done = run_capability("embed", source, tmp_path / f"o{n}", local_server, *shared, *each, provider="openai")
         assert done.returncode == 0, done.stderr + done.stdout
     assert local_server.bill()["billed"] == 3
-    assert [len(vectors_of(tmp_path / f"o{n}")[0]) for n in range(4)] == [1536, 64, 1536, 1536]
+    assert [len(read_vectors(tmp_path / f"o{n}")[0]) for n in range(4)] == [1536, 64, 1536, 1536]
     np.testing.assert_array_equal(
-        np.array(vectors_of(tmp_path / "o2")[0], "float32"), embed_text("Query: a river", 1536)
+        np.array(read_vectors(tmp_path / "o2")[0], "float32"), embed_text("Query: a river", 1536)
     )
     assert {(row["cached"], row["cost_usd"]) for row in read_rows(tmp_path / "o3")} == {(True, Decimal(0))}
 
 
 @pytest.mark.long
-def test_a_row_has_no_size_of_its_own(local_server: RunningServer, tmp_path: Path) -> None:
+def test_a_row_with_its_own_dimensions_fails(local_server: RunningServer, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("text,dimensions\na river,64\na bridge,\n")
     done = run_capability(
         "embed", tmp_path / "t.csv", tmp_path / "out", local_server, "--model", SMALL, provider="openai"
@@ -154,8 +162,8 @@ POINTS = [
 
 
 @pytest.mark.parametrize("point", mark_rest_long(POINTS, POINTS[:1]))
-def test_a_kill_pays_no_pack_twice(point: str, local_server: RunningServer, tmp_path: Path) -> None:
-    out, source = tmp_path / "out", manifest(tmp_path / "t.parquet", texts(320))
+def test_after_a_kill_no_batch_is_paid_twice(point: str, local_server: RunningServer, tmp_path: Path) -> None:
+    out, source = tmp_path / "out", write_manifest(tmp_path / "t.parquet", random_texts(320))
     options = ("--model", "any", "--concurrency", "2")
     killed = run_capability(
         "embed", source, out, local_server, *options, provider="compatible", MEDIAMILL_FAULTS=f"{point}:kill"
@@ -165,17 +173,25 @@ def test_a_kill_pays_no_pack_twice(point: str, local_server: RunningServer, tmp_
     done = run_capability("embed", source, out, local_server, *options, provider="compatible")
     assert done.returncode == 0, done.stderr
     np.testing.assert_array_equal(
-        np.array(vectors_of(out), "float32"), np.array([embed_text(text, 256) for text in texts(320)])
+        np.array(read_vectors(out), "float32"), np.array([embed_text(text, 256) for text in random_texts(320)])
     )
-    paid = [call["input_tokens"] // TOKENS for call in local_server.bill()["calls"] if call["billed"]]
-    assert sum(paid) <= 320 + 2 * 32, (before, paid)  # twice only what was in flight: 2 requests of 32 texts
-    assert len(paid) <= 10 + 2 + 2, (before, paid)
+    paid_texts = [call["input_tokens"] // TOKENS for call in local_server.bill()["calls"] if call["billed"]]
+    assert sum(paid_texts) <= 320 + 2 * 32, (
+        before,
+        paid_texts,
+    )  # twice only what was in flight: 2 requests of 32 texts
+    assert len(paid_texts) <= 10 + 2 + 2, (before, paid_texts)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("point", ["call.replied.after:2", "call.sending.after:2"])
-def test_a_killed_run_keeps_its_promise(point: str, local_server: RunningServer, tmp_path: Path) -> None:
-    out, source = tmp_path / "out", manifest(tmp_path / "t.parquet", [f"{n} " + "word " * 4000 for n in range(60)])
+def test_after_a_kill_the_bill_is_within_the_ledgers_bounds(
+    point: str, local_server: RunningServer, tmp_path: Path
+) -> None:
+    out, source = (
+        tmp_path / "out",
+        write_manifest(tmp_path / "t.parquet", [f"{n} " + "word " * 4000 for n in range(60)]),
+    )
     options = ("--model", SMALL, "--concurrency", "1")
     killed = run_capability(
         "embed", source, out, local_server, *options, provider="openai", MEDIAMILL_FAULTS=f"{point}:kill"
@@ -191,17 +207,17 @@ def test_a_killed_run_keeps_its_promise(point: str, local_server: RunningServer,
     "fault",
     [{"kind": "status", "status": 503}, {"kind": "bad_json"}, {"kind": "reset_mid_body"}, {"kind": "wrong_type"}],
 )
-def test_a_broken_reply_is_asked_for_again(
+def test_a_broken_reply_is_requested_again(
     fault: dict[str, object], local_server: RunningServer, tmp_path: Path
 ) -> None:
     local_server.faults({"match": {"nth": 1}, "fault": fault})
-    source = manifest(tmp_path / "t.parquet", texts(40))
+    source = write_manifest(tmp_path / "t.parquet", random_texts(40))
     done = run_capability("embed", source, tmp_path / "out", local_server, "--model", SMALL, provider="openai")
     assert done.returncode in ((0, 3) if fault["kind"] == "wrong_type" else (0,)), done.stdout
     assert_bill_within_ledger_bounds(tmp_path / "out", local_server.bill()["usd"])
 
 
-def test_lines_of_stdin_and_the_built_in_provider(tmp_path: Path) -> None:
+def test_the_built_in_provider_embeds_lines_of_stdin(tmp_path: Path) -> None:
     for n in range(3):
         (tmp_path / "in" / f"{n}.txt").parent.mkdir(exist_ok=True)
         (tmp_path / "in" / f"{n}.txt").write_text(f"a river {n}")
@@ -210,7 +226,7 @@ def test_lines_of_stdin_and_the_built_in_provider(tmp_path: Path) -> None:
     done = mediamill("embed", tmp_path / "in", *options, home=tmp_path / "home")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["done"] == 3
-    np.testing.assert_array_equal(np.array(vectors_of(out)[2], "float32"), embed_text("a river 2", 32))
+    np.testing.assert_array_equal(np.array(read_vectors(out)[2], "float32"), embed_text("a river 2", 32))
     written = mediamill("export", out, "--to", tmp_path / "v.parquet", "--columns", "vector", home=tmp_path / "home")
     assert written.returncode == 0, written.stderr
     assert pq.read_table(tmp_path / "v.parquet").schema.field("vector").type == pa.list_(pa.float32(), 32)

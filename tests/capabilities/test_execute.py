@@ -29,17 +29,17 @@ def server_options() -> dict[str, Any]:
     return {"engine": "python", "price": PRICES, "allow_local_code": True, "cell_seconds": 2}
 
 
-def cells(path: Path, *told: dict[str, Any]) -> Path:
-    path.write_text("\n".join(json.dumps({"id": f"c{n:03d}", **one}) for n, one in enumerate(told)))
+def write_cells(path: Path, *cells: dict[str, Any]) -> Path:
+    path.write_text("\n".join(json.dumps({"id": f"c{n:03d}", **cell}) for n, cell in enumerate(cells)))
     return path
 
 
-def results(out: Path) -> list[dict[str, Any]]:
+def read_results(out: Path) -> list[dict[str, Any]]:
     return sorted(read_rows(out), key=lambda row: int(row["item_index"]))
 
 
-def test_rows_of_a_session_share_variables_and_pay_for_one(local_server: RunningServer, tmp_path: Path) -> None:
-    source = cells(
+def test_rows_of_a_session_share_variables_and_pay_for_one_session(local_server: RunningServer, tmp_path: Path) -> None:
+    source = write_cells(
         tmp_path / "c.jsonl",
         {"code": "x = 1", "session": "a"},
         {"code": "x = 100", "session": "b"},
@@ -52,28 +52,30 @@ def test_rows_of_a_session_share_variables_and_pay_for_one(local_server: Running
     )
     done = run_capability("execute", source, tmp_path / "out", local_server)
     assert done.returncode == 0, done.stderr + done.stdout
-    found = results(tmp_path / "out")
-    assert [row["stdout"] for row in found] == [None, None, "2\n", "3\n", "101\n", None, None, None]
-    assert [row["ok"] for row in found] == [True] * 5 + [False, True, False]
-    assert (found[6]["result"], "ZeroDivisionError" in found[5]["error"], "NameError" in found[7]["error"]) == (
+    rows = read_results(tmp_path / "out")
+    assert [row["stdout"] for row in rows] == [None, None, "2\n", "3\n", "101\n", None, None, None]
+    assert [row["ok"] for row in rows] == [True] * 5 + [False, True, False]
+    assert (rows[6]["result"], "ZeroDivisionError" in rows[5]["error"], "NameError" in rows[7]["error"]) == (
         "3", True, True,
     )  # fmt: skip
-    assert len({row["session_id"] for row in found}) == 3
+    assert len({row["session_id"] for row in rows}) == 3
     bill = local_server.bill()
     assert (bill["requests"], Decimal(bill["usd"])) == (8, Decimal("0.09"))
     assert_ledger_equals_bill(tmp_path / "out", local_server)
-    assert sum(row["cost_usd"] for row in found) == Decimal("0.09")
+    assert sum(row["cost_usd"] for row in rows) == Decimal("0.09")
     assert_no_key_in(tmp_path, done.stdout, done.stderr)
-    again = run_capability("execute", source, tmp_path / "out", local_server)
-    assert (again.returncode, local_server.bill()["requests"]) == (0, 8)
+    rerun = run_capability("execute", source, tmp_path / "out", local_server)
+    assert (rerun.returncode, local_server.bill()["requests"]) == (0, 8)
 
 
-def test_rows_run_in_their_order_however_long_their_files_take(local_server: RunningServer, tmp_path: Path) -> None:
+def test_rows_of_a_session_run_in_order_however_long_their_files_take(
+    local_server: RunningServer, tmp_path: Path
+) -> None:
     dice = random.Random(1)
     paths = [tmp_path / f"f{n}.bin" for n in range(2)]
     for path, size in zip(paths, (3_000_000, 10), strict=True):
         path.write_bytes(bytes(size))
-    told = [
+    cells = [
         {
             "code": f"seen = [*globals().get('seen', []), {n}]\nprint(seen)",
             "session": "a",
@@ -81,34 +83,34 @@ def test_rows_run_in_their_order_however_long_their_files_take(local_server: Run
         }
         for n in range(24)
     ]
-    done = run_capability("execute", cells(tmp_path / "c.jsonl", *told), tmp_path / "out", local_server)
+    done = run_capability("execute", write_cells(tmp_path / "c.jsonl", *cells), tmp_path / "out", local_server)
     assert done.returncode == 0, done.stderr
-    assert results(tmp_path / "out")[-1]["stdout"] == f"{list(range(24))}\n"
+    assert read_results(tmp_path / "out")[-1]["stdout"] == f"{list(range(24))}\n"
 
 
-def test_files_go_in_and_pictures_come_out(local_server: RunningServer, tmp_path: Path) -> None:
+def test_a_cell_reads_files_and_returns_images(local_server: RunningServer, tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_text("a\n7\n")
-    shown = (
+    code = (
         "import base64\n"
         "class P:\n    def _repr_png_(self): return base64.b64decode('" + PICTURE + "')\n"
         "display(P())\nprint(open('data.csv').read().split()[1])"
     )
-    source = cells(tmp_path / "c.jsonl", {"code": shown, "files": [str(tmp_path / "data.csv")]})
+    source = write_cells(tmp_path / "c.jsonl", {"code": code, "files": [str(tmp_path / "data.csv")]})
     done = run_capability("execute", source, tmp_path / "out", local_server)
     assert done.returncode == 0, done.stderr
     (row,) = read_rows(tmp_path / "out")
     assert (row["ok"], row["stdout"]) == (True, "7\n")
-    (picture,) = [one for one in row["outputs"] if one["mime"] == "image/png"]
-    assert (picture["type"], picture["text"], picture["file"][-4:]) == ("display_data", None, ".png")
-    assert (tmp_path / "out" / picture["file"]).read_bytes().startswith(b"\x89PNG")
-    missing = cells(tmp_path / "m.jsonl", {"code": "1", "files": ["/nowhere/at.all"]})
+    (image,) = [output for output in row["outputs"] if output["mime"] == "image/png"]
+    assert (image["type"], image["text"], image["file"][-4:]) == ("display_data", None, ".png")
+    assert (tmp_path / "out" / image["file"]).read_bytes().startswith(b"\x89PNG")
+    missing = write_cells(tmp_path / "m.jsonl", {"code": "1", "files": ["/nowhere/at.all"]})
     assert run_capability("execute", missing, tmp_path / "no", local_server).returncode == 3
     assert read_rows(tmp_path / "no", "failures")[0]["error_kind"] == "unreadable"
 
 
 @pytest.mark.long
-def test_a_cell_that_runs_too_long_ends_its_session_and_says_so(local_server: RunningServer, tmp_path: Path) -> None:
-    source = cells(
+def test_a_cell_that_runs_too_long_fails_and_ends_its_session(local_server: RunningServer, tmp_path: Path) -> None:
+    source = write_cells(
         tmp_path / "c.jsonl",
         {"code": "x = 1", "session": "a"},
         {"code": "while True: pass", "session": "a"},
@@ -118,56 +120,56 @@ def test_a_cell_that_runs_too_long_ends_its_session_and_says_so(local_server: Ru
     )
     done = run_capability("execute", source, tmp_path / "out", local_server)
     assert done.returncode == 3, done.stdout
-    found = results(tmp_path / "out")
-    assert [(row["item_id"], row["ok"]) for row in found] == [("c000", True), ("c001", False), ("c004", True)]
-    assert "longer than 2 s" in found[1]["error"]
+    rows = read_results(tmp_path / "out")
+    assert [(row["item_id"], row["ok"]) for row in rows] == [("c000", True), ("c001", False), ("c004", True)]
+    assert "longer than 2 s" in rows[1]["error"]
     assert {row["error_kind"] for row in read_rows(tmp_path / "out", "failures")} == {"session_lost"}
     assert_ledger_equals_bill(tmp_path / "out", local_server)
 
 
 @pytest.mark.long
-def test_the_journal_is_shared_but_not_a_session(local_server: RunningServer, tmp_path: Path) -> None:
+def test_two_outs_share_a_journal_but_not_a_session(local_server: RunningServer, tmp_path: Path) -> None:
     shared = ("--journal", tmp_path / "journal")
-    first = cells(
+    first = write_cells(
         tmp_path / "1.jsonl", {"code": "x = 1", "session": "a"}, {"code": "x = 5", "session": "a"}, {"code": "6*7"}
     )
-    second = cells(
+    second = write_cells(
         tmp_path / "2.jsonl", {"code": "x = 1", "session": "a"}, {"code": "x", "session": "a"}, {"code": "6*7"}
     )
     assert run_capability("execute", first, tmp_path / "one", local_server, *shared).returncode == 0
     assert run_capability("execute", second, tmp_path / "two", local_server, *shared).returncode == 0
-    found = results(tmp_path / "two")
-    assert [(row["result"], row["cached"]) for row in found] == [(None, False), ("1", False), ("42", True)]
+    rows = read_results(tmp_path / "two")
+    assert [(row["result"], row["cached"]) for row in rows] == [(None, False), ("1", False), ("42", True)]
     assert Decimal(local_server.bill()["usd"]) == Decimal("0.03") * 3
-    ledger_equals_bill_of_both(tmp_path, local_server)
+    assert_both_ledgers_equal_bill(tmp_path, local_server)
 
 
-def ledger_equals_bill_of_both(folder: Path, server: RunningServer) -> None:
-    told = sum(row["cost_usd"] for name in ("one", "two") for row in read_rows(folder / name, "calls"))
-    assert told == Decimal(server.bill()["usd"])
+def assert_both_ledgers_equal_bill(folder: Path, server: RunningServer) -> None:
+    ledger = sum(row["cost_usd"] for name in ("one", "two") for row in read_rows(folder / name, "calls"))
+    assert ledger == Decimal(server.bill()["usd"])
 
 
 @pytest.mark.parametrize(
     "point", mark_rest_long(["call.replied.after:4", "shard.outcome.before:4"], ["call.replied.after:4"])
 )
 def test_a_kill_in_a_session_runs_no_cell_twice(point: str, local_server: RunningServer, tmp_path: Path) -> None:
-    told = [{"code": f"x = globals().get('x', 0) + 1\nprint(x, {n})", "session": "a"} for n in range(8)]
-    source = cells(tmp_path / "c.jsonl", *told)
+    cells = [{"code": f"x = globals().get('x', 0) + 1\nprint(x, {n})", "session": "a"} for n in range(8)]
+    source = write_cells(tmp_path / "c.jsonl", *cells)
     killed = run_capability("execute", source, tmp_path / "out", local_server, MEDIAMILL_FAULTS=f"{point}:kill")
     assert killed.returncode == -signal.SIGKILL
     done = run_capability("execute", source, tmp_path / "out", local_server)
     assert done.returncode == 0, done.stderr + done.stdout
-    assert [row["stdout"] for row in results(tmp_path / "out")] == [f"{n + 1} {n}\n" for n in range(8)]
+    assert [row["stdout"] for row in read_results(tmp_path / "out")] == [f"{n + 1} {n}\n" for n in range(8)]
     bill = local_server.bill()
     assert (bill["requests"], bill["usd"]) == (8, "0.03")
     assert_ledger_equals_bill(tmp_path / "out", local_server)
 
 
 @pytest.mark.long
-def test_a_kill_before_the_answer_is_told_and_not_run_again_unasked(
+def test_a_kill_before_the_answer_is_reported_and_not_run_again_without_retry(
     local_server: RunningServer, tmp_path: Path
 ) -> None:
-    source = cells(tmp_path / "c.jsonl", *({"code": f"print({n})", "session": "a"} for n in range(4)))
+    source = write_cells(tmp_path / "c.jsonl", *({"code": f"print({n})", "session": "a"} for n in range(4)))
     killed = run_capability(
         "execute", source, tmp_path / "out", local_server, MEDIAMILL_FAULTS="call.wire.after:2:kill"
     )
@@ -179,11 +181,11 @@ def test_a_kill_before_the_answer_is_told_and_not_run_again_unasked(
     assert_bill_within_ledger_bounds(tmp_path / "out", local_server.bill()["usd"])
     retried = mediamill("retry", tmp_path / "out", "--only", "unknown", "--yes", home=tmp_path / "home")
     assert retried.returncode == 0, retried.stderr + retried.stdout
-    assert [row["stdout"] for row in results(tmp_path / "out")] == [f"{n}\n" for n in range(4)]
+    assert [row["stdout"] for row in read_results(tmp_path / "out")] == [f"{n}\n" for n in range(4)]
 
 
 @pytest.mark.long
-def test_an_ended_session_is_brought_back_cell_by_cell(tmp_path: Path) -> None:
+def test_an_ended_session_is_restored_cell_by_cell(tmp_path: Path) -> None:
     lines = [
         {"code": "x = 1\nprint('again')", "session": "a"},
         {"code": "y = 5\nraise ValueError(y)", "session": "a"},
@@ -191,7 +193,7 @@ def test_an_ended_session_is_brought_back_cell_by_cell(tmp_path: Path) -> None:
         {"code": "print(x, y)", "session": "a"},
     ]
     with running_server(engine="python", price=PRICES, allow_local_code=True, session_seconds=3) as server:
-        done = run_capability("execute", cells(tmp_path / "c.jsonl", *lines[:3]), tmp_path / "out", server)
+        done = run_capability("execute", write_cells(tmp_path / "c.jsonl", *lines[:3]), tmp_path / "out", server)
         assert done.returncode == 0, done.stderr
         with urllib.request.urlopen(f"{server.origin}/together/tci/sessions") as reply:
             (session,) = json.load(reply)["data"]["sessions"]
@@ -199,36 +201,36 @@ def test_an_ended_session_is_brought_back_cell_by_cell(tmp_path: Path) -> None:
         began = time.monotonic()
         while time.monotonic() < began + 3:  # as long as a session lives
             mediamill("status", tmp_path / "out", home=tmp_path / "home")
-        done = run_capability("execute", cells(tmp_path / "c.jsonl", *lines), tmp_path / "out", server)
+        done = run_capability("execute", write_cells(tmp_path / "c.jsonl", *lines), tmp_path / "out", server)
         assert done.returncode == 0, done.stderr + done.stdout
-        found = results(tmp_path / "out")
-        assert [row["stdout"] for row in found] == ["again\n", None, None, "2 5\n"]
-        assert len({row["session_id"] for row in found}) == 2
+        rows = read_results(tmp_path / "out")
+        assert [row["stdout"] for row in rows] == ["again\n", None, None, "2 5\n"]
+        assert len({row["session_id"] for row in rows}) == 2
         assert Decimal(server.bill()["usd"]) == Decimal("0.06")
         assert_ledger_equals_bill(tmp_path / "out", server)
 
 
-def test_code_runs_on_this_machine_only_where_that_is_allowed(tmp_path: Path) -> None:
+def test_code_runs_on_this_machine_only_with_permission(tmp_path: Path) -> None:
     options = ("--provider", "local", "--out", tmp_path / "out", "--yes")
     two = [{"code": "x = 20", "session": "a"}, {"code": "x + 1", "session": "a"}]
-    source = cells(tmp_path / "c.jsonl", *two)
+    source = write_cells(tmp_path / "c.jsonl", *two)
     refused = mediamill("execute", source, *options, home=tmp_path / "home")
     assert (refused.returncode, "--allow-local-code" in refused.stderr) == (2, True)
     secret = {"SECRET_TOKEN": "do-not-tell"}
     done = mediamill("execute", source, *options, "--allow-local-code", home=tmp_path / "home", env=secret)
     assert done.returncode == 0, done.stderr + done.stdout
-    assert [row["result"] for row in results(tmp_path / "out")] == [None, "21"]
+    assert [row["result"] for row in read_results(tmp_path / "out")] == [None, "21"]
     assert {row["cost_basis"] for row in read_rows(tmp_path / "out")} == {"free"}
-    cells(source, *two, {"code": "import os; (x, os.environ.get('SECRET_TOKEN'))", "session": "a"})
+    write_cells(source, *two, {"code": "import os; (x, os.environ.get('SECRET_TOKEN'))", "session": "a"})
     more = mediamill("execute", source, *options, "--allow-local-code", home=tmp_path / "home", env=secret)
     assert more.returncode == 0, more.stderr + more.stdout
-    assert results(tmp_path / "out")[-1]["result"] == "(20, None)"
+    assert read_results(tmp_path / "out")[-1]["result"] == "(20, None)"
 
 
 def test_a_quote_counts_sessions(local_server: RunningServer, tmp_path: Path) -> None:
-    told = [*({"code": "1", "session": name} for name in "aab"), {"code": "2"}]
+    cells = [*({"code": "1", "session": name} for name in "aab"), {"code": "2"}]
     done = run_capability(
-        "execute", cells(tmp_path / "c.jsonl", *told), tmp_path / "out", local_server, "--quote", "--json"
+        "execute", write_cells(tmp_path / "c.jsonl", *cells), tmp_path / "out", local_server, "--quote", "--json"
     )
     assert Decimal(json.loads(done.stdout)["high_usd"]) == Decimal("0.09")
     assert local_server.bill()["requests"] == 0

@@ -31,32 +31,32 @@ def server_options() -> dict[str, Any]:
 
 
 def test_prompts_become_files_and_the_ledger_is_the_bill(local_server: RunningServer, tmp_path: Path) -> None:
-    told = [
+    rows = [
         {"prompt": "a red boat", "size": "640x360", "seed": 4, "mood": "rain"},
         {"prompt": "a cat", "size": SMALL, "fps": 16},
     ]
     out = tmp_path / "out"
     unwanted = ("--negative-prompt", "no {{ mood }}")
-    done = generate_videos(write_prompts(tmp_path / "p.csv", told), out, local_server, *unwanted)
+    done = generate_videos(write_prompts(tmp_path / "p.csv", rows), out, local_server, *unwanted)
     assert done.returncode == 0, done.stderr
-    found = check_video_files(out)
-    assert '"negative_prompt":"no rain"' in found["v0"]["asked"]
-    assert (found["v0"]["width"], found["v0"]["height"], found["v0"]["seconds"]) == (640, 360, 5.0)
-    assert (found["v1"]["fps"], found["v1"]["frames"], found["v1"]["format"]) == (16.0, 80, "mp4")
-    assert all(row["simulated"] and row["states"][-1]["status"] == "completed" for row in found.values())
-    assert {row["cost_basis"] for row in found.values()} == {"billed"}
-    assert sum(row["cost_usd"] for row in found.values()) == Decimal("0.6") == Decimal(local_server.bill()["usd"])
+    results = check_video_files(out)
+    assert '"negative_prompt":"no rain"' in results["v0"]["asked"]
+    assert (results["v0"]["width"], results["v0"]["height"], results["v0"]["seconds"]) == (640, 360, 5.0)
+    assert (results["v1"]["fps"], results["v1"]["frames"], results["v1"]["format"]) == (16.0, 80, "mp4")
+    assert all(row["simulated"] and row["states"][-1]["status"] == "completed" for row in results.values())
+    assert {row["cost_basis"] for row in results.values()} == {"billed"}
+    assert sum(row["cost_usd"] for row in results.values()) == Decimal("0.6") == Decimal(local_server.bill()["usd"])
     assert_ledger_equals_bill(out, local_server)
     assert_no_key_in(out, done.stdout, done.stderr)
     bill = local_server.bill()
     assert (bill["requests"], bill["downloads"], bill["key_leaked"]) == (2, 2, 0)
-    again = generate_videos(tmp_path / "p.csv", out, local_server, *unwanted)
-    assert again.returncode == 0
+    rerun = generate_videos(tmp_path / "p.csv", out, local_server, *unwanted)
+    assert rerun.returncode == 0
     assert local_server.bill()["requests"] == 2
 
 
 @pytest.mark.parametrize(
-    ("row", "told"),
+    ("row", "message"),
     [
         ({"seconds": 7}, "takes seconds 5, not 7"),
         ({"size": "100x100"}, "takes size 270x360"),
@@ -68,28 +68,28 @@ def test_prompts_become_files_and_the_ledger_is_the_bill(local_server: RunningSe
         ({"model": VEO, "keyframes": '["a.png", "b.png"]'}, "takes keyframes at first, not at first, last"),
     ],
 )
-def test_what_the_model_cannot_make_is_told_before_anything_is_paid(
-    row: dict[str, Any], told: str, local_server: RunningServer, tmp_path: Path
+def test_a_parameter_that_the_model_does_not_take_is_refused_before_anything_is_paid(
+    row: dict[str, Any], message: str, local_server: RunningServer, tmp_path: Path
 ) -> None:
     done = generate_videos(
         write_prompts(tmp_path / "p.csv", [{"prompt": "a boat", **row}]), tmp_path / "out", local_server
     )
     assert done.returncode == 3
     (failure,) = read_rows(tmp_path / "out", "failures")
-    assert told in failure["error_message"]
+    assert message in failure["error_message"]
     assert failure["hint"] or failure["error_kind"] == "bad_row"
     assert local_server.bill()["requests"] == 0
 
 
 @pytest.mark.parametrize(("provider", "model", "prefix"), [("openai", SORA, "openai-api"), ("xai", GROK, "xai")])
-def test_other_providers_make_theirs(
+def test_every_other_provider_generates_videos(
     provider: str, model: str, prefix: str, local_server: RunningServer, tmp_path: Path
 ) -> None:
     Image.effect_noise((300, 200), 40).save(tmp_path / "frame.png")
-    told = [{"prompt": "a red boat", "seconds": 4}, {"prompt": "a cat", "seconds": 4, "keyframes": "frame.png"}]
+    rows = [{"prompt": "a red boat", "seconds": 4}, {"prompt": "a cat", "seconds": 4, "keyframes": "frame.png"}]
     out = tmp_path / "out"
     done = mediamill(
-        *("generate-video", write_prompts(tmp_path / "p.csv", told), "--provider", provider),
+        *("generate-video", write_prompts(tmp_path / "p.csv", rows), "--provider", provider),
         *("--base-url", f"{local_server.origin}/{prefix}", "--out", out, "--yes"),
         home=tmp_path / "home",
         env={"OPENAI_API_KEY": "k-1234567890abcdef", "XAI_API_KEY": "k-1234567890abcdef"},
@@ -101,7 +101,9 @@ def test_other_providers_make_theirs(
     assert sum(row["cost_usd"] for row in read_rows(out)) == Decimal(bill["usd"])
 
 
-def test_refusals_and_failed_jobs_cost_nothing_and_stand_apart(local_server: RunningServer, tmp_path: Path) -> None:
+def test_refusals_and_failed_jobs_cost_nothing_and_have_their_own_kinds(
+    local_server: RunningServer, tmp_path: Path
+) -> None:
     local_server.faults(
         {"match": {"nth": 1}, "fault": {"kind": "moderated"}, "times": 1},
         {
@@ -111,14 +113,14 @@ def test_refusals_and_failed_jobs_cost_nothing_and_stand_apart(local_server: Run
         },
     )
     out = tmp_path / "out"
-    told = [{"prompt": f"boat number {n}", "size": SMALL} for n in range(3)]
+    rows = [{"prompt": f"boat number {n}", "size": SMALL} for n in range(3)]
     assert (
-        generate_videos(write_prompts(tmp_path / "p.csv", told), out, local_server, "--concurrency", "1").returncode
+        generate_videos(write_prompts(tmp_path / "p.csv", rows), out, local_server, "--concurrency", "1").returncode
         == 3
     )
-    kinds = {row["error_kind"]: row for row in read_rows(out, "failures")}
-    assert set(kinds) == {"moderated", "job_failed"}
-    assert "out of sorts" in kinds["job_failed"]["error_message"]
+    failures = {row["error_kind"]: row for row in read_rows(out, "failures")}
+    assert set(failures) == {"moderated", "job_failed"}
+    assert "out of sorts" in failures["job_failed"]["error_message"]
     assert_ledger_equals_bill(out, local_server)
     before = local_server.bill()["requests"]
     assert generate_videos(tmp_path / "p.csv", out, local_server).returncode == 3
@@ -127,7 +129,7 @@ def test_refusals_and_failed_jobs_cost_nothing_and_stand_apart(local_server: Run
     assert len(check_video_files(out)) == 2
 
 
-def test_a_creation_without_an_answer_is_reported_and_repeated_only_when_asked(
+def test_a_creation_without_an_answer_is_reported_and_repeated_only_by_retry(
     local_server: RunningServer, tmp_path: Path
 ) -> None:
     local_server.faults({"match": {"nth": 1}, "fault": {"kind": "close"}, "times": 1})
@@ -145,7 +147,7 @@ def test_a_creation_without_an_answer_is_reported_and_repeated_only_when_asked(
     assert local_server.bill()["billed"] == 2
 
 
-def test_a_link_that_expired_is_fetched_anew_and_a_download_that_broke_off_is_repeated(
+def test_an_expired_link_is_requested_anew_and_a_broken_download_is_repeated(
     local_server: RunningServer, tmp_path: Path
 ) -> None:
     local_server.faults(
@@ -153,8 +155,8 @@ def test_a_link_that_expired_is_fetched_anew_and_a_download_that_broke_off_is_re
         {"match": {"nth": 3}, "fault": {"kind": "cut_download", "bytes": 5000}, "times": 1},
     )
     out = tmp_path / "out"
-    told = [{"prompt": f"boat number {n}", "size": SMALL} for n in range(3)]
-    done = generate_videos(write_prompts(tmp_path / "p.csv", told), out, local_server)
+    rows = [{"prompt": f"boat number {n}", "size": SMALL} for n in range(3)]
+    done = generate_videos(write_prompts(tmp_path / "p.csv", rows), out, local_server)
     assert done.returncode == 0, (done.stderr, read_rows(out, "failures"))
     assert len(check_video_files(out)) == 3
     bill = local_server.bill()
@@ -162,7 +164,7 @@ def test_a_link_that_expired_is_fetched_anew_and_a_download_that_broke_off_is_re
     assert bill["downloads"] > 3, "both faults struck"
 
 
-def test_a_lost_file_is_fetched_again_for_nothing(local_server: RunningServer, tmp_path: Path) -> None:
+def test_a_lost_file_is_fetched_again_for_free(local_server: RunningServer, tmp_path: Path) -> None:
     source, out = write_prompts(tmp_path / "p.csv", [{"prompt": "a boat", "size": SMALL}]), tmp_path / "out"
     assert generate_videos(source, out, local_server).returncode == 0
     file = out / read_rows(out)[0]["file"]
@@ -173,14 +175,14 @@ def test_a_lost_file_is_fetched_again_for_nothing(local_server: RunningServer, t
     assert local_server.bill()["billed"] == 1
 
 
-def test_previews_that_are_kept_are_made_in_full(local_server: RunningServer, tmp_path: Path) -> None:
+def test_previews_that_are_kept_are_promoted_to_full_versions(local_server: RunningServer, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    told = [{"prompt": f"boat number {n}", "size": "640x360"} for n in range(3)]
-    done = generate_videos(write_prompts(tmp_path / "p.csv", told), out, local_server, "--preview")
+    rows = [{"prompt": f"boat number {n}", "size": "640x360"} for n in range(3)]
+    done = generate_videos(write_prompts(tmp_path / "p.csv", rows), out, local_server, "--preview")
     assert done.returncode == 0, done.stderr
-    found = check_video_files(out)
-    assert {(row["width"], row["height"], row["preview"]) for row in found.values()} == {(270, 360, True)}
-    (out / found["v1"]["file"]).unlink()
+    previews = check_video_files(out)
+    assert {(row["width"], row["height"], row["preview"]) for row in previews.values()} == {(270, 360, True)}
+    (out / previews["v1"]["file"]).unlink()
     promoted = mediamill("retry", out, "--promote", "--yes", home=tmp_path / "home")
     assert promoted.returncode == 0, promoted.stderr
     final = {row["item_id"]: row for row in read_rows(out)}
@@ -195,7 +197,7 @@ def test_previews_that_are_kept_are_made_in_full(local_server: RunningServer, tm
     assert local_server.bill()["billed"] == 5
 
 
-def test_a_promotion_without_an_answer_is_told_and_bought_only_when_asked(
+def test_a_promotion_without_an_answer_is_reported_and_bought_only_by_retry(
     local_server: RunningServer, tmp_path: Path
 ) -> None:
     out, home = tmp_path / "out", tmp_path / "home"
@@ -203,14 +205,14 @@ def test_a_promotion_without_an_answer_is_told_and_bought_only_when_asked(
     assert generate_videos(source, out, local_server, "--preview").returncode == 0
     local_server.faults({"match": {"nth": 1}, "fault": {"kind": "close"}, "times": 1})
     for _ in range(2):
-        lost = mediamill("retry", out, "--promote", "--yes", home=home)
-        assert lost.returncode == 3, lost.stdout
-        assert "1 unknown, v0: " in lost.stdout
-        assert "the earlier result stands" in lost.stdout
+        promoted = mediamill("retry", out, "--promote", "--yes", home=home)
+        assert promoted.returncode == 3, promoted.stdout
+        assert "1 unknown, v0: " in promoted.stdout
+        assert "the earlier result stands" in promoted.stdout
         assert read_rows(out)[0]["preview"] is True
         assert local_server.bill()["billed"] == 2
-    bought = mediamill("retry", out, "--promote", "--only", "unknown", "--yes", home=home)
-    assert bought.returncode == 0, bought.stdout
+    retried = mediamill("retry", out, "--promote", "--only", "unknown", "--yes", home=home)
+    assert retried.returncode == 0, retried.stdout
     assert (read_rows(out)[0]["width"], read_rows(out)[0]["preview"]) == (640, False)
     assert local_server.bill()["billed"] == 3
 
@@ -218,8 +220,8 @@ def test_a_promotion_without_an_answer_is_told_and_bought_only_when_asked(
 @pytest.mark.long
 def test_a_full_version_is_never_replaced_by_its_preview(local_server: RunningServer, tmp_path: Path) -> None:
     out, home = tmp_path / "out", tmp_path / "home"
-    told = [{"prompt": f"boat number {n}", "size": "640x360"} for n in range(2)]
-    source = write_prompts(tmp_path / "p.csv", told)
+    rows = [{"prompt": f"boat number {n}", "size": "640x360"} for n in range(2)]
+    source = write_prompts(tmp_path / "p.csv", rows)
     assert generate_videos(source, out, local_server, "--preview").returncode == 0
     kill = {"MEDIAMILL_FAULTS": "call.sending.after:2:kill"}
     killed = mediamill("retry", out, "--promote", "--yes", "--concurrency", "1", home=home, env=kill)
@@ -229,23 +231,23 @@ def test_a_full_version_is_never_replaced_by_its_preview(local_server: RunningSe
     )
     mediamill("retry", out, "--promote", "--yes", home=home)
     mediamill("retry", out, "--promote", "--only", "unknown", "--yes", home=home)
-    made = {row["item_id"]: row["file"] for row in read_rows(out) if not row["preview"]}
-    assert len(made) == 2
-    (out / made["v0"]).unlink()
+    files = {row["item_id"]: row["file"] for row in read_rows(out) if not row["preview"]}
+    assert len(files) == 2
+    (out / files["v0"]).unlink()
     billed = local_server.bill()["billed"]
-    again = generate_videos(source, out, local_server, "--preview")
-    assert again.returncode == 3
-    assert "retry OUT --promote" in again.stdout
+    rerun = generate_videos(source, out, local_server, "--preview")
+    assert rerun.returncode == 3
+    assert "retry OUT --promote" in rerun.stdout
     assert {row["preview"] for row in read_rows(out)} == {False}
     back = mediamill("retry", out, "--promote", "--yes", home=home)
     assert back.returncode == 0, back.stdout
-    assert {row["file"] for row in check_video_files(out).values()} == set(made.values())
+    assert {row["file"] for row in check_video_files(out).values()} == set(files.values())
     assert local_server.bill()["billed"] == billed
 
 
-def test_a_quote_and_a_budget_know_what_videos_cost(local_server: RunningServer, tmp_path: Path) -> None:
-    told = [{"prompt": f"boat number {n}", "size": SMALL} for n in range(4)]
-    source, out = write_prompts(tmp_path / "p.csv", told), tmp_path / "out"
+def test_quote_and_budget_know_the_price_of_videos(local_server: RunningServer, tmp_path: Path) -> None:
+    rows = [{"prompt": f"boat number {n}", "size": SMALL} for n in range(4)]
+    source, out = write_prompts(tmp_path / "p.csv", rows), tmp_path / "out"
     quoted = generate_videos(source, out, local_server, "--quote", "--json")
     assert '"high_usd": "1.2' in quoted.stdout or '"high_usd":"1.2' in quoted.stdout, quoted.stdout
     stopped = generate_videos(source, out, local_server, "--budget", "0.7")
@@ -254,16 +256,16 @@ def test_a_quote_and_a_budget_know_what_videos_cost(local_server: RunningServer,
     assert_ledger_equals_bill(out, local_server)
 
 
-def test_a_quote_prices_each_row_by_its_own_model_and_names_the_row_that_is_wrong(
+def test_a_quote_prices_each_row_by_its_model_and_names_a_wrong_row(
     local_server: RunningServer, tmp_path: Path
 ) -> None:
-    told = [
+    rows = [
         {"prompt": "a boat", "size": SMALL},
         {"prompt": "a cat", "model": VEO},
         {"prompt": "a dog", "keyframes": "lost.png"},
     ]
     quoted = generate_videos(
-        write_prompts(tmp_path / "p.csv", told), tmp_path / "out", local_server, "--quote", "--json"
+        write_prompts(tmp_path / "p.csv", rows), tmp_path / "out", local_server, "--quote", "--json"
     )
     quote = json.loads(quoted.stdout)
     assert Decimal(quote["high_usd"]) == Decimal("1.9")
@@ -290,8 +292,8 @@ INSTANTS = [f"{POINTS[n % len(POINTS)]}:{DICE.randrange(1, 12)}" for n in range(
 @pytest.mark.parametrize("point", mark_rest_long(INSTANTS, [INSTANTS[1], INSTANTS[4]]))
 def test_sigkill_buys_no_video_twice_and_tears_no_file(point: str, local_server: RunningServer, tmp_path: Path) -> None:
     out, count = tmp_path / "out", 12
-    told = [{"prompt": f"boat number {n}", "size": SMALL} for n in range(count)]
-    source = write_prompts(tmp_path / "p.csv", told)
+    rows = [{"prompt": f"boat number {n}", "size": SMALL} for n in range(count)]
+    source = write_prompts(tmp_path / "p.csv", rows)
     options = ("--concurrency", str(IN_FLIGHT), "--shard-size", "4")
     killed = generate_videos(source, out, local_server, *options, MEDIAMILL_FAULTS=f"{point}:kill")
     assert killed.returncode in (0, -signal.SIGKILL), killed.stderr
@@ -307,5 +309,5 @@ def test_sigkill_buys_no_video_twice_and_tears_no_file(point: str, local_server:
     if failures:
         assert mediamill("retry", out, "--yes", home=tmp_path / "home").returncode == 0
     assert len(check_video_files(out)) == count
-    sent = Counter((c["file_sha256"], c["params_sha256"]) for c in local_server.bill()["calls"] if c["billed"])
-    assert sum(n - 1 for n in sent.values()) <= len(failures), "twice only what was in flight, and only when asked"
+    purchases = Counter((c["file_sha256"], c["params_sha256"]) for c in local_server.bill()["calls"] if c["billed"])
+    assert sum(n - 1 for n in purchases.values()) <= len(failures), "twice only what was in flight, and only when asked"

@@ -44,22 +44,22 @@ def server_options() -> dict[str, Any]:
     return {"engine": "bm25s", "price": PRICES}
 
 
-def texts(count: int, seed: int = 3) -> list[str]:
+def random_texts(count: int, seed: int = 3) -> list[str]:
     dice = random.Random(seed)
     return [" ".join(dice.choices(WORDS, k=6)) for _ in range(count)]
 
 
-def direct(query: str, documents: list[str]) -> list[tuple[int, float]]:
+def rank_with_bm25(query: str, documents: list[str]) -> list[tuple[int, float]]:
     """What bm25s says itself, ties by place."""
     index = bm25s.BM25()
     index.index(bm25s.tokenize(documents, stopwords="english", show_progress=False), show_progress=False)
-    asked = bm25s.tokenize([query], stopwords="english", return_ids=False, show_progress=False)[0]
-    known = [word for word in asked if word in index.vocab_dict]
+    query_tokens = bm25s.tokenize([query], stopwords="english", return_ids=False, show_progress=False)[0]
+    known = [word for word in query_tokens if word in index.vocab_dict]
     scores = [float(score) for score in index.get_scores(known)] if known else [0.0] * len(documents)
     return sorted(enumerate(scores), key=lambda pair: (-pair[1], pair[0]))
 
 
-def manifest(path: Path, lists: list[list[Any]], queries: list[str]) -> Path:
+def write_manifest(path: Path, lists: list[list[Any]], queries: list[str]) -> Path:
     """Queries with their documents, in the format the name says."""
     table = [{"id": f"q{n}", "query": q, "documents": d} for n, (q, d) in enumerate(zip(queries, lists, strict=True))]
     if path.suffix == ".parquet":
@@ -91,14 +91,14 @@ SPELLINGS: list[Any] = [
 def test_every_spelling_gives_the_ranking_of_bm25(
     provider: str, model: str, options: tuple[str, ...], local_server: RunningServer, tmp_path: Path
 ) -> None:
-    lists = [texts(7, seed) for seed in range(3)]
-    out, source = tmp_path / "out", manifest(tmp_path / "q.jsonl", lists, QUERIES)
+    lists = [random_texts(7, seed) for seed in range(3)]
+    out, source = tmp_path / "out", write_manifest(tmp_path / "q.jsonl", lists, QUERIES)
     done = run_capability(
         "rerank", source, out, local_server, "--model", model, "--top-n", "4", *options, provider=provider
     )
     assert done.returncode == 0, done.stderr + done.stdout
     for row, documents in zip(read_rows(out), lists, strict=True):
-        expected = direct(row["query"], documents)[:4]
+        expected = rank_with_bm25(row["query"], documents)[:4]
         assert [(one["index"], one["relevance_score"]) for one in row["ranking"]] == expected
         assert [one["rank"] for one in row["ranking"]] == [1, 2, 3, 4]
         assert [one["document"] for one in row["ranking"]] == [documents[place] for place, _ in expected]
@@ -119,27 +119,27 @@ def test_every_spelling_gives_the_ranking_of_bm25(
 
 
 @pytest.mark.parametrize("name", mark_rest_long(["q.csv", "q.parquet", "q.jsonl"], ["q.csv"]))
-def test_objects_are_ranked_by_the_fields_that_count(name: str, local_server: RunningServer, tmp_path: Path) -> None:
+def test_objects_are_ranked_by_the_given_fields(name: str, local_server: RunningServer, tmp_path: Path) -> None:
     objects = [{"title": "stone", "body": "bridge"}, {"title": "bridge", "body": "x"}, {"title": "y"}]
-    source = manifest(tmp_path / name, [objects, objects[:2]], ["bridge", "bridge"])
+    source = write_manifest(tmp_path / name, [objects, objects[:2]], ["bridge", "bridge"])
     for provider, model in (("together", RANKER), ("cohere", SEARCHER)):
         options = ("--model", model, "--rank-fields", "title")
         done = run_capability("rerank", source, tmp_path / provider, local_server, *options, provider=provider)
         assert done.returncode == 0, done.stderr + done.stdout
-        found = read_rows(tmp_path / provider)
-        assert [row["ranking"][0]["index"] for row in found] == [1, 1]
-        assert json.loads(found[0]["top_document"]) == objects[1]
-    wrong = run_capability(
+        rows = read_rows(tmp_path / provider)
+        assert [row["ranking"][0]["index"] for row in rows] == [1, 1]
+        assert json.loads(rows[0]["top_document"]) == objects[1]
+    misnamed = run_capability(
         "rerank", source, tmp_path / "wrong", local_server, "--model", RANKER, "--rank-fields", "body"
     )
-    assert wrong.returncode == 3
+    assert misnamed.returncode == 3
     (failed,) = read_rows(tmp_path / "wrong", "failures")
-    assert "the document 2 has none of the fields body" in failed["error_message"]
+    assert "document 2 has none of the fields body" in failed["error_message"]
 
 
 @pytest.mark.parametrize("name", mark_rest_long(["c.txt", "c.jsonl", "c.json", "c.csv"], ["c.jsonl"]))
 def test_queries_share_a_corpus(name: str, local_server: RunningServer, tmp_path: Path) -> None:
-    documents = texts(12)
+    documents = random_texts(12)
     corpus = tmp_path / name
     if name == "c.txt":
         corpus.write_text("\n".join(documents))
@@ -154,7 +154,9 @@ def test_queries_share_a_corpus(name: str, local_server: RunningServer, tmp_path
     done = run_capability("rerank", tmp_path / "q.csv", tmp_path / "out", local_server, *options)
     assert done.returncode == 0, done.stderr + done.stdout
     for row in read_rows(tmp_path / "out"):
-        assert [one["index"] for one in row["ranking"]] == [place for place, _ in direct(row["query"], documents)[:2]]
+        assert [one["index"] for one in row["ranking"]] == [
+            place for place, _ in rank_with_bm25(row["query"], documents)[:2]
+        ]
     corpus.write_text(corpus.read_text().replace("stone", "sand"))
     changed = run_capability("rerank", tmp_path / "q.csv", tmp_path / "out", local_server, *options)
     assert changed.returncode == 2
@@ -162,15 +164,17 @@ def test_queries_share_a_corpus(name: str, local_server: RunningServer, tmp_path
 
 
 @pytest.mark.long
-def test_too_many_documents_are_split_where_scores_may_be_merged(local_server: RunningServer, tmp_path: Path) -> None:
-    source = manifest(tmp_path / "q.jsonl", [[f"{word} {n}" for n, word in enumerate(texts(2300))]], ["stone bridge"])
+def test_too_many_documents_are_split_when_scores_can_be_merged(local_server: RunningServer, tmp_path: Path) -> None:
+    source = write_manifest(
+        tmp_path / "q.jsonl", [[f"{word} {n}" for n, word in enumerate(random_texts(2300))]], ["stone bridge"]
+    )
     options = ("--model", SEARCHER, "--top-n", "5")
     done = run_capability("rerank", source, tmp_path / "out", local_server, *options, provider="cohere")
     assert done.returncode == 0, done.stderr + done.stdout
     (row,) = read_rows(tmp_path / "out")
     assert local_server.bill()["billed"] == 3
     assert (row["documents"], len(row["ranking"])) == (2300, 5)
-    scores = [one["relevance_score"] for one in row["ranking"]]
+    scores = [entry["relevance_score"] for entry in row["ranking"]]
     assert scores == sorted(scores, reverse=True)
     assert_ledger_equals_bill(tmp_path / "out", local_server)
     assert Decimal(local_server.bill()["usd"]) == Decimal("0.002") * 23
@@ -204,8 +208,8 @@ def test_rows_that_cannot_be_ranked_fail_alone(local_server: RunningServer, tmp_
     assert not any("internal" in row["error_kind"] for row in read_rows(tmp_path / "out", "failures"))
 
 
-def test_the_best_few_and_the_least_score_cost_nothing_new(local_server: RunningServer, tmp_path: Path) -> None:
-    source = manifest(tmp_path / "q.jsonl", [texts(9)], ["stone bridge"])
+def test_top_n_and_min_score_buy_nothing_new(local_server: RunningServer, tmp_path: Path) -> None:
+    source = write_manifest(tmp_path / "q.jsonl", [random_texts(9)], ["stone bridge"])
     shared = ("--model", RANKER, "--journal", tmp_path / "journal")
     assert run_capability("rerank", source, tmp_path / "all", local_server, *shared).returncode == 0
     few_ = run_capability(
@@ -219,8 +223,8 @@ def test_the_best_few_and_the_least_score_cost_nothing_new(local_server: Running
 
 
 @pytest.mark.long
-def test_a_kill_pays_nothing_twice(local_server: RunningServer, tmp_path: Path) -> None:
-    source = manifest(tmp_path / "q.jsonl", [texts(5, n) for n in range(30)], ["stone bridge"] * 30)
+def test_after_a_kill_nothing_is_paid_twice(local_server: RunningServer, tmp_path: Path) -> None:
+    source = write_manifest(tmp_path / "q.jsonl", [random_texts(5, n) for n in range(30)], ["stone bridge"] * 30)
     options = ("--model", SEARCHER, "--concurrency", "4")
     killed = run_capability("rerank", source, tmp_path / "out", local_server, *options, provider="cohere",
                  MEDIAMILL_FAULTS="call.replied.after:9:kill")  # fmt: skip
@@ -232,8 +236,8 @@ def test_a_kill_pays_nothing_twice(local_server: RunningServer, tmp_path: Path) 
 
 
 @pytest.mark.long
-def test_a_quote_is_not_passed(local_server: RunningServer, tmp_path: Path) -> None:
-    source = manifest(tmp_path / "q.jsonl", [texts(150, n) for n in range(3)], QUERIES)
+def test_the_upper_end_of_a_quote_is_not_exceeded(local_server: RunningServer, tmp_path: Path) -> None:
+    source = write_manifest(tmp_path / "q.jsonl", [random_texts(150, n) for n in range(3)], QUERIES)
     for provider, model in (("cohere", SEARCHER), ("cohere", METERED), ("together", RANKER)):
         local_server.reset()
         out = tmp_path / model.replace("/", "-")
@@ -245,14 +249,14 @@ def test_a_quote_is_not_passed(local_server: RunningServer, tmp_path: Path) -> N
         assert 0 < Decimal(local_server.bill()["usd"]) <= Decimal(json.loads(quoted.stdout)["high_usd"])
 
 
-def test_the_built_in_provider_ranks_for_nothing(tmp_path: Path) -> None:
-    source = manifest(tmp_path / "q.parquet", [texts(20, n) for n in range(3)], QUERIES)
+def test_the_built_in_provider_ranks_for_free(tmp_path: Path) -> None:
+    source = write_manifest(tmp_path / "q.parquet", [random_texts(20, n) for n in range(3)], QUERIES)
     out = tmp_path / "out"
     done = mediamill("rerank", source, "--provider", "local", "--out", out, "--yes", home=tmp_path / "home")
     assert done.returncode == 0, done.stderr
     for n, row in enumerate(read_rows(out)):
-        told = [(one["index"], one["relevance_score"]) for one in row["ranking"]]
-        assert told == direct(row["query"], texts(20, n))
+        scores = [(entry["index"], entry["relevance_score"]) for entry in row["ranking"]]
+        assert scores == rank_with_bm25(row["query"], random_texts(20, n))
     written = mediamill("export", out, "--to", tmp_path / "long.csv", "--long", home=tmp_path / "home")
     assert written.stdout.startswith("60 rows"), written.stderr
     with (tmp_path / "long.csv").open(newline="") as file:

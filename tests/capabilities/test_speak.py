@@ -29,29 +29,29 @@ def server_options() -> dict[str, Any]:
     return {"price": PRICES}
 
 
-def ledger(out: Path) -> Decimal:
+def sum_known_costs(out: Path) -> Decimal:
     return sum((row["cost_usd"] for row in read_rows(out, "calls")), Decimal(0))
 
 
-def plain(text: str) -> str:
+def normalize_text(text: str) -> str:
     return re.sub(r"[^a-z' ]", "", text.lower())
 
 
 @pytest.mark.long
 @pytest.mark.skipif(shutil.which("flite") is None, reason="flite is not on PATH")
-def test_what_is_spoken_can_be_understood(tmp_path: Path) -> None:
+def test_generated_speech_is_transcribed_to_its_text(tmp_path: Path) -> None:
     spoken = mediamill(
         "speak", SAMPLES / "texts.csv", "--provider", "local", "--out", tmp_path / "a", home=tmp_path / "home"
     )
     assert spoken.returncode == 0, spoken.stderr
     results = check_speech_files(tmp_path / "a")
     assert {row["engine"].partition("-")[0] for row in results.values()} == {"flite"}
-    told = ("--provider", "local", "--set", "language=en", "--out", tmp_path / "b")
-    heard = mediamill("transcribe", tmp_path / "a" / "media", *told, home=tmp_path / "home")
-    assert heard.returncode == 0, heard.stderr
+    options = ("--provider", "local", "--set", "language=en", "--out", tmp_path / "b")
+    transcribed = mediamill("transcribe", tmp_path / "a" / "media", *options, home=tmp_path / "home")
+    assert transcribed.returncode == 0, transcribed.stderr
     texts = {row["item_id"]: row["text"] for row in read_rows(tmp_path / "b")}
     pairs = [(row["in_text"], texts[Path(row["file"]).name]) for row in results.values()]
-    assert jiwer.wer([plain(a) for a, _ in pairs], [plain(b) for _, b in pairs]) <= 0.10
+    assert jiwer.wer([normalize_text(a) for a, _ in pairs], [normalize_text(b) for _, b in pairs]) <= 0.10
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_every_provider_and_format(
     bill = local_server.bill()
     assert bill["billed"] == sum(row["pieces"] for row in results.values())
     if provider != "compatible":
-        assert ledger(out) == Decimal(bill["usd"]) > 0
+        assert sum_known_costs(out) == Decimal(bill["usd"]) > 0
     if form == "flac":
         again = speak(source, out, local_server.origin, "--model", model, "--format", form, provider=provider)
         assert again.returncode == 0
@@ -88,7 +88,7 @@ def test_every_provider_and_format(
 
 
 @pytest.mark.long
-def test_every_shape_of_a_stream_says_the_same(tmp_path: Path) -> None:
+def test_every_stream_format_gives_the_same_audio(tmp_path: Path) -> None:
     source = write_text_manifest(tmp_path / "m.csv", ["One two three."])
     for shape in ("chunk", "delta", "item", "openai"):
         with running_server(stream_shape=shape) as server:
@@ -97,10 +97,10 @@ def test_every_shape_of_a_stream_says_the_same(tmp_path: Path) -> None:
             assert done.returncode == 0, done.stderr + done.stdout
             if shape == "chunk":
                 assert speak(source, tmp_path / "plain", server.origin, "--format", "wav").returncode == 0
-    plain = check_speech_files(tmp_path / "plain")["t0"]
+    unstreamed = check_speech_files(tmp_path / "plain")["t0"]
     for shape in ("chunk", "delta", "item", "openai"):
         streamed = check_speech_files(tmp_path / shape)["t0"]
-        assert (streamed["seconds"], streamed["warnings"]) == (plain["seconds"], [])
+        assert (streamed["seconds"], streamed["warnings"]) == (unstreamed["seconds"], [])
 
 
 @pytest.mark.long
@@ -156,11 +156,11 @@ def test_columns_of_the_manifest_are_parameters_or_the_text(local_server: Runnin
 @pytest.mark.long
 def test_a_quote_prices_characters_and_sends_nothing(local_server: RunningServer, tmp_path: Path) -> None:
     source = write_text_manifest(tmp_path / "m.csv", [LONG, "Short."])
-    told = json.loads(speak(source, tmp_path / "out", local_server.origin, "--quote", "--json").stdout)
-    assert (told["items"], told["asks"]) == (2, 2)
+    quote = json.loads(speak(source, tmp_path / "out", local_server.origin, "--quote", "--json").stdout)
+    assert (quote["items"], quote["asks"]) == (2, 2)
     assert local_server.bill()["requests"] == 0
     assert speak(source, tmp_path / "out", local_server.origin).returncode == 0
-    assert Decimal(told["low_usd"]) == Decimal(told["high_usd"]) == ledger(tmp_path / "out")
+    assert Decimal(quote["low_usd"]) == Decimal(quote["high_usd"]) == sum_known_costs(tmp_path / "out")
 
 
 @pytest.mark.long
@@ -173,21 +173,19 @@ def test_a_budget_holds(local_server: RunningServer, tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_what_is_lost_is_not_bought_again_unasked_and_a_retry_buys_only_that(
-    local_server: RunningServer, tmp_path: Path
-) -> None:
+def test_a_lost_answer_is_bought_again_only_by_retry(local_server: RunningServer, tmp_path: Path) -> None:
     source, out = write_text_manifest(tmp_path / "m.csv", [LONG, "Short."]), tmp_path / "out"
     cut = ("--set", "piece_characters=120")
     local_server.faults({"match": {"nth": 3}, "fault": {"kind": "close"}})
-    lost = speak(source, out, local_server.origin, *cut)
-    assert lost.returncode == 3, lost.stdout
+    interrupted = speak(source, out, local_server.origin, *cut)
+    assert interrupted.returncode == 3, interrupted.stdout
     (failure,) = read_rows(out, "failures")
     assert failure["error_kind"] == "unknown"
     assert "retry" in failure["hint"]
     local_server.faults()
     before = local_server.bill()
-    again = speak(source, out, local_server.origin, *cut)
-    assert again.returncode == 3
+    rerun = speak(source, out, local_server.origin, *cut)
+    assert rerun.returncode == 3
     assert local_server.bill()["requests"] == before["requests"], "not unasked"
     command = ("retry", out, "--only", "unknown", "--yes")
     retried = mediamill(*command, home=tmp_path / "home", env={"TOGETHER_API_KEY": "x"})
@@ -200,7 +198,7 @@ def test_what_is_lost_is_not_bought_again_unasked_and_a_retry_buys_only_that(
 
 
 @pytest.mark.long
-def test_a_reply_that_is_no_sound_is_kept_and_bought_anew_by_retry_only(
+def test_a_reply_that_is_no_audio_is_kept_and_bought_again_only_by_retry(
     local_server: RunningServer, tmp_path: Path
 ) -> None:
     source, out = write_text_manifest(tmp_path / "m.csv", ["Hello."]), tmp_path / "out"
@@ -218,7 +216,7 @@ def test_a_reply_that_is_no_sound_is_kept_and_bought_anew_by_retry_only(
 
 
 @pytest.mark.long
-def test_a_file_that_is_gone_is_written_again_for_free(local_server: RunningServer, tmp_path: Path) -> None:
+def test_a_deleted_file_is_written_again_for_free(local_server: RunningServer, tmp_path: Path) -> None:
     source, out = write_text_manifest(tmp_path / "m.csv", ["One.", "Two.", "Three."]), tmp_path / "out"
     assert speak(source, out, local_server.origin).returncode == 0
     before = check_speech_files(out)
@@ -242,17 +240,17 @@ def test_the_example_job_and_the_voices(tmp_path: Path) -> None:
     done = mediamill("run", job, "--out", tmp_path / "out", "--limit", "1", home=tmp_path / "home")
     assert done.returncode == 0, done.stderr
     assert len(check_speech_files(tmp_path / "out")) == 1
-    told = json.loads(
+    voices = json.loads(
         mediamill("models", "--voices", "--json", home=tmp_path / "home", env={"TOGETHER_API_KEY": ""}).stdout
     )
-    assert {v["provider"] for v in told} >= {"local", "together", "openai", "groq", "xai"}
-    assert not any(v["live"] for v in told)
+    assert {v["provider"] for v in voices} >= {"local", "together", "openai", "groq", "xai"}
+    assert not any(v["live"] for v in voices)
 
 
-def test_voices_are_asked_for_where_a_key_is_set(local_server: RunningServer, tmp_path: Path) -> None:
+def test_voices_are_requested_where_a_key_is_set(local_server: RunningServer, tmp_path: Path) -> None:
     for provider, prefix in (("together", "/together"), ("xai", "/xai")):
-        told = ("models", "--voices", "--json", "--provider", provider, "--base-url", local_server.origin + prefix)
-        listed = mediamill(*told, home=tmp_path / "home", env={"XAI_API_KEY": "x"})
+        arguments = ("models", "--voices", "--json", "--provider", provider, "--base-url", local_server.origin + prefix)
+        listed = mediamill(*arguments, home=tmp_path / "home", env={"XAI_API_KEY": "x"})
         assert listed.returncode == 0, listed.stderr
         assert all(v["live"] and v["voices"] for v in json.loads(listed.stdout))
 
@@ -284,12 +282,12 @@ finally:
 
 @pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
-def test_memory_is_flat_whatever_the_length(tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_the_length_of_the_text(tmp_path: Path) -> None:
     peaks = []
     for chapters in (10, 40):
         source = tmp_path / f"{chapters}.txt"
         source.write_text("\n\n".join(f"Chapter {n}. {LONG}" for n in range(chapters * 4)))
-        told = (
+        options = (
             "--provider",
             "local",
             "--model",
@@ -301,7 +299,7 @@ def test_memory_is_flat_whatever_the_length(tmp_path: Path) -> None:
             str(tmp_path / str(chapters)),
         )
         done = subprocess.run(
-            [sys.executable, "-c", _PEAK, "speak", str(source), *told],
+            [sys.executable, "-c", _PEAK, "speak", str(source), *options],
             env=bare_environment(tmp_path / "home"),
             capture_output=True,
             text=True,

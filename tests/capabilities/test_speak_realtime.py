@@ -22,7 +22,7 @@ def server_options() -> dict[str, Any]:
     return {"price": PRICES}
 
 
-def test_texts_become_files(local_server: RunningServer, tmp_path: Path) -> None:
+def test_texts_become_files_through_a_socket(local_server: RunningServer, tmp_path: Path) -> None:
     texts = ["Hello there. How are you today?", "A second text.", "Sentence one. Sentence two. Sentence three."]
     source, out = write_text_manifest(tmp_path / "m.csv", texts), tmp_path / "out"
     done = speak(source, out, local_server.origin, *BY_SOCKET, "--format", "mp3", "--set", "piece_characters=30")
@@ -34,13 +34,13 @@ def test_texts_become_files(local_server: RunningServer, tmp_path: Path) -> None
     assert {c["path"] for c in bill["calls"]} == {"/together/v1/audio/speech/websocket"}
     assert sum((r["cost_usd"] for r in read_rows(out, "calls")), Decimal(0)) == Decimal(bill["usd"])
     assert sum(c["characters"] for c in bill["calls"]) == sum(row["characters"] for row in results.values())
-    again = speak(source, out, local_server.origin, *BY_SOCKET, "--format", "mp3", "--set", "piece_characters=30")
-    assert again.returncode == 0, again.stderr
+    rerun = speak(source, out, local_server.origin, *BY_SOCKET, "--format", "mp3", "--set", "piece_characters=30")
+    assert rerun.returncode == 0, rerun.stderr
     assert local_server.bill()["requests"] == bill["requests"] == 5
 
 
 @pytest.mark.long
-def test_the_sound_is_the_same_by_either_way(local_server: RunningServer, tmp_path: Path) -> None:
+def test_the_audio_is_the_same_over_http_and_socket(local_server: RunningServer, tmp_path: Path) -> None:
     source = write_text_manifest(tmp_path / "m.csv", ["Hello there, my friend."])
     lengths = []
     for transport in ("http", "socket"):
@@ -52,8 +52,8 @@ def test_the_sound_is_the_same_by_either_way(local_server: RunningServer, tmp_pa
 
 
 @pytest.mark.long
-def test_what_may_be_billed_is_not_bought_again_and_what_is_not_is(local_server: RunningServer, tmp_path: Path) -> None:
-    lost: list[dict[str, Any]] = [
+def test_only_what_cannot_be_billed_is_requested_again(local_server: RunningServer, tmp_path: Path) -> None:
+    faults: list[dict[str, Any]] = [
         *({"kind": kind} for kind in ("close", "reset_mid_body", "bad_json", "socket_silence")),
         {"kind": "huge", "bytes": 9_000_000},
         {"kind": "socket_close", "code": 1011},
@@ -63,18 +63,18 @@ def test_what_may_be_billed_is_not_bought_again_and_what_is_not_is(local_server:
         {"kind": "socket_close"},
         {"kind": "socket_failed"},
     ]
-    source = write_text_manifest(tmp_path / "m.csv", [f"Text number {n}." for n in range(len(lost) + len(safe))])
-    rules = [{"match": {"nth": n + 1}, "fault": kind} for n, kind in enumerate(lost)]
-    rules += [{"match": {"nth": len(lost) + 2 * n + 1}, "fault": kind} for n, kind in enumerate(safe)]
+    source = write_text_manifest(tmp_path / "m.csv", [f"Text number {n}." for n in range(len(faults) + len(safe))])
+    rules = [{"match": {"nth": n + 1}, "fault": kind} for n, kind in enumerate(faults)]
+    rules += [{"match": {"nth": len(faults) + 2 * n + 1}, "fault": kind} for n, kind in enumerate(safe)]
     local_server.faults(*rules)
     out = tmp_path / "out"
     done = speak(source, out, local_server.origin, *BY_SOCKET, "--concurrency", "1", "--deadline", "4s", "--debug")
     assert done.returncode == 3, done.stderr
     failures = read_rows(out, "failures")
     assert {row["error_kind"] for row in failures} == {"unknown"}
-    assert len(failures) == len(lost)
+    assert len(failures) == len(faults)
     assert len(check_speech_files(out)) == len(safe)
     bill = local_server.bill()
-    assert (bill["requests"], bill["billed_again"]) == (len(lost) + 2 * len(safe), 0)
+    assert (bill["requests"], bill["billed_again"]) == (len(faults) + 2 * len(safe), 0)
     assert_bill_within_ledger_bounds(out, bill["usd"])
     assert_no_key_in(tmp_path, done.stdout, done.stderr)

@@ -22,7 +22,7 @@ def server_options() -> dict[str, Any]:
     return {"dialect": "together"}
 
 
-def answers(server: RunningServer, **by_name: dict[str, Any]) -> None:
+def set_answers(server: RunningServer, **by_name: dict[str, Any]) -> None:
     """What is told for each file."""
     server.faults(
         *(
@@ -32,7 +32,7 @@ def answers(server: RunningServer, **by_name: dict[str, Any]) -> None:
     )
 
 
-def test_each_flag_is_told_in_parquet_the_summary_and_the_page(local_server: RunningServer, tmp_path: Path) -> None:
+def test_each_flag_is_in_parquet_the_summary_and_the_page(local_server: RunningServer, tmp_path: Path) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()
     spoken = ("good", "loop", "mute", "foreign", "hasty", "sparse")
@@ -41,7 +41,7 @@ def test_each_flag_is_told_in_parquet_the_summary_and_the_page(local_server: Run
     (source / "silence.wav").write_bytes(to_wav(np.zeros(16_000 * 5, np.int16)))
     (source / "cut.flac").write_bytes((BROKEN / "cut-off.flac").read_bytes())
     make_wavs(source, 1)
-    answers(
+    set_answers(
         local_server,
         loop={"text": "Thank you. " * 12, "language": "en"},
         mute={"text": "", "language": "en"},
@@ -51,8 +51,8 @@ def test_each_flag_is_told_in_parquet_the_summary_and_the_page(local_server: Run
     )
     done = transcribe(source, out, local_server.origin, "--language", "en")
     assert done.returncode == 0, done.stderr
-    found = {Path(row["item_id"]).stem: row["flags"] for row in read_rows(out)}
-    assert found == {
+    flags_by_name = {Path(row["item_id"]).stem: row["flags"] for row in read_rows(out)}
+    assert flags_by_name == {
         "0000": [],
         "good": [],
         "loop": ["repetition"],
@@ -64,54 +64,54 @@ def test_each_flag_is_told_in_parquet_the_summary_and_the_page(local_server: Run
         "cut": ["truncated"],
     }
     [line] = [line for line in done.stdout.splitlines() if line.startswith("worth a look: ")]
-    assert all(f"1 {flags[0]}" in line for flags in found.values() if flags)
+    assert all(f"1 {flags[0]}" in line for flags in flags_by_name.values() if flags)
     page = (out / "report.html").read_text()
     assert "the same words again and again: a model in a loop" in page
     assert page.count("the file ends early") == 1
-    told = {row["item_id"]: row["speech_seconds"] for row in read_rows(out)}
-    assert told["good.wav"] == pytest.approx(12, abs=1)
-    assert told["silence.wav"] == 0
-    assert told["0000.wav"] is None
+    speech_seconds = {row["item_id"]: row["speech_seconds"] for row in read_rows(out)}
+    assert speech_seconds["good.wav"] == pytest.approx(12, abs=1)
+    assert speech_seconds["silence.wav"] == 0
+    assert speech_seconds["0000.wav"] is None
 
 
-def test_flags_are_counted_for_programs_and_are_not_failures(local_server: RunningServer, tmp_path: Path) -> None:
+def test_flags_are_counted_in_json_and_are_not_failures(local_server: RunningServer, tmp_path: Path) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()
     for n in range(3):
         (source / f"{n}.wav").write_bytes(to_wav(syllables(4, seed=n)))
-    answers(local_server, **{"1": {"text": ""}, "2": {"text": ""}})
+    set_answers(local_server, **{"1": {"text": ""}, "2": {"text": ""}})
     done = transcribe(source, out, local_server.origin, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["flags"] == {"speech_without_text": 2}
     record = json.loads(next((out / "runs").glob("*.json")).read_text())
     assert record["summary"]["flags"] == {"speech_without_text": 2}
-    again = transcribe(source, out, local_server.origin)
-    assert "worth a look" not in again.stdout
+    rerun = transcribe(source, out, local_server.origin)
+    assert "worth a look" not in rerun.stdout
 
 
 @pytest.mark.long
-def test_a_bigger_model_takes_the_flag_off(local_server: RunningServer, tmp_path: Path) -> None:
+def test_a_retry_with_a_bigger_model_removes_the_flag(local_server: RunningServer, tmp_path: Path) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()
     for name in ("good", "mute"):
         (source / f"{name}.wav").write_bytes(to_wav(syllables(4, seed=len(name) + ord(name[0]))))
-    answers(local_server, mute={"text": ""})
+    set_answers(local_server, mute={"text": ""})
     assert transcribe(source, out, local_server.origin).returncode == 0
     local_server.faults()
-    other = "nvidia/parakeet-tdt-0.6b-v3"
-    again = mediamill("retry", out, "--only", "flagged", "--model", other, "--yes", home=tmp_path / "home")
-    assert again.returncode == 0, again.stderr
-    assert {row["item_id"]: (row["model"] == other, row["flags"]) for row in read_rows(out)} == {
+    other_model = "nvidia/parakeet-tdt-0.6b-v3"
+    retried = mediamill("retry", out, "--only", "flagged", "--model", other_model, "--yes", home=tmp_path / "home")
+    assert retried.returncode == 0, retried.stderr
+    assert {row["item_id"]: (row["model"] == other_model, row["flags"]) for row in read_rows(out)} == {
         "good.wav": (False, []),
         "mute.wav": (True, []),
     }
 
 
-def test_a_translation_is_held_against_its_target(local_server: RunningServer, tmp_path: Path) -> None:
+def test_a_translation_is_checked_against_its_target_language(local_server: RunningServer, tmp_path: Path) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()
     (source / "same.wav").write_bytes(to_wav(syllables(4)))
-    answers(local_server, same={"text": "Guten Morgen, liebe Kollegen", "language": "german"})
+    set_answers(local_server, same={"text": "Guten Morgen, liebe Kollegen", "language": "german"})
     done = mediamill(
         *("translate", source, "--language", "de", "--provider", "together", "--base-url", local_server.origin),
         *("--out", out, "--yes"),
@@ -122,7 +122,7 @@ def test_a_translation_is_held_against_its_target(local_server: RunningServer, t
     assert (row["language"], row["flags"]) == ("de", ["language_mismatch"])
 
 
-def test_a_long_recording_whose_middle_is_lost_is_flagged(local_server: RunningServer, tmp_path: Path) -> None:
+def test_a_long_recording_with_a_lost_middle_is_flagged(local_server: RunningServer, tmp_path: Path) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()
     (source / "long.wav").write_bytes(to_wav(syllables(300)))

@@ -25,7 +25,7 @@ def server_options() -> dict[str, Any]:
     return {"price": PRICES}
 
 
-def test_a_model_that_takes_no_uploads_is_heard_through_its_socket(local_server: RunningServer, tmp_path: Path) -> None:
+def test_a_model_without_uploads_transcribes_through_its_socket(local_server: RunningServer, tmp_path: Path) -> None:
     make_wavs(tmp_path / "in", 12, twins=2)
     done = transcribe_realtime(tmp_path / "in", tmp_path / "out", local_server, "--set", "language=en", "--budget", "1")
     assert done.returncode == 0, done.stderr
@@ -40,14 +40,14 @@ def test_a_model_that_takes_no_uploads_is_heard_through_its_socket(local_server:
     assert sum((r["cost_usd"] for r in read_rows(tmp_path / "out", "calls")), Decimal(0)) == Decimal(bill["usd"])
     assert bill["usd"] == "0.000025"
     assert {c["path"] for c in bill["calls"]} == {"/together/v1/realtime"}
-    again = transcribe_realtime(tmp_path / "in", tmp_path / "out", local_server, "--set", "language=en")
-    assert again.returncode == 0, again.stderr
+    rerun = transcribe_realtime(tmp_path / "in", tmp_path / "out", local_server, "--set", "language=en")
+    assert rerun.returncode == 0, rerun.stderr
     assert local_server.bill()["requests"] == 10
     assert_no_key_in(tmp_path, done.stdout, done.stderr)
 
 
 @pytest.mark.long
-def test_a_long_recording_goes_in_pieces(local_server: RunningServer, tmp_path: Path) -> None:
+def test_a_long_recording_goes_through_the_socket_in_pieces(local_server: RunningServer, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "long.wav").write_bytes(tone_wav(47.0, rate=8000))
     done = transcribe_realtime(tmp_path / "in", tmp_path / "out", local_server, "--set", "piece_seconds=20")
@@ -68,16 +68,16 @@ def test_a_long_recording_goes_in_pieces(local_server: RunningServer, tmp_path: 
         pytest.param("local", "pocketsphinx", marks=pytest.mark.long),
     ],
 )
-def test_a_socket_can_be_asked_for(provider: str, model: str, local_server: RunningServer, tmp_path: Path) -> None:
+def test_a_socket_can_be_requested(provider: str, model: str, local_server: RunningServer, tmp_path: Path) -> None:
     make_wavs(tmp_path / "in", 2)
     prefix = {"local": "/v1"}.get(provider, f"/{provider}/v1")
-    told = ["--provider", provider, "--model", model, "--base-url", local_server.origin + prefix, "--yes"]
+    options = ["--provider", provider, "--model", model, "--base-url", local_server.origin + prefix, "--yes"]
     done = mediamill(
         "transcribe",
         tmp_path / "in",
         "--out",
         tmp_path / "out",
-        *(*told, "--set", "transport=socket"),
+        *(*options, "--set", "transport=socket"),
         home=tmp_path / "home",
         env={"XAI_API_KEY": "some-key-1234567890"},
     )
@@ -98,15 +98,17 @@ def test_uploading_to_a_model_without_uploads_names_the_setting(local_server: Ru
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", ["openai", pytest.param("groq", marks=pytest.mark.long)])
-def test_a_provider_without_sockets_says_so(name: str, local_server: RunningServer, tmp_path: Path) -> None:
+def test_a_socket_at_a_provider_without_sockets_is_a_clear_error(
+    name: str, local_server: RunningServer, tmp_path: Path
+) -> None:
     make_wavs(tmp_path / "in", 1)
-    told = ["--provider", name, "--base-url", local_server.origin, "--yes", "--set", "transport=socket"]
+    options = ["--provider", name, "--base-url", local_server.origin, "--yes", "--set", "transport=socket"]
     refused = mediamill(
         "transcribe",
         tmp_path / "in",
         "--out",
         tmp_path / "out",
-        *told,
+        *options,
         home=tmp_path / "home",
         env={"OPENAI_API_KEY": "k" * 20, "GROQ_API_KEY": "k" * 20},
     )
@@ -118,7 +120,7 @@ def test_a_provider_without_sockets_says_so(name: str, local_server: RunningServ
 
 @pytest.mark.long
 def test_every_fault_ends_in_a_result(local_server: RunningServer, tmp_path: Path) -> None:
-    kinds: list[dict[str, Any]] = [
+    faults: list[dict[str, Any]] = [
         *({"kind": kind} for kind in ("socket_close", "socket_failed", "socket_silence", "close", "reset_mid_body")),
         *({"kind": kind} for kind in ("bad_json", "wrong_type", "reset")),
         {"kind": "socket_failed", "body": {"event_type": "completed", "error": {"message": "lost"}}},
@@ -127,17 +129,17 @@ def test_every_fault_ends_in_a_result(local_server: RunningServer, tmp_path: Pat
         {"kind": "drip", "interval": 0.2},
         {"kind": "status", "status": 429, "headers": {"x-ratelimit-reset": "0.1"}},
     ]
-    make_wavs(tmp_path / "in", len(kinds))
-    local_server.faults(*({"match": {"nth": 2 * n + 1}, "fault": kind} for n, kind in enumerate(kinds)))
+    make_wavs(tmp_path / "in", len(faults))
+    local_server.faults(*({"match": {"nth": 2 * n + 1}, "fault": kind} for n, kind in enumerate(faults)))
     done = transcribe_realtime(
         tmp_path / "in", tmp_path / "out", local_server, "--concurrency", "1", "--deadline", "2s", "--debug"
     )
     assert done.returncode == 0, done.stderr
-    assert len(read_rows(tmp_path / "out")) == len(kinds)
+    assert len(read_rows(tmp_path / "out")) == len(faults)
     bill = local_server.bill()
-    assert Counter(c["fault"] for c in bill["calls"] if c["fault"]) == Counter(kind["kind"] for kind in kinds)
+    assert Counter(c["fault"] for c in bill["calls"] if c["fault"]) == Counter(kind["kind"] for kind in faults)
     assert_bill_within_ledger_bounds(tmp_path / "out", bill["usd"])
-    assert bill["requests"] == 2 * len(kinds)
+    assert bill["requests"] == 2 * len(faults)
     assert_no_key_in(tmp_path, done.stdout, done.stderr)
 
 
@@ -185,20 +187,20 @@ def test_sigkill_loses_nothing_and_pays_nothing_twice(point: str, tmp_path: Path
         assert resumed.returncode == 0, resumed.stderr
         assert len(read_rows(out)) == 40
         bill = server.bill()
-        sent = Counter(c["file_sha256"] for c in bill["calls"] if c["billed"])
-        assert len(sent) == 40
-        assert sum(n - 1 for n in sent.values()) <= IN_FLIGHT
+        purchases = Counter(c["file_sha256"] for c in bill["calls"] if c["billed"])
+        assert len(purchases) == 40
+        assert sum(n - 1 for n in purchases.values()) <= IN_FLIGHT
         assert_bill_within_ledger_bounds(out, bill["usd"])
 
 
 @pytest.mark.long
-def test_the_built_in_ear_hears_through_a_socket(tmp_path: Path) -> None:
+def test_the_built_in_provider_transcribes_through_a_socket(tmp_path: Path) -> None:
     with running_server(engine="local", workers=1) as ear:
         texts = []
         for transport in ("http", "socket"):
             out = tmp_path / transport
-            told = ("--model", WHISPER, "--limit", "2", "--set", "language=en", "--set", f"transport={transport}")
-            done = transcribe(RECORDINGS, out, ear.origin + "/together", *told)
+            options = ("--model", WHISPER, "--limit", "2", "--set", "language=en", "--set", f"transport={transport}")
+            done = transcribe(RECORDINGS, out, ear.origin + "/together", *options)
             assert done.returncode == 0, done.stderr
             texts.append(" ".join(str(row["text"]) for row in read_rows(out)).split())
     common = Counter(texts[0]) & Counter(texts[1])
@@ -208,8 +210,8 @@ def test_the_built_in_ear_hears_through_a_socket(tmp_path: Path) -> None:
 @pytest.mark.long
 def test_models_that_need_a_socket_are_priced(local_server: RunningServer, tmp_path: Path) -> None:
     make_wavs(tmp_path / "in", 3)
-    told = ("--provider", "together", "--base-url", local_server.origin, "--model", STREAMING)
-    quoted = mediamill("transcribe", tmp_path / "in", *told, "--quote", home=tmp_path / "home")
+    options = ("--provider", "together", "--base-url", local_server.origin, "--model", STREAMING)
+    quoted = mediamill("transcribe", tmp_path / "in", *options, "--quote", home=tmp_path / "home")
     assert quoted.returncode == 0, quoted.stderr
     assert "$0.0000075" in quoted.stdout
     assert local_server.bill()["requests"] == 0

@@ -29,11 +29,11 @@ def server_options() -> dict[str, Any]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    made = tmp_path / "in"
-    made.mkdir()
+    source = tmp_path / "in"
+    source.mkdir()
     for n in range(3):
-        (made / f"{n}.wav").write_bytes(to_wav(syllables(2.5 + n, seed=n)))
-    return made
+        (source / f"{n}.wav").write_bytes(to_wav(syllables(2.5 + n, seed=n)))
+    return source
 
 
 def address(server: RunningServer, provider: str) -> str:
@@ -76,7 +76,7 @@ def test_a_quote_has_the_price_and_sends_nothing(local_server: RunningServer, fo
     assert local_server.bill()["requests"] == 0
 
 
-def test_rows_name_their_target_and_a_self_hosted_server_is_told(local_server: RunningServer, tmp_path: Path) -> None:
+def test_a_self_hosted_server_gets_each_rows_target(local_server: RunningServer, tmp_path: Path) -> None:
     out = tmp_path / "out"
     (tmp_path / "a.wav").write_bytes(to_wav(syllables(3)))
     (tmp_path / "b.wav").write_bytes(to_wav(syllables(4)))
@@ -109,25 +109,25 @@ def test_a_long_recording_is_translated_in_pieces(local_server: RunningServer, t
 
 
 @pytest.mark.parametrize(
-    ("options", "why", "instead"),
+    ("options", "message", "instead"),
     [
         ((), "the built-in recogniser does not translate", TRANSLATORS),
         (("--provider", "groq", "--model", "whisper-large-v3-turbo"), "does not translate", "whisper-large-v3,"),
         (("--provider", "xai"), "xai has no translation", TRANSLATORS),
     ],
 )
-def test_what_cannot_translate_is_refused_before_anything_is_done(
-    options: tuple[str, ...], why: str, instead: str, folder: Path, tmp_path: Path
+def test_a_provider_that_cannot_translate_is_refused_at_once(
+    options: tuple[str, ...], message: str, instead: str, folder: Path, tmp_path: Path
 ) -> None:
     env = {"TOGETHER_API_KEY": "", "GROQ_API_KEY": "k" if options else "", "XAI_API_KEY": "k" if options else ""}
     done = mediamill("translate", folder, "--out", tmp_path / "out", *options, home=tmp_path / "home", env=env)
     assert done.returncode == 2
-    assert why in done.stderr
+    assert message in done.stderr
     assert instead in done.stderr
     assert not (tmp_path / "out").exists()
 
 
-def test_a_target_the_provider_does_not_have_costs_nothing(local_server: RunningServer, tmp_path: Path) -> None:
+def test_a_target_language_that_the_provider_lacks_costs_nothing(local_server: RunningServer, tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(tone_wav(2.0))
     done = mediamill(
         *("translate", tmp_path / "a.wav", "--to", "de", "--provider", "groq", "--yes", "--out", tmp_path / "out"),

@@ -58,21 +58,21 @@ class NumberedWords:
         return [(f"w{n}", start) for n, start in enumerate(self.starts)]
 
 
-def write_wav(path: Path, said: NumberedWords) -> Path:
+def write_wav(path: Path, numbered: NumberedWords) -> Path:
     """As 16 kHz mono WAV, without holding it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(RATE)
-        for block in said.blocks():
+        for block in numbered.blocks():
             file.writeframes(block.tobytes())
     return path
 
 
 def write_encoded(
     path: Path,
-    said: NumberedWords,
+    numbered: NumberedWords,
     form: str,
     codec: str,
     *,
@@ -96,15 +96,15 @@ def write_encoded(
     layout = "stereo" if sides else "mono"
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w", format=form, options=options or {}) as target:
-        picture = target.add_stream("mpeg4", rate=1) if video else None
+        video_stream = target.add_stream("mpeg4", rate=1) if video else None
         stream = cast("AudioStream", target.add_stream(codec, rate=rate, layout=layout, options=codec_options or {}))
         if not codec.startswith(("pcm", "flac")):
             stream.bit_rate = 128_000
-        if picture is not None:
-            _mux_video(target, picture, said.seconds)
+        if video_stream is not None:
+            _mux_video(target, video_stream, numbered.seconds)
         resampler = av.AudioResampler(stream.format.name, layout, rate)
         fifo = av.AudioFifo()
-        for n, block in enumerate(said.blocks()):
+        for n, block in enumerate(numbered.blocks()):
             planes = np.stack([block * (n % 2 == 0), block * (n % 2 == 1)]) if sides else block.reshape(1, -1)
             packed = np.ascontiguousarray(planes.T).reshape(1, -1)
             frame = av.AudioFrame.from_ndarray(packed, format="s16", layout=layout)
@@ -127,8 +127,8 @@ def _mux_frames(target: Any, stream: AudioStream, frames: list[av.AudioFrame]) -
         target.mux(stream.encode(frame))
 
 
-def _mux_video(target: Any, picture: Any, seconds: float) -> None:
-    picture.width, picture.height, picture.pix_fmt = 32, 32, "yuv420p"
+def _mux_video(target: Any, video_stream: Any, seconds: float) -> None:
+    video_stream.width, video_stream.height, video_stream.pix_fmt = 32, 32, "yuv420p"
     for _ in range(int(seconds)):
-        target.mux(picture.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24")))
-    target.mux(picture.encode(None))
+        target.mux(video_stream.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24")))
+    target.mux(video_stream.encode(None))

@@ -22,8 +22,8 @@ FETCHING = ("collect.before", "collect.after", "call.replied.after", "shard.outc
 @pytest.mark.long
 def test_twenty_kills_buy_nothing_twice(tmp_path: Path) -> None:
     dice = random.Random(11)
-    told = [{"prompt": f"boat number {n}", "size": SMALL} for n in range(COUNT)]
-    source, out = write_prompts(tmp_path / "p.csv", told), tmp_path / "out"
+    rows = [{"prompt": f"boat number {n}", "size": SMALL} for n in range(COUNT)]
+    source, out = write_prompts(tmp_path / "p.csv", rows), tmp_path / "out"
     options = ("--concurrency", str(IN_FLIGHT), "--shard-size", "20")
     with running_server(price=[f"{PIXVERSE}=0.3"], job_seconds="1s..4s") as server:
         kills = 0
@@ -46,5 +46,5 @@ def test_twenty_kills_buy_nothing_twice(tmp_path: Path) -> None:
         if failures:
             assert mediamill("retry", out, "--yes", home=tmp_path / "home").returncode == 0
         assert len(check_video_files(out)) == COUNT
-        sent = Counter((c["file_sha256"], c["params_sha256"]) for c in server.bill()["calls"] if c["billed"])
-        assert sum(number - 1 for number in sent.values()) <= len(failures)
+        purchases = Counter((c["file_sha256"], c["params_sha256"]) for c in server.bill()["calls"] if c["billed"])
+        assert sum(number - 1 for number in purchases.values()) <= len(failures)

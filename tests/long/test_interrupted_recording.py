@@ -16,7 +16,7 @@ import pytest
 from tests.helpers.cli_runs import bare_environment, read_rows, transcribe
 from tests.helpers.local_server import RunningServer
 from tests.long.numbered_recordings import NumberedWords, write_wav
-from tests.long.transcribe_runs import ENGINE, words_of
+from tests.long.transcribe_runs import ENGINE, get_word_positions
 
 PRICE = ("openai/whisper-large-v3", "0.0015")
 IN_FLIGHT = 3
@@ -40,22 +40,22 @@ def server_options() -> dict[str, Any]:
     ],
 )
 def test_after_sigkill_only_missing_pieces_are_paid(fault: str, local_server: RunningServer, tmp_path: Path) -> None:
-    said = NumberedWords(150)
-    path, out = write_wav(tmp_path / "in" / "talk.wav", said), tmp_path / "out"
+    numbered = NumberedWords(150)
+    path, out = write_wav(tmp_path / "in" / "talk.wav", numbered), tmp_path / "out"
     killed = transcribe(path, out, local_server.origin, *PIECES, env={"MEDIAMILL_FAULTS": fault})
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     resumed = transcribe(path, out, local_server.origin, *PIECES)
     assert resumed.returncode == 0, resumed.stderr
     (row,) = read_rows(out)
-    assert words_of(row) == said.words()
+    assert get_word_positions(row) == numbered.words()
     bill = local_server.bill()
-    sent = Counter(call["file_sha256"] for call in bill["calls"] if call["billed"])
-    assert len(sent) == row["pieces"]
-    assert sum(n - 1 for n in sent.values()) <= IN_FLIGHT
+    purchases = Counter(call["file_sha256"] for call in bill["calls"] if call["billed"])
+    assert len(purchases) == row["pieces"]
+    assert sum(n - 1 for n in purchases.values()) <= IN_FLIGHT
     ledger = read_rows(out, "calls")
     known = sum((r["cost_usd"] for r in ledger if r["cost_usd"] is not None), Decimal(0))
-    most = known + sum((r["cost_max_usd"] for r in ledger if r["cost_usd"] is None), Decimal(0))
-    assert known <= Decimal(bill["usd"]) <= most
+    max_cost = known + sum((r["cost_max_usd"] for r in ledger if r["cost_usd"] is None), Decimal(0))
+    assert known <= Decimal(bill["usd"]) <= max_cost
     assert not list((out / ".tmp").rglob("*.flac"))
 
 
@@ -64,8 +64,8 @@ def test_the_cuts_of_an_earlier_run_are_kept_even_when_the_cutting_has_changed(
     local_server: RunningServer, tmp_path: Path
 ) -> None:
     """A new release that would cut elsewhere: what was paid for stays paid for."""
-    said = NumberedWords(150)
-    path, out = write_wav(tmp_path / "in" / "talk.wav", said), tmp_path / "out"
+    numbered = NumberedWords(150)
+    path, out = write_wav(tmp_path / "in" / "talk.wav", numbered), tmp_path / "out"
     killed = transcribe(path, out, local_server.origin, *PIECES, env={"MEDIAMILL_FAULTS": "call.wire.after:9:kill"})
     assert killed.returncode == -signal.SIGKILL
     before = {call["file_sha256"] for call in local_server.bill()["calls"]}
@@ -83,14 +83,14 @@ def test_the_cuts_of_an_earlier_run_are_kept_even_when_the_cutting_has_changed(
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    sent = Counter(call["file_sha256"] for call in local_server.bill()["calls"] if call["billed"])
-    assert before <= set(sent)
-    assert sum(n - 1 for n in sent.values()) <= IN_FLIGHT
-    assert len(sent) == read_rows(out)[0]["pieces"]
+    purchases = Counter(call["file_sha256"] for call in local_server.bill()["calls"] if call["billed"])
+    assert before <= set(purchases)
+    assert sum(n - 1 for n in purchases.values()) <= IN_FLIGHT
+    assert len(purchases) == read_rows(out)[0]["pieces"]
 
 
 @pytest.mark.long
-def test_a_signal_ends_the_decoding_too(local_server: RunningServer, tmp_path: Path) -> None:
+def test_a_signal_ends_the_decoding_thread(local_server: RunningServer, tmp_path: Path) -> None:
     """Forty minutes are being decoded when the signal comes; nothing is sent after what is in flight."""
     path, out = write_wav(tmp_path / "in" / "talk.wav", NumberedWords(2400)), tmp_path / "out"
     command = ["transcribe", str(path), "--provider", "together", "--base-url", local_server.origin, "--out", str(out)]

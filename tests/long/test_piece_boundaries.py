@@ -13,7 +13,7 @@ from tests.helpers.cli_runs import read_rows, transcribe
 from tests.helpers.local_server import RunningServer
 from tests.helpers.quick_tier import mark_rest_long
 from tests.long.numbered_recordings import NumberedWords, write_encoded, write_wav
-from tests.long.transcribe_runs import ENGINE, transcribe_to_row, words_of
+from tests.long.transcribe_runs import ENGINE, get_word_positions, transcribe_to_row
 
 PRICE = ("openai/whisper-large-v3", "0.0015")
 
@@ -29,12 +29,12 @@ def server_options() -> dict[str, Any]:
 def test_every_word_is_where_it_was_said(
     piece: float, overlap: float, local_server: RunningServer, tmp_path: Path
 ) -> None:
-    said = NumberedWords(90)
-    path = write_wav(tmp_path / "in" / "talk.wav", said)
+    numbered = NumberedWords(90)
+    path = write_wav(tmp_path / "in" / "talk.wav", numbered)
     options = ("--set", f"piece_seconds={piece}", "--overlap", str(overlap))
     row = transcribe_to_row(path, tmp_path / "out", local_server, *options)
-    assert words_of(row) == said.words()
-    assert row["text"] == " ".join(word for word, _ in said.words())
+    assert get_word_positions(row) == numbered.words()
+    assert row["text"] == " ".join(word for word, _ in numbered.words())
     assert [s["id"] for s in row["segments"]] == list(range(len(row["segments"])))
     assert " ".join(s["text"] for s in row["segments"]) == row["text"]
     assert row["audio_seconds"] == row["duration_s"] == 90
@@ -47,10 +47,10 @@ def test_every_word_is_where_it_was_said(
 
 @pytest.mark.long
 def test_without_pauses_an_overlap_saves_the_words_that_are_cut(local_server: RunningServer, tmp_path: Path) -> None:
-    said = NumberedWords(60, pauses=(1_000, 1_400), noise=0)
-    path = write_wav(tmp_path / "in" / "fast.wav", said)
+    numbered = NumberedWords(60, pauses=(1_000, 1_400), noise=0)
+    path = write_wav(tmp_path / "in" / "fast.wav", numbered)
     row = transcribe_to_row(path, tmp_path / "out", local_server, "--set", "piece_seconds=9", "--overlap", "2")
-    assert words_of(row) == said.words()
+    assert get_word_positions(row) == numbered.words()
 
 
 FILES: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -70,7 +70,7 @@ NAMES = (
 )
 
 
-def every(source: Path, out: Path, server: RunningServer, *options: str) -> dict[str, dict[str, Any]]:
+def transcribe_folder(source: Path, out: Path, server: RunningServer, *options: str) -> dict[str, dict[str, Any]]:
     """The rows of a run over a folder that must succeed, by item."""
     done = transcribe(source, out, server.origin, *options)
     assert done.returncode == 0, done.stderr
@@ -80,42 +80,44 @@ def every(source: Path, out: Path, server: RunningServer, *options: str) -> dict
 @pytest.mark.long
 def test_in_any_file_no_word_is_lost_doubled_or_moved(local_server: RunningServer, tmp_path: Path) -> None:
     """Moved: against the same recording heard whole, since codecs put samples of their own in front."""
-    said = {name: NumberedWords(30, seed=n) for n, name in enumerate(FILES)}
+    numbered = {name: NumberedWords(30, seed=n) for n, name in enumerate(FILES)}
     for name, (form, codec, more) in FILES.items():
-        write_encoded(tmp_path / "in" / name, said[name], form, codec, **more)
-    whole = every(tmp_path / "in", tmp_path / "whole", local_server)
-    cut = every(tmp_path / "in", tmp_path / "out", local_server, "--set", "piece_seconds=9")
-    assert whole.keys() == cut.keys() == FILES.keys()
+        write_encoded(tmp_path / "in" / name, numbered[name], form, codec, **more)
+    uncut = transcribe_folder(tmp_path / "in", tmp_path / "whole", local_server)
+    cut = transcribe_folder(tmp_path / "in", tmp_path / "out", local_server, "--set", "piece_seconds=9")
+    assert uncut.keys() == cut.keys() == FILES.keys()
     for name in FILES:
-        heard, begun = words_of(whole[name]), said[name].words()
-        assert [word for word, _ in heard] == [word for word, _ in begun], name
-        assert max(abs(a - b) for (_, a), (_, b) in zip(heard, begun, strict=True)) < RATE // 5, name
-        assert whole[name]["pieces"] == 1
+        transcribed, expected = get_word_positions(uncut[name]), numbered[name].words()
+        assert [word for word, _ in transcribed] == [word for word, _ in expected], name
+        assert max(abs(a - b) for (_, a), (_, b) in zip(transcribed, expected, strict=True)) < RATE // 5, name
+        assert uncut[name]["pieces"] == 1
         assert cut[name]["pieces"] >= 4
-        assert words_of(cut[name]) == heard, name
+        assert get_word_positions(cut[name]) == transcribed, name
 
 
 @pytest.mark.long
 def test_files_named_in_any_language_are_cut(local_server: RunningServer, tmp_path: Path) -> None:
-    names, said = NAMES.split(","), NumberedWords(12)
-    first = write_encoded(tmp_path / "in" / names[0], said, "flac", "flac")
+    names, numbered = NAMES.split(","), NumberedWords(12)
+    first = write_encoded(tmp_path / "in" / names[0], numbered, "flac", "flac")
     for name in names[1:]:
         (tmp_path / "in" / name).write_bytes(first.read_bytes())
-    found = every(tmp_path / "in", tmp_path / "out", local_server, "--set", "piece_seconds=5")
-    assert sorted(found) == sorted(names)
-    assert all(words_of(row) == said.words() for row in found.values())
-    assert local_server.bill()["requests"] == found[names[0]]["pieces"]
+    rows = transcribe_folder(tmp_path / "in", tmp_path / "out", local_server, "--set", "piece_seconds=5")
+    assert sorted(rows) == sorted(names)
+    assert all(get_word_positions(row) == numbered.words() for row in rows.values())
+    assert local_server.bill()["requests"] == rows[names[0]]["pieces"]
 
 
-def test_what_can_be_heard_of_a_cut_off_recording_is_kept_and_told(local_server: RunningServer, tmp_path: Path) -> None:
-    said = NumberedWords(60)
-    path = write_encoded(tmp_path / "in" / "half.flac", said, "flac", "flac")
+def test_the_readable_part_of_a_truncated_recording_is_transcribed_with_a_warning(
+    local_server: RunningServer, tmp_path: Path
+) -> None:
+    numbered = NumberedWords(60)
+    path = write_encoded(tmp_path / "in" / "half.flac", numbered, "flac", "flac")
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
     row = transcribe_to_row(path, tmp_path / "out", local_server, "--set", "piece_seconds=7")
-    heard = [word for word in words_of(row) if word[0] != "torn"]
-    assert heard == said.words()[: len(heard)]
-    assert len(heard) > len(said.words()) // 3
+    transcribed = [word for word in get_word_positions(row) if word[0] != "torn"]
+    assert transcribed == numbered.words()[: len(transcribed)]
+    assert len(transcribed) > len(numbered.words()) // 3
     assert [w.split(":")[0] for w in row["warnings"]] == ["truncated"]
     assert row["audio_seconds"] < 40
 
@@ -124,8 +126,8 @@ def test_what_can_be_heard_of_a_cut_off_recording_is_kept_and_told(local_server:
 def test_silence_is_a_transcript_without_words(
     seconds: float, pieces: int, local_server: RunningServer, tmp_path: Path
 ) -> None:
-    said = NumberedWords(seconds, pauses=(10**9, 10**9), noise=0)
-    path = write_wav(tmp_path / "in" / "silence.wav", said)
+    numbered = NumberedWords(seconds, pauses=(10**9, 10**9), noise=0)
+    path = write_wav(tmp_path / "in" / "silence.wav", numbered)
     row = transcribe_to_row(path, tmp_path / "out", local_server, "--set", "piece_seconds=8")
     assert (row["text"], row["words"], row["segments"], row["warnings"]) == ("", None, None, [])
     assert row["pieces"] == pieces
@@ -135,8 +137,8 @@ def test_silence_is_a_transcript_without_words(
 def test_a_piece_that_fails_is_tried_alone_and_a_rerun_buys_it_alone(
     local_server: RunningServer, tmp_path: Path
 ) -> None:
-    said = NumberedWords(60)
-    path = write_wav(tmp_path / "in" / "talk.wav", said)
+    numbered = NumberedWords(60)
+    path = write_wav(tmp_path / "in" / "talk.wav", numbered)
     out, options = tmp_path / "out", ("--set", "piece_seconds=10", "--retries", "1", "--concurrency", "4")
     local_server.faults({"match": {"nth": 3}, "fault": {"kind": "status", "status": 500}, "times": 1})
     row = transcribe_to_row(path, tmp_path / "first", local_server, *options)
@@ -152,16 +154,16 @@ def test_a_piece_that_fails_is_tried_alone_and_a_rerun_buys_it_alone(
     (failure,) = read_rows(out, "failures")
     assert failure["error_message"].startswith("piece ")
     assert "\n" not in failure["error_message"]
-    paid = {c["file_sha256"] for c in local_server.bill()["calls"] if c["billed"]}
+    paid_pieces = {c["file_sha256"] for c in local_server.bill()["calls"] if c["billed"]}
     local_server.faults()
-    assert words_of(transcribe_to_row(path, out, local_server, *options)) == said.words()
+    assert get_word_positions(transcribe_to_row(path, out, local_server, *options)) == numbered.words()
     billed = [c["file_sha256"] for c in local_server.bill()["calls"] if c["billed"]]
     assert len(billed) == len(set(billed)) == row["pieces"]
-    assert paid < set(billed)
+    assert paid_pieces < set(billed)
 
 
 @pytest.mark.long
-def test_where_speakers_are_asked_for_what_fits_goes_whole(local_server: RunningServer, tmp_path: Path) -> None:
+def test_with_diarization_a_recording_that_fits_is_not_cut(local_server: RunningServer, tmp_path: Path) -> None:
     path = write_wav(tmp_path / "in" / "talk.wav", NumberedWords(40))
     row = transcribe_to_row(path, tmp_path / "out", local_server, "--set", "piece_seconds=10", "--diarize")
     assert row["pieces"] == local_server.bill()["requests"] == 1

@@ -12,7 +12,7 @@ import pytest
 from tests.helpers.cli_runs import bare_environment, read_rows
 from tests.helpers.local_server import RunningServer, running_server
 from tests.long.numbered_recordings import NumberedWords, write_wav
-from tests.long.transcribe_runs import ENGINE, words_of
+from tests.long.transcribe_runs import ENGINE, get_word_positions
 
 HOURS_3 = 3 * 3600
 MEASURED = """
@@ -28,7 +28,7 @@ sys.exit(code)
 """
 
 
-def memory_of(source: Path, out: Path, server: RunningServer, *options: str) -> float:
+def measure_max_memory(source: Path, out: Path, server: RunningServer, *options: str) -> float:
     """The most memory the command held, in MB; the run must succeed."""
     arguments = ["transcribe", str(source), "--provider", "together", "--base-url", server.origin, "--out", str(out)]
     done = subprocess.run(
@@ -40,24 +40,24 @@ def memory_of(source: Path, out: Path, server: RunningServer, *options: str) -> 
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    found = re.search(r"VmHWM (\d+)", done.stderr)
-    assert found, done.stderr
-    return int(found[1]) / 1024
+    match = re.search(r"VmHWM (\d+)", done.stderr)
+    assert match, done.stderr
+    return int(match[1]) / 1024
 
 
 @pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
 @pytest.mark.parametrize("options", [(), ("--set", "piece_seconds=61", "--overlap", "3")])
-def test_three_hours(options: tuple[str, ...], tmp_path: Path) -> None:
-    short, said = NumberedWords(30), NumberedWords(HOURS_3)
+def test_three_hours_are_transcribed_in_bounded_memory(options: tuple[str, ...], tmp_path: Path) -> None:
+    short, numbered = NumberedWords(30), NumberedWords(HOURS_3)
     few = write_wav(tmp_path / "short" / "x.wav", short)
-    path = write_wav(tmp_path / "in" / "x.wav", said)
+    path = write_wav(tmp_path / "in" / "x.wav", numbered)
     with running_server(engine=ENGINE, dialect="together", workers=1) as server:
-        base = memory_of(few, tmp_path / "base", server, "--set", "piece_seconds=7")
-        most = memory_of(path, tmp_path / "out", server, *options)
+        base = measure_max_memory(few, tmp_path / "base", server, "--set", "piece_seconds=7")
+        peak = measure_max_memory(path, tmp_path / "out", server, *options)
         (row,) = read_rows(tmp_path / "out")
-        assert words_of(row) == said.words()
+        assert get_word_positions(row) == numbered.words()
         assert row["pieces"] > (15 if not options else 170)
-        assert most - base <= 200
+        assert peak - base <= 200
         bill = server.bill()
         assert len({c["file_sha256"] for c in bill["calls"]}) == bill["requests"]

@@ -52,7 +52,7 @@ class ToneWordsEngine:
 
     async def transcribe(self, audio: Audio, language: str | None, to: str | None = None) -> Transcript:
         """Hear the words."""
-        return await self._pool.run(hear, audio, self._max_seconds, to or language or "en")
+        return await self._pool.run(recognise_words, audio, self._max_seconds, to or language or "en")
 
     def close(self) -> None:
         """End the workers."""
@@ -68,11 +68,11 @@ def burst(number: int) -> Samples:
     import numpy as np
 
     at = np.arange(_TONE) / _RATE
-    tones = [np.cos(2 * np.pi * _PITCHES[digit] * at) for digit in _digits(number)]
+    tones = [np.cos(2 * np.pi * _PITCHES[digit] * at) for digit in _to_digits(number)]
     return (np.concatenate(tones) * _LEVEL).astype(np.int16)
 
 
-def hear(audio: Audio, max_seconds: float | None, language: str) -> Transcript:
+def recognise_words(audio: Audio, max_seconds: float | None, language: str) -> Transcript:
     """Decode and read a recording; runs in a worker.
 
     Raises:
@@ -82,21 +82,21 @@ def hear(audio: Audio, max_seconds: float | None, language: str) -> Transcript:
     from mediamill.tasks.media.audio_info import to_seconds
 
     with open_audio(audio) as recording:
-        words = tuple(read(decode_samples(recording, max_seconds)))
+        words = tuple(find_words(decode_samples(recording, max_seconds)))
         if not recording.length:
             raise BadInput("no audio can be decoded from it", kind="undecodable")
         seconds: Decimal = to_seconds(recording.length)
-    segments = tuple(_segments(words))
+    segments = tuple(_group_segments(words))
     return Transcript(" ".join(w.word for w in words), language, seconds, segments, words)
 
 
-def read(blocks: Iterable[Samples]) -> Iterator[Word]:
+def find_words(blocks: Iterable[Samples]) -> Iterator[Word]:
     """The words in a stream of 16 kHz mono sound; times are exact to the sample."""
-    for start, sound in _bursts(blocks):
-        yield Word(_word(sound), start / _RATE, (start + len(sound)) / _RATE)
+    for start, samples in _find_bursts(blocks):
+        yield Word(_decode_word(samples), start / _RATE, (start + len(samples)) / _RATE)
 
 
-def _bursts(blocks: Iterable[Samples]) -> Iterator[tuple[int, Samples]]:
+def _find_bursts(blocks: Iterable[Samples]) -> Iterator[tuple[int, Samples]]:
     """Stretches of sound between silences, with the sample they begin at."""
     import numpy as np
 
@@ -106,7 +106,7 @@ def _bursts(blocks: Iterable[Samples]) -> Iterator[tuple[int, Samples]]:
         if len(held) < 10 * _RATE:
             continue
         upto = 0
-        for first, last in _loud(held):
+        for first, last in _find_loud_stretches(held):
             if last + _QUIET > len(held):
                 upto = first
                 break
@@ -115,14 +115,14 @@ def _bursts(blocks: Iterable[Samples]) -> Iterator[tuple[int, Samples]]:
         else:
             upto = max(upto, len(held) - _QUIET)
         held, origin = held[upto:], origin + upto
-    for first, last in _loud(held):
+    for first, last in _find_loud_stretches(held):
         yield origin + first, held[first:last]
 
 
-def _loud(sound: Samples) -> list[tuple[int, int]]:
+def _find_loud_stretches(samples: Samples) -> list[tuple[int, int]]:
     import numpy as np
 
-    at = np.flatnonzero(np.abs(sound.astype(np.int32)) >= _LOUDNESS)
+    at = np.flatnonzero(np.abs(samples.astype(np.int32)) >= _LOUDNESS)
     if not len(at):
         return []
     gaps = np.flatnonzero(np.diff(at) > _QUIET)
@@ -130,29 +130,29 @@ def _loud(sound: Samples) -> list[tuple[int, int]]:
     return [(int(first), int(last) + 1) for first, last in zip(firsts, lasts, strict=True)]
 
 
-def _word(sound: Samples) -> str:
+def _decode_word(samples: Samples) -> str:
     """``w`` and the number, or :data:`TORN`."""
     import numpy as np
 
-    if abs(len(sound) - _LENGTH) > _TONE // 4:
+    if abs(len(samples) - _LENGTH) > _TONE // 4:
         return TORN
     digits = []
     at = np.arange(_TONE // 2) / _RATE
     waves = np.exp(-2j * np.pi * np.outer(_PITCHES, at))
     for n in range(_DIGITS):
         begin = n * _TONE + _TONE // 4
-        heard = np.abs(waves @ sound[begin : begin + _TONE // 2].astype(np.float64))
-        digits.append(int(heard.argmax()))
+        energies = np.abs(waves @ samples[begin : begin + _TONE // 2].astype(np.float64))
+        digits.append(int(energies.argmax()))
     number = sum(digit * 8**n for n, digit in enumerate(digits[:-1]))
-    return f"w{number}" if _digits(number) == digits else TORN
+    return f"w{number}" if _to_digits(number) == digits else TORN
 
 
-def _digits(number: int) -> list[int]:
+def _to_digits(number: int) -> list[int]:
     octal = [number // 8**n % 8 for n in range(_DIGITS - 1)]
     return [*octal, (sum(weight * digit for weight, digit in zip((1, 3, 5, 7, 1), octal, strict=True)) + 3) % 8]
 
 
-def _segments(words: tuple[Word, ...]) -> Iterator[Segment]:
+def _group_segments(words: tuple[Word, ...]) -> Iterator[Segment]:
     """Words without a pause between them belong together."""
     start = 0
     for n in range(1, len(words) + 1):

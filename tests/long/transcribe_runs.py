@@ -21,6 +21,6 @@ def transcribe_to_row(source: Path, out: Path, server: RunningServer, *options: 
     return row
 
 
-def words_of(row: dict[str, Any]) -> list[tuple[str, int]]:
+def get_word_positions(row: dict[str, Any]) -> list[tuple[str, int]]:
     """Every word heard and the sample it begins at."""
     return [(w["word"], round(w["start"] * RATE)) for w in row["words"] or ()]

@@ -16,24 +16,24 @@ WORDS = st.lists(
 )
 
 
-def said(text: str) -> str:
+def drop_white_space(text: str) -> str:
     return re.sub(r"\s+", "", text)
 
 
 @given(st.text(), st.integers(1, 300))
 @example("a" * 1000, 7)
 @example("\U0001f469\u200d\U0001f467 " * 20, 5)
-def test_nothing_is_lost_and_no_piece_is_too_long(text: str, most: int) -> None:
-    cut = split_text(text, most)
-    assert said("".join(cut)) == said(text)
-    assert all(0 < len(piece) <= most and piece == piece.strip() for piece in cut)
-    assert cut == split_text(text, most)
+def test_nothing_is_lost_and_no_piece_is_too_long(text: str, max_characters: int) -> None:
+    cut = split_text(text, max_characters)
+    assert drop_white_space("".join(cut)) == drop_white_space(text)
+    assert all(0 < len(piece) <= max_characters and piece == piece.strip() for piece in cut)
+    assert cut == split_text(text, max_characters)
 
 
 @given(WORDS, st.integers(40, 200))
-def test_words_stay_whole_where_they_fit(words: list[str], most: int) -> None:
+def test_words_stay_whole_where_they_fit(words: list[str], max_characters: int) -> None:
     text = " ".join(words)
-    spaced = [word for piece in split_text(text, most) for word in piece.split()]
+    spaced = [word for piece in split_text(text, max_characters) for word in piece.split()]
     glued = "".join(text.split())
     assert "".join(spaced) == glued
     if "\u3002" not in text:
@@ -41,15 +41,18 @@ def test_words_stay_whole_where_they_fit(words: list[str], most: int) -> None:
 
 
 @given(st.lists(st.integers(1, 8), min_size=1, max_size=60), st.integers(60, 300))
-def test_sentences_are_kept_together_and_packed(lengths: list[int], most: int) -> None:
+def test_sentences_are_kept_together_and_packed(lengths: list[int], max_characters: int) -> None:
     sentences = [" ".join(["word"] * n) + "." for n in lengths]
-    cut = split_text(" ".join(sentences), most)
+    cut = split_text(" ".join(sentences), max_characters)
     assert all(piece.endswith(".") for piece in cut)
-    assert all(len(one) + 1 + len(two.split(".")[0]) + 1 > most for one, two in pairwise(cut))
+    assert all(
+        len(piece_before) + 1 + len(piece_after.split(".")[0]) + 1 > max_characters
+        for piece_before, piece_after in pairwise(cut)
+    )
 
 
 @pytest.mark.parametrize(
-    ("text", "most", "cut"),
+    ("text", "max_characters", "cut"),
     [
         ("One two. Three four.", 12, ["One two.", "Three four."]),
         ("We met Dr. Smith today. He left.", 25, ["We met Dr. Smith today.", "He left."]),
@@ -66,8 +69,8 @@ def test_sentences_are_kept_together_and_packed(lengths: list[int], most: int) -
         ("abcdefghij", 4, ["abcd", "efgh", "ij"]),
     ],
 )
-def test_where_texts_are_cut(text: str, most: int, cut: list[str]) -> None:
-    assert split_text(text, most) == cut
+def test_texts_are_cut_at_the_best_place(text: str, max_characters: int, cut: list[str]) -> None:
+    assert split_text(text, max_characters) == cut
 
 
 def test_an_accent_stays_on_its_letter() -> None:

@@ -24,34 +24,36 @@ from tests.helpers.hypothesis_profile import repeatable
 from tests.helpers.paths import OUTSIDE_SAMPLES, RECORDINGS, SAMPLES
 
 
-def voiced(seconds: int, share: float = 1.0) -> VoiceActivity:
+def build_activity(seconds: int, share: float = 1.0) -> VoiceActivity:
     return VoiceActivity(bytes([round(50 * share)]) * seconds, 50)
 
 
-def told(
+def build_facts(
     text: str,
     seconds: float = 10.0,
     active: VoiceActivity | None = None,
     language: str | None = "en",
-    asked: str | None = None,
+    expected_language: str | None = None,
     warnings: tuple[str, ...] = (),
 ) -> TranscriptFacts:
-    return TranscriptFacts(text, None, language, asked, seconds, active or voiced(int(seconds), 0.8), warnings)
+    return TranscriptFacts(
+        text, None, language, expected_language, seconds, active or build_activity(int(seconds), 0.8), warnings
+    )
 
 
-def recordings() -> list[tuple[Path, str, str]]:
+def list_recordings() -> list[tuple[Path, str, str]]:
     """The project's recordings, and the shared ones where they lie: path, language, what is said."""
-    found = []
+    recordings = []
     with (SAMPLES / "texts.csv").open(encoding="utf-8") as file:
-        found += [(RECORDINGS / r["file"], "en", r["text"]) for r in csv.DictReader(file)]
+        recordings += [(RECORDINGS / r["file"], "en", r["text"]) for r in csv.DictReader(file)]
     if (OUTSIDE_SAMPLES / "transcripts.csv").exists():
         with (OUTSIDE_SAMPLES / "transcripts.csv").open(encoding="utf-8") as file:
-            found += [(OUTSIDE_SAMPLES / r["file"], r["lang"], r["text"]) for r in csv.DictReader(file)]
-    return found
+            recordings += [(OUTSIDE_SAMPLES / r["file"], r["lang"], r["text"]) for r in csv.DictReader(file)]
+    return recordings
 
 
 @pytest.mark.parametrize(
-    ("path", "language", "text"), recordings(), ids=lambda v: v.name if isinstance(v, Path) else ""
+    ("path", "language", "text"), list_recordings(), ids=lambda v: v.name if isinstance(v, Path) else ""
 )
 def test_good_transcripts_raise_no_flag(path: Path, language: str, text: str) -> None:
     seconds, active = float(read_audio_info(path).seconds), detect_voice_activity(path)
@@ -62,24 +64,26 @@ def test_good_transcripts_raise_no_flag(path: Path, language: str, text: str) ->
 
 GOOD = "The quick brown fox jumps over the lazy dog and then it sleeps"
 SAID = [
-    ("", 10, voiced(10, 0), []),
-    ("...", 10, voiced(10, 0), []),
-    (GOOD, 10, voiced(10, 0.8), []),
-    ("Yes.", 10, voiced(10, 0.1), []),
-    ("", 10, voiced(10, 0.8), ["speech_without_text"]),
-    ("[ ... ]", 10, voiced(10, 0.8), ["speech_without_text"]),
+    ("", 10, build_activity(10, 0), []),
+    ("...", 10, build_activity(10, 0), []),
+    (GOOD, 10, build_activity(10, 0.8), []),
+    ("Yes.", 10, build_activity(10, 0.1), []),
+    ("", 10, build_activity(10, 0.8), ["speech_without_text"]),
+    ("[ ... ]", 10, build_activity(10, 0.8), ["speech_without_text"]),
     ("", 3600, VoiceActivity(bytes(3594) + bytes([50]) * 6, 50), ["speech_without_text"]),
     ("", 3600, VoiceActivity(bytes(3598) + bytes([50]) * 2, 50), []),
-    ("Thanks for watching!", 10, voiced(10, 0), ["text_without_speech"]),
-    (GOOD * 8, 10, voiced(10, 0.8), ["too_many_words"]),
-    ("Hello there", 30, voiced(30, 0.8), ["too_few_words"]),
-    ("Hello there", 0.4, voiced(0), []),
+    ("Thanks for watching!", 10, build_activity(10, 0), ["text_without_speech"]),
+    (GOOD * 8, 10, build_activity(10, 0.8), ["too_many_words"]),
+    ("Hello there", 30, build_activity(30, 0.8), ["too_few_words"]),
+    ("Hello there", 0.4, build_activity(0), []),
 ]
 
 
 @pytest.mark.parametrize(("text", "seconds", "active", "flags"), SAID)
-def test_text_against_sound(text: str, seconds: float, active: VoiceActivity, flags: list[str]) -> None:
-    assert [f for f in find_flags(told(text, seconds, active)) if f != "repetition"] == flags
+def test_flags_of_text_against_voice_activity(
+    text: str, seconds: float, active: VoiceActivity, flags: list[str]
+) -> None:
+    assert [f for f in find_flags(build_facts(text, seconds, active)) if f != "repetition"] == flags
 
 
 @pytest.mark.parametrize(
@@ -99,9 +103,9 @@ def test_text_against_sound(text: str, seconds: float, active: VoiceActivity, fl
         ("Es war einmal ein König, der hatte eine Tochter. " * 4, True),
     ],
 )  # fmt: skip
-def test_loops(text: str, looped: bool) -> None:
+def test_repeated_words_and_phrases_are_loops(text: str, looped: bool) -> None:
     assert has_loop(text) == looped
-    assert ("repetition" in find_flags(told(text, 600))) == looped
+    assert ("repetition" in find_flags(build_facts(text, 600))) == looped
 
 
 words = st.lists(st.integers(0, 10**6).map(str), unique=True, max_size=60)
@@ -109,12 +113,12 @@ words = st.lists(st.integers(0, 10**6).map(str), unique=True, max_size=60)
 
 @repeatable
 @given(st.lists(st.sampled_from("ab"), max_size=40), st.integers(1, 6), st.integers(1, 12))
-def test_runs_are_found_as_by_looking_everywhere(tokens: list[str], period: int, least: int) -> None:
+def test_repeats_are_found_as_by_a_full_search(tokens: list[str], period: int, min_matches: int) -> None:
     longest = run = 0
     for earlier, later in zip(tokens, tokens[period:], strict=False):
         run = run + 1 if earlier == later else 0
         longest = max(longest, run)
-    assert _has_repeat(tokens, period, least) == (longest >= least)
+    assert _has_repeat(tokens, period, min_matches) == (longest >= min_matches)
 
 
 @repeatable
@@ -126,14 +130,14 @@ def test_distinct_words_are_no_loop(distinct: list[str]) -> None:
 
 @repeatable
 @given(words, words.filter(lambda w: len(w) >= 3), words, st.integers(4, 9))
-def test_a_phrase_said_four_times_is_a_loop_wherever_it_stands(
+def test_a_phrase_said_four_times_in_a_row_is_a_loop_anywhere(
     before: list[str], phrase: list[str], after: list[str], times: int
 ) -> None:
     assert has_loop(" ".join([*before, *phrase * times, *after]))
 
 
 @pytest.mark.parametrize(
-    ("text", "language", "asked", "wrong"),
+    ("text", "language", "expected_language", "is_mismatch"),
     [
         ("Guten Morgen zusammen", "de", "de", False),
         ("Guten Morgen zusammen", "de", "en", True),
@@ -155,36 +159,40 @@ def test_a_phrase_said_four_times_is_a_loop_wherever_it_stands(
         ("Anything at all here", None, None, False),
     ],
 )
-def test_languages_and_scripts(text: str, language: str | None, asked: str | None, wrong: bool) -> None:
-    assert is_language_mismatch(text, language, asked) == wrong
-    assert ("language_mismatch" in find_flags(told(text, 10, None, language, asked))) == wrong
+def test_a_wrong_language_or_script_is_a_mismatch(
+    text: str, language: str | None, expected_language: str | None, is_mismatch: bool
+) -> None:
+    assert is_language_mismatch(text, language, expected_language) == is_mismatch
+    assert ("language_mismatch" in find_flags(build_facts(text, 10, None, language, expected_language))) == is_mismatch
 
 
-def test_damage_is_told_by_its_warnings() -> None:
+def test_warnings_of_damage_become_flags() -> None:
     cut = "truncated: 12.1 s of 40.0 s can be heard"
-    assert find_flags(told(GOOD, warnings=(cut, "tracks: the first of 2 audio tracks was taken"))) == ["truncated"]
-    assert find_flags(told(GOOD, warnings=("damaged: 9 of 40 packets could not be decoded", cut))) == [
+    assert find_flags(build_facts(GOOD, warnings=(cut, "tracks: the first of 2 audio tracks was taken"))) == [
+        "truncated"
+    ]
+    assert find_flags(build_facts(GOOD, warnings=("damaged: 9 of 40 packets could not be decoded", cut))) == [
         "truncated",
         "damaged",
     ]
 
 
-def test_a_recording_nobody_listened_to_is_judged_by_its_text_alone() -> None:
+def test_without_voice_activity_only_the_text_is_checked() -> None:
     assert find_flags(TranscriptFacts("", None, "en", None, 10.0, None)) == []
     assert find_flags(TranscriptFacts(GOOD * 100, None, "en", None, None, None)) == ["repetition"]
 
 
-def test_a_stretch_without_text_is_seen_where_times_are_told() -> None:
+def test_a_stretch_of_speech_without_text_is_found_when_there_are_times() -> None:
     parts = [{"start": float(n), "end": n + 0.5} for n in range(60)]
     later = [{**part, "start": part["start"] + 130, "end": part["end"] + 130} for part in parts]
-    assert has_untranscribed_speech([*parts, *later], voiced(190))
+    assert has_untranscribed_speech([*parts, *later], build_activity(190))
     assert not has_untranscribed_speech(
         [*parts, *later], VoiceActivity(bytes([50]) * 60 + bytes(70) + bytes([50]) * 60, 50)
     )
-    assert has_untranscribed_speech(parts, voiced(130))
-    assert has_untranscribed_speech(later, voiced(190))
-    assert not has_untranscribed_speech(parts, voiced(110))
-    assert not has_untranscribed_speech([{"start": None, "end": None}], voiced(600))
+    assert has_untranscribed_speech(parts, build_activity(130))
+    assert has_untranscribed_speech(later, build_activity(190))
+    assert not has_untranscribed_speech(parts, build_activity(110))
+    assert not has_untranscribed_speech([{"start": None, "end": None}], build_activity(600))
 
 
 @pytest.mark.parametrize(
@@ -212,10 +220,10 @@ def test_any_transcript_gets_known_flags_in_their_order(
     text: str,
     parts: list[dict[str, float]] | None,
     language: str | None,
-    asked: str | None,
+    expected_language: str | None,
     seconds: float | None,
     active: VoiceActivity | None,
     warnings: list[str],
 ) -> None:
-    found = find_flags(TranscriptFacts(text, parts, language, asked, seconds, active, warnings))
-    assert found == [flag for flag in FLAG_MEANINGS if flag in found]
+    flags = find_flags(TranscriptFacts(text, parts, language, expected_language, seconds, active, warnings))
+    assert flags == [flag for flag in FLAG_MEANINGS if flag in flags]

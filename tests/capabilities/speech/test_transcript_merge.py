@@ -15,18 +15,18 @@ from tests.helpers.hypothesis_profile import repeatable
 Word = dict[str, Any]
 
 
-def said(seed: int, count: int, vocabulary: int) -> list[Word]:
+def random_words(seed: int, count: int, vocabulary: int) -> list[Word]:
     """Words, some of them the same again and again, with pauses of all lengths between them."""
-    dice, at, words = random.Random(seed), 0.0, []
+    rng, position, words = random.Random(seed), 0.0, []
     for _ in range(count):
-        start = at + dice.choice([0.0, 0.05, 0.4, 2.0])
-        at = start + dice.uniform(0.08, 0.6)
-        times = {"start": round(start * SAMPLE_RATE) / SAMPLE_RATE, "end": round(at * SAMPLE_RATE) / SAMPLE_RATE}
-        words.append({"word": f"v{dice.randrange(vocabulary)}", **times, "speaker": None})
+        start = position + rng.choice([0.0, 0.05, 0.4, 2.0])
+        position = start + rng.uniform(0.08, 0.6)
+        times = {"start": round(start * SAMPLE_RATE) / SAMPLE_RATE, "end": round(position * SAMPLE_RATE) / SAMPLE_RATE}
+        words.append({"word": f"v{rng.randrange(vocabulary)}", **times, "speaker": None})
     return words
 
 
-def heard(
+def transcribe_piece(
     words: list[Word], start: float, end: float, *, keep: str = "both", speaker: str | None = None
 ) -> PieceTranscript:
     """What a piece's answer tells: the words that are wholly in it, the others spoilt, times from the piece's start."""
@@ -35,9 +35,9 @@ def heard(
     for word in words:
         if word["end"] <= start or word["start"] >= end:
             continue
-        whole = word["start"] >= start and word["end"] <= end
+        is_complete = word["start"] >= start and word["end"] <= end
         times = {"start": max(word["start"], start) - start, "end": min(word["end"], end) - start}
-        inside.append({**word, **times, "word": word["word"] if whole else "mmh", "speaker": speaker})
+        inside.append({**word, **times, "word": word["word"] if is_complete else "mmh", "speaker": speaker})
     segments = [
         {
             "id": 9,
@@ -57,10 +57,10 @@ def heard(
     return PieceTranscript.from_answer(data, round(start * SAMPLE_RATE), round(end * SAMPLE_RATE))
 
 
-def pieces(words: list[Word], cuts: list[float], half: float, **more: Any) -> list[PieceTranscript]:
+def cut_into_pieces(words: list[Word], cuts: list[float], half: float, **more: Any) -> list[PieceTranscript]:
     end = words[-1]["end"] + 1
     edges = [0.0, *(c for c in cuts if half < c < end - half), end]
-    return [heard(words, max(a - half, 0), min(b + half, end), **more) for a, b in pairwise(edges)]
+    return [transcribe_piece(words, max(a - half, 0), min(b + half, end), **more) for a, b in pairwise(edges)]
 
 
 @repeatable
@@ -71,15 +71,15 @@ def pieces(words: list[Word], cuts: list[float], half: float, **more: Any) -> li
     half=st.floats(1.3, 4),
     keep=st.sampled_from(["both", "words"]),
 )
-def test_overlapping_pieces_make_the_whole_wherever_they_are_cut(
+def test_overlapping_pieces_are_merged_to_the_original_wherever_they_are_cut(
     seed: int, vocabulary: int, every: float, half: float, keep: str
 ) -> None:
-    words = said(seed, 70, vocabulary)
+    words = random_words(seed, 70, vocabulary)
     cuts = [every * n for n in range(1, int(words[-1]["end"] / every) + 1)]
-    columns, warnings = merge_transcripts(pieces(words, cuts, half, keep=keep))
-    told = columns["words"]
-    assert [w["word"] for w in told] == [w["word"] for w in words]
-    assert [w["start"] for w in told] == pytest.approx([w["start"] for w in words], abs=2e-6)
+    columns, warnings = merge_transcripts(cut_into_pieces(words, cuts, half, keep=keep))
+    merged_words = columns["words"]
+    assert [w["word"] for w in merged_words] == [w["word"] for w in words]
+    assert [w["start"] for w in merged_words] == pytest.approx([w["start"] for w in words], abs=2e-6)
     tokens = columns["text"].lower().replace(",", "").split()
     assert tokens == [w["word"] for w in words]
     if keep == "both":
@@ -91,10 +91,10 @@ def test_overlapping_pieces_make_the_whole_wherever_they_are_cut(
 
 @repeatable
 @given(seed=st.integers(0, 10_000), cut=st.lists(st.integers(0, 149), max_size=6, unique=True))
-def test_pieces_cut_between_words_are_put_behind_one_another(seed: int, cut: list[int]) -> None:
-    words = said(seed, 150, 3)
+def test_pieces_cut_between_words_are_joined(seed: int, cut: list[int]) -> None:
+    words = random_words(seed, 150, 3)
     edges = [0.0, *sorted(words[n]["end"] for n in cut), words[-1]["end"]]
-    parts = [heard(words, a, b) for a, b in pairwise(edges) if b > a]
+    parts = [transcribe_piece(words, a, b) for a, b in pairwise(edges) if b > a]
     columns, _ = merge_transcripts(parts)
     assert [w["word"] for w in columns["words"]] == [w["word"] for w in words]
     assert [w["start"] for w in columns["words"]] == pytest.approx([w["start"] for w in words], abs=2e-6)
@@ -103,32 +103,32 @@ def test_pieces_cut_between_words_are_put_behind_one_another(seed: int, cut: lis
 
 
 def test_models_without_words_are_joined_by_their_text() -> None:
-    said_twice = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
-    first = PieceTranscript(0, 10 * SAMPLE_RATE, " ".join(said_twice[:8]), "en", None, None)
-    second = PieceTranscript(5 * SAMPLE_RATE, 13 * SAMPLE_RATE, " ".join(said_twice[4:]), "en", None, None)
+    numbers = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+    first = PieceTranscript(0, 10 * SAMPLE_RATE, " ".join(numbers[:8]), "en", None, None)
+    second = PieceTranscript(5 * SAMPLE_RATE, 13 * SAMPLE_RATE, " ".join(numbers[4:]), "en", None, None)
     columns, _ = merge_transcripts([first, second])
-    assert columns["text"].split() == said_twice
+    assert columns["text"].split() == numbers
     assert columns["words"] is columns["segments"] is None
 
 
-def test_where_nothing_agrees_the_middle_of_the_overlap_decides() -> None:
-    def told(name: str, *times: float) -> list[Word]:
+def test_without_equal_words_the_switch_is_in_the_middle_of_the_overlap() -> None:
+    def build_words(name: str, *times: float) -> list[Word]:
         return [{"word": f"{name}{t}", "start": t, "end": t + 0.3, "speaker": None} for t in times]
 
-    first = PieceTranscript(0, 12 * SAMPLE_RATE, "", None, None, told("a", 1, 8, 9, 10.5, 11))
-    second = PieceTranscript(8 * SAMPLE_RATE, 20 * SAMPLE_RATE, "", None, None, told("b", 8.2, 9.1, 10.2, 15))
+    first = PieceTranscript(0, 12 * SAMPLE_RATE, "", None, None, build_words("a", 1, 8, 9, 10.5, 11))
+    second = PieceTranscript(8 * SAMPLE_RATE, 20 * SAMPLE_RATE, "", None, None, build_words("b", 8.2, 9.1, 10.2, 15))
     columns, _ = merge_transcripts([first, second])
     assert [w["word"] for w in columns["words"]] == ["a1", "a8", "a9", "b10.2", "b15"]
 
 
-def test_texts_are_joined_as_their_script_is_written() -> None:
+def test_texts_are_joined_with_spaces_where_their_script_has_them() -> None:
     assert join_texts(["hello ", "", " world"]) == "hello world"
     assert join_texts(["会議を", "始めます"]) == "会議を始めます"
     assert join_texts(["สวัสดี", "ครับ"]) == "สวัสดีครับ"
     assert join_texts(["안녕", "하세요"]) == "안녕 하세요"
 
 
-def test_the_language_is_that_of_most_of_the_recording() -> None:
+def test_the_language_is_that_of_the_longest_part() -> None:
     def piece(start: int, end: int, language: str | None, text: str = "x") -> PieceTranscript:
         return PieceTranscript(start, end, text, language, None, None)
 
@@ -137,15 +137,15 @@ def test_the_language_is_that_of_most_of_the_recording() -> None:
     assert merge_transcripts([piece(0, 9, None)])[0]["language"] is None
 
 
-def test_speakers_who_are_heard_in_the_overlap_keep_their_label() -> None:
-    words = said(3, 90, 50)
+def test_speakers_in_the_overlap_keep_their_label() -> None:
+    words = random_words(3, 90, 50)
     end = words[-1]["end"]
 
-    def labelled(start: float, until: float, names: dict[str, str]) -> PieceTranscript:
-        piece = heard(words, start, until)
+    def labelled(start: float, end_of_piece: float, names: dict[str, str]) -> PieceTranscript:
+        piece = transcribe_piece(words, start, end_of_piece)
         for part in (*(piece.segments or ()), *(piece.words or ())):
-            who = "anna" if int(part["start"] / 2) % 2 else "bert"
-            part["speaker"] = names[who]
+            speaker = "anna" if int(part["start"] / 2) % 2 else "bert"
+            part["speaker"] = names[speaker]
         return piece
 
     parts = [
@@ -159,10 +159,13 @@ def test_speakers_who_are_heard_in_the_overlap_keep_their_label() -> None:
         assert word["speaker"] == ("A" if int(word["start"] / 2) % 2 else "B")
 
 
-def test_speakers_of_pieces_that_share_nothing_claim_nothing() -> None:
-    words = said(3, 60, 50)
+def test_labels_of_pieces_without_overlap_get_the_pieces_number() -> None:
+    words = random_words(3, 60, 50)
     cut = words[29]["end"]
-    parts = [heard(words, 0, cut, speaker="SPEAKER_00"), heard(words, cut, words[-1]["end"], speaker="SPEAKER_00")]
+    parts = [
+        transcribe_piece(words, 0, cut, speaker="SPEAKER_00"),
+        transcribe_piece(words, cut, words[-1]["end"], speaker="SPEAKER_00"),
+    ]
     columns, warnings = merge_transcripts(parts, diarized=True)
     assert columns["speakers"] == ["2:SPEAKER_00", "SPEAKER_00"]
     assert len(warnings) == 1

@@ -36,14 +36,14 @@ OBJECTS: Any = st.dictionaries(st.text(max_size=6), VALUES, min_size=1, max_size
 
 @repeatable
 @given(OBJECTS, st.sampled_from(["{}", "```json\n{}\n```", "Here it is: {} I hope it helps.", "\n{}\n"]))
-def test_json_is_found_in_what_a_model_says(value: dict[str, Any], words: str) -> None:
+def test_json_is_found_in_a_models_text(value: dict[str, Any], words: str) -> None:
     text = words.replace("{}", orjson.dumps(value).decode(), 1)
     assert parse_json(text) == value
 
 
 @repeatable
 @given(OBJECTS, st.data())
-def test_a_cut_off_object_is_never_taken_for_a_part_of_it(value: dict[str, Any], data: st.DataObject) -> None:
+def test_no_part_of_a_cut_off_object_is_taken_for_the_answer(value: dict[str, Any], data: st.DataObject) -> None:
     text = orjson.dumps(value).decode()
     cut = text[: data.draw(st.integers(1, len(text) - 1))]
     with pytest.raises(ValueError, match="JSON"):
@@ -51,7 +51,7 @@ def test_a_cut_off_object_is_never_taken_for_a_part_of_it(value: dict[str, Any],
 
 
 @pytest.mark.parametrize(
-    ("said", "answer", "thought"),
+    ("reply", "answer", "reasoning"),
     [
         ("<think>hm\n{1}</think>\n\nYes", "Yes", "hm\n{1}"),
         ("hm</think>Yes", "Yes", "hm"),
@@ -59,8 +59,8 @@ def test_a_cut_off_object_is_never_taken_for_a_part_of_it(value: dict[str, Any],
         ("  plain <think>words</think> ", "plain <think>words</think>", None),
     ],
 )
-def test_reasoning_is_told_apart(said: str, answer: str, thought: str | None) -> None:
-    assert split_reasoning(said) == (answer, thought)
+def test_reasoning_is_split_from_the_answer(reply: str, answer: str, reasoning: str | None) -> None:
+    assert split_reasoning(reply) == (answer, reasoning)
 
 
 SCHEMA = {
@@ -118,7 +118,7 @@ def test_what_fits_a_schema_fits_its_column(schema: dict[str, Any], value: Any) 
         assert len(held) == 1
 
 
-def test_taken_names_are_those_of_every_result() -> None:
+def test_reserved_columns_are_those_of_every_result() -> None:
     assert set(build_results_schema(pa.schema([]), pa.schema([])).names) <= RESERVED_COLUMNS
 
 
@@ -132,7 +132,7 @@ def test_schemas_come_from_files_models_and_themselves(tmp_path: Path, monkeypat
 
 
 @pytest.mark.parametrize(
-    ("given_schema", "says"),
+    ("given_schema", "message"),
     [
         ({"type": "objekt"}, "not a JSON Schema"),
         ({"$ref": "#/nowhere"}, "points to nothing"),
@@ -141,8 +141,8 @@ def test_schemas_come_from_files_models_and_themselves(tmp_path: Path, monkeypat
         ("neither", "neither a file"),
     ],
 )
-def test_a_schema_that_is_none_says_why(given_schema: Any, says: str) -> None:
-    with pytest.raises(ValueError, match=says):
+def test_an_invalid_schema_is_refused_with_a_reason(given_schema: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         load_schema(given_schema)
 
 

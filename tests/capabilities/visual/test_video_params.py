@@ -15,30 +15,30 @@ from mediamill.tasks.providers.operations.videos import VIDEO, VideoConfig, Vide
 
 
 @pytest.mark.parametrize(
-    "told", ["a.png", '{"image": "a.png"}', '["a.png"]', '[{"image": "a.png"}]', {"image": "a.png"}, ["a.png"]]
+    "keyframes", ["a.png", '{"image": "a.png"}', '["a.png"]', '[{"image": "a.png"}]', {"image": "a.png"}, ["a.png"]]
 )
-def test_a_keyframe_may_be_written_in_any_of_its_forms(told: Any) -> None:
-    frames = GenerateVideoParams(keyframes=told).keyframes or []
+def test_a_keyframe_may_be_written_in_any_of_its_forms(keyframes: Any) -> None:
+    frames = GenerateVideoParams(keyframes=keyframes).keyframes or []
     assert [(frame.image, frame.frame) for frame in frames] == [("a.png", None)]
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "words"),
+    ("name", "value", "message"),
     [
         ("size", "big", "size: 'big' is no size; write it as 1280x720"),
         ("keyframes", "[broken", "keyframes: is not JSON"),
         ("width", 640, "width and height go together"),
     ],
 )
-def test_a_wrong_value_is_told_in_words(name: str, value: Any, words: str) -> None:
+def test_a_wrong_value_is_refused_in_plain_words(name: str, value: Any, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         validate_params(capabilities.get("generate-video"), {name: value})
-    assert words in caught.value.message
+    assert message in caught.value.message
     assert "Value error" not in caught.value.message
     assert "pattern" not in caught.value.message
 
 
-def test_a_ratio_that_is_not_made_is_told_with_those_that_are() -> None:
+def test_an_unsupported_aspect_ratio_is_refused_with_those_supported() -> None:
     provider = registry.make_provider("xai", base_url=None, api_key_env=None, environ={"XAI_API_KEY": "k"})
     model = provider.choose_model(VIDEO, None)
     with pytest.raises(BadInput, match="takes aspect_ratio 1:1, 16:9"):
