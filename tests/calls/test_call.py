@@ -25,7 +25,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def drive(
+def run_pattern(
     shape: str, files: Path, out: Path, judge: PatternServer, fault: str = "", **job: object
 ) -> subprocess.CompletedProcess[str]:
     told = {"capability": shape, "source": str(files), "out": str(out), "provider": "shapes", **job}
@@ -41,7 +41,7 @@ def drive(
 
 def test_one_item_sends_several_asks(files: Path, tmp_path: Path) -> None:
     with running_pattern_server() as judge:
-        done = drive("pieces", files, tmp_path / "out", judge)
+        done = run_pattern("pieces", files, tmp_path / "out", judge)
         assert done.returncode == 0, done.stderr
         assert judge.requests == 3 * ITEMS
         assert all(len(str(row["text"]).split()) == 6 for row in read_rows(tmp_path / "out"))
@@ -50,7 +50,7 @@ def test_one_item_sends_several_asks(files: Path, tmp_path: Path) -> None:
 @pytest.mark.long
 def test_asks_of_several_items_share_requests(files: Path, tmp_path: Path) -> None:
     with running_pattern_server() as judge:
-        done = drive("packed", files, tmp_path / "out", judge)
+        done = run_pattern("packed", files, tmp_path / "out", judge)
         assert done.returncode == 0, done.stderr
         assert judge.requests < ITEMS / 2
         assert set(judge.names.values()) == {1}
@@ -63,11 +63,11 @@ def test_asks_of_several_items_share_requests(files: Path, tmp_path: Path) -> No
 
 def test_a_job_is_created_once_and_polled_until_it_ends(files: Path, tmp_path: Path) -> None:
     with running_pattern_server() as judge:
-        done = drive("slow", files, tmp_path / "out", judge)
+        done = run_pattern("slow", files, tmp_path / "out", judge)
         assert done.returncode == 0, done.stderr
         assert judge.requests == ITEMS
         assert judge.polls == 3 * ITEMS
-        assert drive("slow", files, tmp_path / "out", judge).returncode == 0
+        assert run_pattern("slow", files, tmp_path / "out", judge).returncode == 0
         assert judge.requests == ITEMS
 
 
@@ -83,9 +83,9 @@ def test_a_killed_run_loses_nothing_in_any_call_pattern(shape: str, fault: str, 
     if shape == "packed":
         fault = fault.rsplit(":", 1)[0] + ":2"
     with running_pattern_server() as judge:
-        killed = drive(shape, files, tmp_path / "out", judge, f"{fault}:kill")
+        killed = run_pattern(shape, files, tmp_path / "out", judge, f"{fault}:kill")
         assert killed.returncode == -signal.SIGKILL, killed.stderr
-        resumed = drive(shape, files, tmp_path / "out", judge)
+        resumed = run_pattern(shape, files, tmp_path / "out", judge)
         results, failures = read_rows(tmp_path / "out"), read_rows(tmp_path / "out", "failures")
         ended = sorted(str(row["item_id"]) for row in (*results, *failures))
         assert ended == [f"{n:04d}.wav" for n in range(ITEMS)]
@@ -103,12 +103,12 @@ def test_a_killed_run_loses_nothing_in_any_call_pattern(shape: str, fault: str, 
 def test_a_lost_job_is_not_created_again_by_a_rerun(files: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with running_pattern_server() as judge:
-        drive("slow", files, out, judge, "call.wire.after:3:kill")
-        drive("slow", files, out, judge)
+        run_pattern("slow", files, out, judge, "call.wire.after:3:kill")
+        run_pattern("slow", files, out, judge)
         unknown = read_rows(out, "failures")
         assert unknown
         bought = judge.requests
-        assert drive("slow", files, out, judge).returncode == 3
+        assert run_pattern("slow", files, out, judge).returncode == 3
         assert judge.requests == bought
         lost = [row for row in read_rows(out, "calls") if row["outcome"] == "unknown"]
         assert len(lost) == len(unknown)
