@@ -75,7 +75,7 @@ def recognise_with_whisper(
     generated, info = _load_model(weights).transcribe(
         samples, language=language, task="translate" if to else "transcribe", word_timestamps=True
     )
-    found_segments = list(generated)
-    segments = tuple(Segment(s.start, s.end, s.text.strip()) for s in found_segments)
-    words = tuple(Word(w.word.strip(), w.start, w.end) for s in found_segments for w in s.words or ())
+    parts = list(generated)
+    segments = tuple(Segment(s.start, s.end, s.text.strip()) for s in parts)
+    words = tuple(Word(w.word.strip(), w.start, w.end) for s in parts for w in s.words or ())
     return Transcript(" ".join(s.text for s in segments), to or info.language, seconds, segments, words)

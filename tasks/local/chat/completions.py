@@ -31,7 +31,7 @@ from mediamill.tasks.local.server.api_error import ApiError
 from mediamill.tasks.local.server.dialects import Dialect
 from mediamill.tasks.local.server.middleware import PaidEndpoint, build_reply_headers
 from mediamill.tasks.local.server.multipart_form import Buffer
-from mediamill.tasks.local.server.request_body import RequestBody
+from mediamill.tasks.local.server.request_body import ReceivedBody
 from mediamill.tasks.local.server.server_state import RequestContext, ServerState
 
 _DATA_URL = re.compile(rb"data:[a-z]+/[a-zA-Z0-9.+-]+;base64,([A-Za-z0-9+/=]+)")
@@ -73,7 +73,7 @@ async def _answer_chat(state: ServerState, context: RequestContext, fields: Any)
 COMPLETIONS = PaidEndpoint(_read_chat_body, _answer_chat, _max_chat_bytes)
 
 
-def _parse_chat_body(body: RequestBody) -> tuple[Any, tuple[str, str, str]]:
+def _parse_chat_body(body: ReceivedBody) -> tuple[Any, tuple[str, str, str]]:
     """The body's JSON, or the ``ApiError`` why there is none, and the bill's hashes."""
     try:
         fields = body.parse_json()

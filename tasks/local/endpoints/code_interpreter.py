@@ -31,9 +31,9 @@ async def list_sessions(state: ServerState, _: web.Request) -> web.Response:
         {
             "id": one.id,
             "execute_count": one.n_executed,
-            "started_at": _format_time(one.started_at),
-            "last_execute_at": _format_time(one.last_used_at),
-            "expires_at": _format_time(one.expires_at),
+            "started_at": _format_iso_time(one.started_at),
+            "last_execute_at": _format_iso_time(one.last_used_at),
+            "expires_at": _format_iso_time(one.expires_at),
         }
         for one in state.interpreters.list_sessions()
     ]
@@ -68,7 +68,7 @@ def _simulate_outputs(code: str) -> list[dict[str, Any]]:
     return [{"type": "stdout", "data": f"{first}\n"}]
 
 
-def _format_time(seconds: float) -> str:
+def _format_iso_time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 

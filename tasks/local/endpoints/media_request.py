@@ -11,7 +11,7 @@ from typing import Any, cast
 from mediamill.tasks.local.server.api_error import ApiError
 from mediamill.tasks.local.server.dialects import Dialect
 from mediamill.tasks.local.server.multipart_form import parse_form
-from mediamill.tasks.local.server.request_body import RequestBody, hash_json
+from mediamill.tasks.local.server.request_body import ReceivedBody, hash_json
 from mediamill.tasks.local.server.server_state import RequestContext, ServerState
 
 _MAX_BYTES = 64 * 1024 * 1024
@@ -56,7 +56,7 @@ def is_multipart(context: RequestContext) -> bool:
     return context.request.headers.get("Content-Type", "").lower().startswith("multipart/")
 
 
-def _read_media_body(body: RequestBody, content_type: str) -> tuple[Any, tuple[str, str | None, str | None]]:
+def _read_media_body(body: ReceivedBody, content_type: str) -> tuple[Any, tuple[str, str | None, str | None]]:
     try:
         fields = (
             _parse_form_body(body, content_type) if content_type.lower().startswith("multipart/") else body.parse_json()
@@ -66,7 +66,7 @@ def _read_media_body(body: RequestBody, content_type: str) -> tuple[Any, tuple[s
     return fields, (body.sha256(), *(_hash_media_fields(fields) if isinstance(fields, dict) else (None, None)))
 
 
-def _parse_form_body(body: RequestBody, content_type: str) -> dict[str, Any]:
+def _parse_form_body(body: ReceivedBody, content_type: str) -> dict[str, Any]:
     form = parse_form(body.data, content_type)
     fields: dict[str, Any] = {name: values[-1] for name, values in form.fields.items()}
     with memoryview(body.data) as view:

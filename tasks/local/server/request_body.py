@@ -23,7 +23,7 @@ MAX_MEMORY_BYTES = 1024 * 1024
 
 
 @dataclass(slots=True)
-class RequestBody:
+class ReceivedBody:
     """A complete request body, and the files and maps to close after it."""
 
     data: Buffer = b""
@@ -75,7 +75,7 @@ def hash_json(value: Any) -> str:
     return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-async def read_body(request: BaseRequest, max_bytes: int) -> RequestBody:
+async def read_body(request: BaseRequest, max_bytes: int) -> ReceivedBody:
     """Read a request's body.
 
     Raises:
@@ -85,8 +85,8 @@ async def read_body(request: BaseRequest, max_bytes: int) -> RequestBody:
     if content_length is not None and content_length > max_bytes:
         raise _too_large_error(max_bytes, content_length)
     if content_length is not None and content_length <= MAX_MEMORY_BYTES:
-        return RequestBody(await request.content.read())
-    body = RequestBody()
+        return ReceivedBody(await request.content.read())
+    body = ReceivedBody()
     try:
         return await _spool_body(request, max_bytes, body)
     except BaseException:
@@ -94,7 +94,7 @@ async def read_body(request: BaseRequest, max_bytes: int) -> RequestBody:
         raise
 
 
-async def _spool_body(request: BaseRequest, max_bytes: int, body: RequestBody) -> RequestBody:
+async def _spool_body(request: BaseRequest, max_bytes: int, body: ReceivedBody) -> ReceivedBody:
     file = body.cleanup.enter_context(tempfile.SpooledTemporaryFile(MAX_MEMORY_BYTES))  # noqa: SIM115
     size = 0
     async for chunk in request.content.iter_any():

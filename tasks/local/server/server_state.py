@@ -16,7 +16,7 @@ from mediamill.tasks.local.sandbox.sandbox_sessions import SandboxSessions
 from mediamill.tasks.local.server.dialects import Dialect
 from mediamill.tasks.local.server.model_catalog import ModelCatalog
 from mediamill.tasks.local.server.rate_limits import RateLimiter
-from mediamill.tasks.local.server.request_body import RequestBody
+from mediamill.tasks.local.server.request_body import ReceivedBody
 from mediamill.tasks.local.server.settings import Settings
 from mediamill.tasks.local.tts_engines.base import TtsEngine
 
@@ -79,7 +79,7 @@ class RequestContext:
     request: web.BaseRequest
     dialect: Dialect
     call: PaidCall
-    body: RequestBody = field(init=False)
+    body: ReceivedBody = field(init=False)
     filename: str | None = None
     fault: Fault | None = None
     arrived_at: float = field(default_factory=lambda: asyncio.get_running_loop().time())
