@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.helpers.cli_runs import bare_environment
 
-_SECONDS = 60.0
+_TIMEOUT_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,58 +31,58 @@ class Terminal:
     """A command that believes a person is watching."""
 
     def __init__(self, *arguments: str | Path, home: Path) -> None:
-        self._ours, theirs = pty.openpty()
+        self._master, slave = pty.openpty()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "mediamill.flows.cli", *map(str, arguments)],
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
             env=bare_environment(home, TERM="xterm", COLUMNS="100"),
         )
-        os.close(theirs)
-        self._seen = b""
+        os.close(slave)
+        self._output = b""
 
-    def until(self, text: str) -> None:
+    def wait_for_text(self, text: str) -> None:
         """Wait until ``text`` stands on the screen."""
-        end = time.monotonic() + _SECONDS
-        while text.encode() not in self._seen:
-            assert time.monotonic() < end, self._seen
-            assert self._read(), f"it ended without {text!r}: {self._seen!r}"
+        deadline = time.monotonic() + _TIMEOUT_SECONDS
+        while text.encode() not in self._output:
+            assert time.monotonic() < deadline, self._output
+            assert self._read_output(), f"it ended without {text!r}: {self._output!r}"
 
-    def type(self, keys: str) -> None:
+    def type_keys(self, keys: str) -> None:
         """Press keys."""
-        os.write(self._ours, keys.encode())
+        os.write(self._master, keys.encode())
 
-    def interrupt(self) -> Screen:
+    def press_ctrl_c(self) -> Screen:
         """Press Ctrl-C until it ends: one that comes just before a prompt begins to read is seen only by the next.
 
         The next waits long enough for a slow machine: one that meets an interpreter which is ending kills it.
         """
-        end = time.monotonic() + _SECONDS
-        while self.process.poll() is None and time.monotonic() < end:
+        deadline = time.monotonic() + _TIMEOUT_SECONDS
+        while self.process.poll() is None and time.monotonic() < deadline:
             self.process.send_signal(signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(10)
-        return self.end()
+        return self.wait_for_end()
 
-    def end(self, signals: Sequence[int] = ()) -> Screen:
+    def wait_for_end(self, signals: Sequence[int] = ()) -> Screen:
         """Send signals, wait for the end, and look at the screen."""
         for number in signals:
             self.process.send_signal(number)
-        while self._read():
+        while self._read_output():
             pass
-        code = self.process.wait(_SECONDS)
-        os.close(self._ours)
-        return Screen(code, self._seen.decode())
+        code = self.process.wait(_TIMEOUT_SECONDS)
+        os.close(self._master)
+        return Screen(code, self._output.decode())
 
-    def _read(self) -> bool:
-        ready, _, _ = select.select([self._ours], [], [], _SECONDS)
+    def _read_output(self) -> bool:
+        ready, _, _ = select.select([self._master], [], [], _TIMEOUT_SECONDS)
         if not ready:
             self.process.kill()
             return False
         try:
-            read = os.read(self._ours, 65536)
+            data = os.read(self._master, 65536)
         except OSError:  # the other side is closed
             return False
-        self._seen += read
-        return bool(read)
+        self._output += data
+        return bool(data)

@@ -17,33 +17,33 @@ def server_options() -> dict[str, Any]:
     return {"dialect": "together"}
 
 
-def refused(tmp_path: Path, code: int, *arguments: str | Path, env: dict[str, str] | None = None) -> str:
+def run_refused(tmp_path: Path, code: int, *arguments: str | Path, env: dict[str, str] | None = None) -> str:
     """What a command says on stderr that ends with ``code``, without its first line."""
     done = mediamill(*arguments, home=tmp_path / "home", env=env)
-    said = done.stderr + done.stdout
-    assert done.returncode == code, said
-    assert "Traceback" not in said
+    output = done.stderr + done.stdout
+    assert done.returncode == code, output
+    assert "Traceback" not in output
     lines = [line for line in done.stderr.splitlines() if not line.startswith("mediamill transcribe:")]
     assert len(lines) <= 2 or code in (3, 4), lines
-    return said
+    return output
 
 
-def test_a_missing_folder(tmp_path: Path) -> None:
-    said = refused(tmp_path, 2, "transcribe", tmp_path / "nowhere", "--provider", "local")
-    assert "nowhere" in said
-    assert "no such file or folder" in said
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    output = run_refused(tmp_path, 2, "transcribe", tmp_path / "nowhere", "--provider", "local")
+    assert "nowhere" in output
+    assert "no such file or folder" in output
 
 
-def test_an_empty_folder_and_one_without_audio(tmp_path: Path) -> None:
+def test_an_empty_folder_and_one_without_audio_are_refused(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
-    assert "no audio" in refused(tmp_path, 2, "transcribe", tmp_path / "in", "--provider", "local")
+    assert "no audio" in run_refused(tmp_path, 2, "transcribe", tmp_path / "in", "--provider", "local")
     (tmp_path / "in" / "notes.txt").write_text("hello")
-    said = refused(tmp_path, 2, "transcribe", tmp_path / "in", "--provider", "local")
-    assert "1 other file" in said
+    output = run_refused(tmp_path, 2, "transcribe", tmp_path / "in", "--provider", "local")
+    assert "1 other file" in output
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_an_unreadable_file(tmp_path: Path, own_local_server: RunningServer) -> None:
+def test_an_unreadable_file_fails_alone(tmp_path: Path, own_local_server: RunningServer) -> None:
     make_wavs(tmp_path / "in", 2)
     (tmp_path / "in" / "0001.wav").chmod(0)
     done = transcribe(tmp_path / "in", tmp_path / "out", own_local_server.origin)
@@ -64,7 +64,7 @@ def test_bad_files_are_named_and_cost_nothing(tmp_path: Path, own_local_server: 
     assert own_local_server.bill()["requests"] == 2  # the renamed one is a twin
 
 
-def test_duplicate_ids(tmp_path: Path, own_local_server: RunningServer) -> None:
+def test_duplicate_ids_are_refused_before_anything_is_sent(tmp_path: Path, own_local_server: RunningServer) -> None:
     make_wavs(tmp_path, 3)
     (tmp_path / "list.csv").write_text("id,path\na,0000.wav\nb,0001.wav\na,0002.wav\n")
     done = transcribe(tmp_path / "list.csv", tmp_path / "out", own_local_server.origin)
@@ -73,7 +73,7 @@ def test_duplicate_ids(tmp_path: Path, own_local_server: RunningServer) -> None:
     assert own_local_server.bill()["requests"] == 0
 
 
-def test_a_broken_row_fails_alone(tmp_path: Path, own_local_server: RunningServer) -> None:
+def test_a_broken_manifest_row_fails_alone(tmp_path: Path, own_local_server: RunningServer) -> None:
     make_wavs(tmp_path, 1)
     (tmp_path / "list.jsonl").write_text('{"id": "a", "path": "0000.wav"}\n{"id": \n{"id": "c", "path": "no.wav"}\n')
     done = transcribe(tmp_path / "list.jsonl", tmp_path / "out", own_local_server.origin)
@@ -82,38 +82,40 @@ def test_a_broken_row_fails_alone(tmp_path: Path, own_local_server: RunningServe
     assert len(read_rows(tmp_path / "out", "failures")) == 2
 
 
-def test_an_unknown_column_and_option(tmp_path: Path) -> None:
+def test_unknown_columns_options_and_commands_get_the_nearest_name(tmp_path: Path) -> None:
     make_wavs(tmp_path, 1)
     (tmp_path / "list.csv").write_text("id,path\na,0000.wav\n")
-    said = refused(tmp_path, 2, "transcribe", tmp_path / "list.csv", "--provider", "local", "--path-column", "pth")
-    assert "'path'" in said
+    output = run_refused(
+        tmp_path, 2, "transcribe", tmp_path / "list.csv", "--provider", "local", "--path-column", "pth"
+    )
+    assert "'path'" in output
     (tmp_path / "job.yaml").write_text("capability: transcribe\nsource: list.csv\nbugdet: 5\n")
-    said = refused(tmp_path, 2, "run", tmp_path / "job.yaml")
-    assert "bugdet" in said
-    assert "'budget'" in said
-    said = refused(tmp_path, 2, "transcribe", tmp_path / "list.csv", "--provider", "local", "--set", "langage=en")
-    assert "'language'" in said
-    assert "'transcribe'" in refused(tmp_path, 2, "transcrib", "x")
-    assert "togehter" in refused(tmp_path, 2, "transcribe", tmp_path / "list.csv", "--provider", "togehter")
+    output = run_refused(tmp_path, 2, "run", tmp_path / "job.yaml")
+    assert "bugdet" in output
+    assert "'budget'" in output
+    output = run_refused(tmp_path, 2, "transcribe", tmp_path / "list.csv", "--provider", "local", "--set", "langage=en")
+    assert "'language'" in output
+    assert "'transcribe'" in run_refused(tmp_path, 2, "transcrib", "x")
+    assert "togehter" in run_refused(tmp_path, 2, "transcribe", tmp_path / "list.csv", "--provider", "togehter")
 
 
-def test_a_broken_job_file(tmp_path: Path) -> None:
+def test_a_broken_or_missing_job_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "job.yaml").write_text("capability: [transcribe\n")
-    assert "YAML" in refused(tmp_path, 2, "run", tmp_path / "job.yaml")
-    assert "no.yaml" in refused(tmp_path, 2, "run", tmp_path / "no.yaml")
+    assert "YAML" in run_refused(tmp_path, 2, "run", tmp_path / "job.yaml")
+    assert "no.yaml" in run_refused(tmp_path, 2, "run", tmp_path / "no.yaml")
 
 
-def test_a_key_that_is_missing_wrong_or_given_instead_of_its_name(tmp_path: Path) -> None:
+def test_a_missing_or_wrong_key_and_a_key_in_place_of_its_name_are_refused(tmp_path: Path) -> None:
     make_wavs(tmp_path / "in", 3)
-    said = refused(tmp_path, 2, "transcribe", tmp_path / "in", "--provider", "groq")
-    assert "GROQ_API_KEY" in said
+    output = run_refused(tmp_path, 2, "transcribe", tmp_path / "in", "--provider", "groq")
+    assert "GROQ_API_KEY" in output
     with running_server(engine="echo", dialect="together", key_env="PATH") as strict:
         done = transcribe(tmp_path / "in", tmp_path / "out", strict.origin)
         assert done.returncode == 4, done.stderr
         assert "TOGETHER_API_KEY" in done.stdout
-    said = refused(tmp_path, 2, "transcribe", tmp_path / "in", "--api-key-env", "sk-verysecret-123456789")
-    assert "NAME" in said
-    assert "verysecret" not in said
+    output = run_refused(tmp_path, 2, "transcribe", tmp_path / "in", "--api-key-env", "sk-verysecret-123456789")
+    assert "NAME" in output
+    assert "verysecret" not in output
 
 
 def test_a_model_that_does_not_exist_stops_the_run(tmp_path: Path, own_local_server: RunningServer) -> None:
@@ -126,7 +128,7 @@ def test_a_model_that_does_not_exist_stops_the_run(tmp_path: Path, own_local_ser
     assert own_local_server.bill()["requests"] <= 2
 
 
-def test_a_provider_that_is_down(tmp_path: Path) -> None:
+def test_a_provider_that_does_not_answer_stops_the_run(tmp_path: Path) -> None:
     make_wavs(tmp_path / "in", 3)
     done = transcribe(tmp_path / "in", tmp_path / "out", "http://127.0.0.1:9", "--retries", "1")
     assert done.returncode == 4, done.stderr
@@ -142,32 +144,32 @@ def test_a_pipe_among_the_files_does_not_hang_the_run(tmp_path: Path, own_local_
     assert sorted(str(row["item_id"]) for row in read_rows(tmp_path / "out", "failures")) == ["b", "c"]
 
 
-def test_out_that_is_a_file(tmp_path: Path) -> None:
+def test_an_out_that_is_a_file_is_refused_and_kept(tmp_path: Path) -> None:
     make_wavs(tmp_path / "in", 1)
     (tmp_path / "out").write_text("mine")
-    assert "not a folder" in refused(
+    assert "not a folder" in run_refused(
         tmp_path, 2, "transcribe", tmp_path / "in", "--provider", "local", "--out", tmp_path / "out"
     )
     assert (tmp_path / "out").read_text() == "mine"
 
 
-def test_status_of_nothing(tmp_path: Path) -> None:
-    assert "no run has written here" in refused(tmp_path, 2, "status", tmp_path)
+def test_status_of_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
+    assert "no run has written here" in run_refused(tmp_path, 2, "status", tmp_path)
 
 
-def test_a_word_of_a_command_that_is_wrong_points_at_its_own_help(tmp_path: Path) -> None:
+def test_a_usage_error_names_the_commands_own_help(tmp_path: Path) -> None:
     for words in (["serve", "--model"], ["serve", "--port", "x"], ["transcribe", "--model"]):
-        assert f"see mediamill {words[0]} --help" in refused(tmp_path, 2, *words), words
-    assert "see mediamill --help" in refused(tmp_path, 2, "no-such-command")
+        assert f"see mediamill {words[0]} --help" in run_refused(tmp_path, 2, *words), words
+    assert "see mediamill --help" in run_refused(tmp_path, 2, "no-such-command")
 
 
 def test_hidden_options_are_never_suggested(tmp_path: Path) -> None:
-    said = refused(tmp_path, 2, "serve", "--paren", "1")
-    assert "No such option '--paren'" in said
-    assert "--parent" not in said
+    output = run_refused(tmp_path, 2, "serve", "--paren", "1")
+    assert "No such option '--paren'" in output
+    assert "--parent" not in output
 
 
-def test_an_unknown_engine_is_told_all_that_help_offers(tmp_path: Path) -> None:
-    said = refused(tmp_path, 2, "serve", "--engine", "nope", "--port", "0")
+def test_an_unknown_engine_gets_every_engine_of_the_help(tmp_path: Path) -> None:
+    output = run_refused(tmp_path, 2, "serve", "--engine", "nope", "--port", "0")
     for engine in ("local", "echo", "whisper", "flite", "espeak-ng", "tones"):
-        assert engine in said
+        assert engine in output

@@ -22,7 +22,7 @@ from tests.calls.call_patterns.capabilities import PiecesCapability
 from tests.helpers.cli_runs import mediamill, read_rows
 
 SAMPLING = "--max-tokens --prompt --system --temperature --schema"
-KEPT = {
+PUBLISHED_FLAGS = {
     "transcribe": "--diarize --language --no-diarize --no-normalize --no-trim --no-words --normalize --overlap --prompt"
     " --trim --words",
     "translate": "--language --no-normalize --no-trim --normalize --overlap --prompt --to --trim",
@@ -41,7 +41,7 @@ KEPT = {
     "execute": "--allow-local-code --files --no-allow-local-code --session",
 }
 """Flags that people's scripts may hold: none of them may go."""
-SHARED = (
+SHARED_FLAGS = (
     "--allow-host --api-key-env --base-url --budget --concurrency --config --deadline --debug --endpoint-hourly"
     " --group --group-by --id-column --journal --json --limit --max-memory --memory --model --no-cache"
     " --no-prefect --out --path-column --prefect --provider --quiet --quote --refresh --replace --retries --rpm"
@@ -49,29 +49,29 @@ SHARED = (
 )
 
 
-def flags_of(command: click.Command) -> list[str]:
+def list_flags(command: click.Command) -> list[str]:
     options = [each for each in command.params if isinstance(each, click.Option)]
     return [flag for option in options for flag in (*option.opts, *option.secondary_opts)]
 
 
 def test_every_built_in_capability_is_a_command_with_a_summary() -> None:
-    assert KEPT.keys() <= capabilities.BUILT_IN.keys()
+    assert PUBLISHED_FLAGS.keys() <= capabilities.BUILT_IN.keys()
     assert capabilities.BUILT_IN.keys() <= set(cli.list_commands(click.Context(cli)))
     for name in capabilities.BUILT_IN:
         assert capabilities.get_summary(name).endswith(".")
 
 
-@pytest.mark.parametrize("name", KEPT)
-def test_no_option_goes_and_none_is_there_twice(name: str) -> None:
+@pytest.mark.parametrize("name", PUBLISHED_FLAGS)
+def test_no_published_option_is_missing_or_there_twice(name: str) -> None:
     command = make_capability_command(name)
-    flags = flags_of(command)
-    assert {*KEPT[name].split(), *SHARED.split()} <= set(flags)
+    flags = list_flags(command)
+    assert {*PUBLISHED_FLAGS[name].split(), *SHARED_FLAGS.split()} <= set(flags)
     assert len(flags) == len(set(flags))
     names = [each.name for each in command.params]
     assert len(names) == len(set(names))
 
 
-@pytest.mark.parametrize("name", KEPT)
+@pytest.mark.parametrize("name", PUBLISHED_FLAGS)
 def test_every_parameter_is_an_option_unless_it_says_otherwise(name: str) -> None:
     capability = capabilities.get(name)
     options, fields = make_param_options(capability), capability.params.model_fields
@@ -83,13 +83,13 @@ def test_every_parameter_is_an_option_unless_it_says_otherwise(name: str) -> Non
     assert make_capability_command(name).help == inspect.getdoc(type(capability))
 
 
-def test_choices_and_numbers_are_seen_in_the_help() -> None:
+def test_the_help_shows_choices_and_kinds_of_numbers() -> None:
     shown = {name: option.metavar for name, option in make_param_options(capabilities.get("speak")).items()}
     assert shown["format"] == "[mp3|wav|flac|opus]"
     assert (shown["speed"], shown["sample_rate"], shown["voice"]) == ("NUMBER", "N", "TEXT")
 
 
-class CrowdedParams(BaseModel):
+class HidingParams(BaseModel):
     """One of them is called like an option that every run has."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -97,17 +97,17 @@ class CrowdedParams(BaseModel):
     limit: int = Field(1, description="a limit of its own")
 
 
-class CalmParams(CrowdedParams):
+class RenamedParams(HidingParams):
     """The same, out of the way."""
 
     limit: Annotated[int, Option("--own-limit")] = Field(1, description="a limit of its own")
 
 
-class Crowded(PiecesCapability):
+class HidingCapability(PiecesCapability):
     """Do something."""
 
     name = "crowded"
-    params: type[BaseModel] = CrowdedParams
+    params: type[BaseModel] = HidingParams
 
 
 def test_a_parameter_that_would_hide_a_shared_option_is_refused(
@@ -116,12 +116,12 @@ def test_a_parameter_that_would_hide_a_shared_option_is_refused(
     install_entry_points({CAPABILITY_GROUP: {"crowded": f"{__name__}:Crowded"}})
     with pytest.raises(UsageError, match="'limit'"):
         make_capability_command("crowded")
-    monkeypatch.setattr(Crowded, "params", CalmParams)
+    monkeypatch.setattr(HidingCapability, "params", RenamedParams)
     with pytest.raises(UsageError, match="'limit'"):  # the flag differs, the name it is read by does not
         make_capability_command("crowded")
 
 
-def test_what_a_person_permits_is_marked_in_the_capability() -> None:
+def test_permissions_are_marked_in_the_capabilitys_parameters() -> None:
     [option] = [each for each in make_permission_options() if each.name == "allow_local_code"]
     assert option.opts == ["--allow-local-code"]
     assert option.help is not None
@@ -129,7 +129,7 @@ def test_what_a_person_permits_is_marked_in_the_capability() -> None:
 
 
 @pytest.mark.parametrize("chained", [False, True], ids=["job", "chain"])
-def test_a_file_is_permitted_by_the_command_that_runs_it(chained: bool, tmp_path: Path) -> None:
+def test_run_takes_permission_options_for_a_file(chained: bool, tmp_path: Path) -> None:
     (tmp_path / "cells.csv").write_text("id,code\na,1 + 1\n")
     out = tmp_path / "out"
     head = f"source: {tmp_path / 'cells.csv'}\nout: {out}\n"
@@ -145,13 +145,13 @@ def test_a_file_is_permitted_by_the_command_that_runs_it(chained: bool, tmp_path
     assert len(found) == 1
 
 
-def test_an_unknown_option_of_run_is_still_unknown(tmp_path: Path) -> None:
+def test_an_unknown_option_of_run_is_refused(tmp_path: Path) -> None:
     done = mediamill("run", "--alow-local-code", tmp_path / "job.yaml", home=tmp_path / "home")
     assert done.returncode == 2
     assert "--allow-local-code" in done.stderr
 
 
-class OddParams(BaseModel):
+class UnusualParams(BaseModel):
     level: Literal[1, 2, 3] = 1
     many: list[int] = []
     pair: tuple[int, int] | None = None
@@ -159,26 +159,26 @@ class OddParams(BaseModel):
     plain: str | None = None
 
 
-class Odd:
+class UnusualCapability:
     """Takes odd things."""
 
     name = "odd"
-    params = OddParams
+    params = UnusualParams
 
 
-def test_options_of_any_type_are_read() -> None:
-    options = make_param_options(cast("Capability", Odd()))
+def test_options_of_any_type_are_parsed() -> None:
+    options = make_param_options(cast("Capability", UnusualCapability()))
     command = click.Command("odd", params=list(options.values()), callback=lambda **given: given)
     arguments = ["--level", "2", "--many", "[1, 2]", "--pair", "[3, 4]", "--mapping", "{a: 1}", "--plain", "[x]"]
     given = {name: value for name, value in command.main(arguments, standalone_mode=False).items() if value is not None}
-    assert OddParams(**given) == OddParams(level=2, many=[1, 2], pair=(3, 4), mapping={"a": 1}, plain="[x]")
+    assert UnusualParams(**given) == UnusualParams(level=2, many=[1, 2], pair=(3, 4), mapping={"a": 1}, plain="[x]")
 
 
-def test_a_flow_asks_for_what_a_capability_needs() -> None:
+def test_a_flow_requires_the_required_parameters_of_a_capability() -> None:
     from mediamill.flows.prefect_runtime.flow_factory import _make_signature
 
     class NeedyParams(BaseModel):
         x: int
 
     assert _make_signature(NeedyParams).parameters["params"].default is inspect.Parameter.empty
-    assert _make_signature(OddParams).parameters["params"].default.model_dump() == OddParams().model_dump()
+    assert _make_signature(UnusualParams).parameters["params"].default.model_dump() == UnusualParams().model_dump()

@@ -32,19 +32,19 @@ def server_options() -> dict[str, Any]:
     return {"dialect": "together"}
 
 
-def leaving(monkeypatch: pytest.MonkeyPatch, error: BaseException | None, *arguments: str) -> int | str | None:
+def run_raising(monkeypatch: pytest.MonkeyPatch, error: BaseException | None, *arguments: str) -> int | str | None:
     """The exit code of a command line whose command raises ``error``."""
 
-    def raising() -> None:
+    def raise_error() -> None:
         if error is not None:
             raise error
 
-    monkeypatch.setattr(cli.cli, "get_command", lambda *_: click.Command("models", callback=raising))
+    monkeypatch.setattr(cli.cli, "get_command", lambda *_: click.Command("models", callback=raise_error))
     monkeypatch.setattr(sys, "argv", ["mediamill", "models", *arguments])
-    monkeypatch.setattr(cli.cli, "main", lambda **_: raising())
-    with pytest.raises(SystemExit) as left:
+    monkeypatch.setattr(cli.cli, "main", lambda **_: raise_error())
+    with pytest.raises(SystemExit) as exit_info:
         cli.main()
-    return left.value.code
+    return exit_info.value.code
 
 
 @pytest.mark.parametrize(
@@ -63,29 +63,29 @@ def leaving(monkeypatch: pytest.MonkeyPatch, error: BaseException | None, *argum
 def test_each_error_has_its_exit_code_and_no_traceback(
     error: BaseException | None, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert leaving(monkeypatch, error) == code
-    said = capsys.readouterr()
-    assert "Traceback" not in said.err
-    assert not said.out
-    assert said.err.count("mediamill: ") == (error is not None)
+    assert run_raising(monkeypatch, error) == code
+    captured = capsys.readouterr()
+    assert "Traceback" not in captured.err
+    assert not captured.out
+    assert captured.err.count("mediamill: ") == (error is not None)
     if isinstance(error, ZeroDivisionError):
-        assert "internal error: ZeroDivisionError: a bug" in said.err
-        assert "--debug" in said.err
+        assert "internal error: ZeroDivisionError: a bug" in captured.err
+        assert "--debug" in captured.err
 
 
 def test_debug_shows_the_traceback_and_keeps_the_exit_code(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert leaving(monkeypatch, UsageError("wrong"), "--debug") == 2
+    assert run_raising(monkeypatch, UsageError("wrong"), "--debug") == 2
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_a_refusal_is_one_json_object_too(tmp_path: Path) -> None:
+def test_with_json_a_refusal_is_also_one_json_object(tmp_path: Path) -> None:
     done = mediamill("transcribe", tmp_path / "no", "--provider", "local", "--json", home=tmp_path / "home")
     assert done.returncode == 2
-    told = json.loads(done.stdout)
-    assert told["exit_code"] == 2
-    assert "no such file" in told["error"]
+    refusal = json.loads(done.stdout)
+    assert refusal["exit_code"] == 2
+    assert "no such file" in refusal["error"]
     assert "no such file" in done.stderr
     busy = mediamill("status", tmp_path, "--json", home=tmp_path / "home")
     assert json.loads(busy.stdout)["exit_code"] == 2
@@ -96,7 +96,7 @@ def test_retry_and_report_find_an_out_from_another_folder(tmp_path: Path, own_lo
     make_wavs(tmp_path / "in", 4)
     (tmp_path / "in" / "text.mp3").write_text("no music")
     own_local_server.faults({"match": {"nth": 1}, "fault": {"kind": "status", "status": 400}, "times": 1})
-    told = (
+    arguments = (
         "transcribe",
         "in",
         "--provider",
@@ -109,7 +109,7 @@ def test_retry_and_report_find_an_out_from_another_folder(tmp_path: Path, own_lo
     )
     home = bare_environment(tmp_path / "home")
     run = [sys.executable, "-m", "mediamill.flows.cli"]
-    first = subprocess.run([*run, *told], cwd=tmp_path, env=home, capture_output=True, text=True, check=False)
+    first = subprocess.run([*run, *arguments], cwd=tmp_path, env=home, capture_output=True, text=True, check=False)
     assert first.returncode == 3, first.stderr
     kinds = {group["kind"] for group in json.loads(first.stdout)["failures"]}
     refused = next(iter(kinds - {"not_audio"}))
@@ -128,12 +128,14 @@ def test_retry_and_report_find_an_out_from_another_folder(tmp_path: Path, own_lo
 
 
 @pytest.mark.parametrize("redirect", ["2>&1 |", "|"], ids=["both", "stdout"])
-def test_a_run_goes_on_when_nobody_reads_it(redirect: str, tmp_path: Path, own_local_server: RunningServer) -> None:
+def test_a_run_goes_on_when_its_output_is_closed(
+    redirect: str, tmp_path: Path, own_local_server: RunningServer
+) -> None:
     make_wavs(tmp_path / "in", 12)
     (tmp_path / "in" / "text.mp3").write_text("no music")
     script = f'"$@" {redirect} true; exit "${{PIPESTATUS[0]}}"'
-    told = ("transcribe", tmp_path / "in", "--provider", "together", "--base-url", own_local_server.origin)
-    command = [sys.executable, "-m", "mediamill.flows.cli", *map(str, told), "--out", str(tmp_path / "out")]
+    arguments = ("transcribe", tmp_path / "in", "--provider", "together", "--base-url", own_local_server.origin)
+    command = [sys.executable, "-m", "mediamill.flows.cli", *map(str, arguments), "--out", str(tmp_path / "out")]
     done = subprocess.run(
         ["bash", "-c", script, "bash", *command],
         env=bare_environment(tmp_path / "home"),
@@ -148,7 +150,7 @@ def test_a_run_goes_on_when_nobody_reads_it(redirect: str, tmp_path: Path, own_l
     assert len(read_rows(tmp_path / "out")) == 12
 
 
-def test_a_note_to_nobody_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_note_to_a_closed_stderr_raises_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A broken pipe would be raised by the second note, so the call itself is the test."""
     reader, writer = os.pipe()
     os.close(reader)
@@ -168,10 +170,10 @@ def test_the_debug_log_holds_no_key(tmp_path: Path, own_local_server: RunningSer
 
 @pytest.mark.long
 @pytest.mark.parametrize("kilobytes", [150, pytest.param(300, marks=pytest.mark.long)])
-def test_a_disk_that_takes_no_more_is_one_line(kilobytes: int, tmp_path: Path) -> None:
+def test_a_full_disk_fails_the_run_in_one_line_and_a_rerun_completes_it(kilobytes: int, tmp_path: Path) -> None:
     recordings = RECORDINGS
-    told = ("transcribe", recordings, "--provider", "local", "--out", tmp_path / "out")
-    command = [sys.executable, "-m", "mediamill.flows.cli", *map(str, told)]
+    arguments = ("transcribe", recordings, "--provider", "local", "--out", tmp_path / "out")
+    command = [sys.executable, "-m", "mediamill.flows.cli", *map(str, arguments)]
     done = subprocess.run(
         ["bash", "-c", f'ulimit -f {kilobytes}; exec "$@"', "bash", *command],
         env=bare_environment(tmp_path / "home"),
@@ -182,53 +184,53 @@ def test_a_disk_that_takes_no_more_is_one_line(kilobytes: int, tmp_path: Path) -
     )
     assert done.returncode == 1, done.stdout
     assert "Traceback" not in done.stderr
-    said = [line for line in done.stderr.splitlines() if line.startswith("mediamill: ")]
-    assert len(said) == 1
-    assert str(tmp_path / "out") in said[0]
-    assert mediamill(*told, home=tmp_path / "home").returncode == 0
+    error_lines = [line for line in done.stderr.splitlines() if line.startswith("mediamill: ")]
+    assert len(error_lines) == 1
+    assert str(tmp_path / "out") in error_lines[0]
+    assert mediamill(*arguments, home=tmp_path / "home").returncode == 0
     assert len(read_rows(tmp_path / "out")) == 8
 
 
-def test_serve_says_where_and_ends_on_a_signal(tmp_path: Path) -> None:
+def test_serve_prints_its_address_and_ends_on_a_signal(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mediamill.flows.cli", "serve", "--engine", "echo", "--port", "0"]
     with subprocess.Popen(
         command, env=bare_environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as serving:
-        assert serving.stdout is not None
-        assert serving.stdout.readline().startswith("listening on http://127.0.0.1:")
-        serving.send_signal(signal.SIGINT)
-        _, said = serving.communicate(timeout=30)
-    assert serving.returncode == 130
-    assert "Traceback" not in said
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("listening on http://127.0.0.1:")
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in stderr
 
 
-def test_doctor_tells_what_is_wrong_and_no_key(tmp_path: Path) -> None:
-    told = mediamill("doctor", "--out", tmp_path, "--json", home=tmp_path / "home")
-    assert told.returncode == 0, told.stdout
-    findings = {finding["what"]: finding for finding in json.loads(told.stdout)}
+def test_doctor_prints_which_keys_are_set_and_no_key(tmp_path: Path) -> None:
+    done = mediamill("doctor", "--out", tmp_path, "--json", home=tmp_path / "home")
+    assert done.returncode == 0, done.stdout
+    findings = {finding["what"]: finding for finding in json.loads(done.stdout)}
     assert findings["provider together"]["told"] == "TOGETHER_API_KEY is set"
     assert findings["provider groq"]["told"] == "GROQ_API_KEY is not set"
-    assert SENTINEL not in told.stdout + told.stderr
+    assert SENTINEL not in done.stdout + done.stderr
 
 
-def test_doctor_looks_for_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def nothing_left(_: object) -> SimpleNamespace:
+def test_doctor_finds_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def report_little_space(_: object) -> SimpleNamespace:
         return SimpleNamespace(free=2**20)
 
     assert doctor._check_disk(str(tmp_path))[0].well
-    monkeypatch.setattr("shutil.disk_usage", nothing_left)
+    monkeypatch.setattr("shutil.disk_usage", report_little_space)
     [finding] = doctor._check_disk(str(tmp_path))
     assert not finding.well
     assert finding.hint
 
 
-def test_ci_is_a_script_that_parses() -> None:
+def test_the_ci_script_is_executable_and_parses() -> None:
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
     subprocess.run(["bash", "-n", str(script)], check=True)
 
 
-def test_a_moment_in_one_line() -> None:
+def test_progress_is_formatted_in_one_line() -> None:
     progress = Progress(
         phase="run",
         total=1200,
@@ -252,7 +254,7 @@ def test_a_moment_in_one_line() -> None:
     ("usd", "told"),
     [(None, "unknown"), ("0", "$0.00"), ("0.000025", "$0.000025"), ("1234.5", "$1,234.50"), ("1E-7", "$0.0000001")],
 )
-def test_money_in_words(usd: str | None, told: str) -> None:
+def test_dollars_are_formatted(usd: str | None, told: str) -> None:
     assert format_dollars(None if usd is None else Decimal(usd)) == told
 
 
@@ -260,5 +262,5 @@ def test_money_in_words(usd: str | None, told: str) -> None:
     ("seconds", "told"),
     [(0.44, "0.4 s"), (12, "12 s"), (59.6, "1 min 00 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")],
 )
-def test_time_in_words(seconds: float, told: str) -> None:
+def test_durations_are_formatted(seconds: float, told: str) -> None:
     assert format_duration(seconds) == told

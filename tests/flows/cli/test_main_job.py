@@ -30,15 +30,15 @@ def server_options() -> dict[str, Any]:
     return {"dialect": "together", "price": ["openai/whisper-large-v3=0.0015"]}
 
 
-def plain(text: str) -> str:
+def to_plain_words(text: str) -> str:
     """Words without case or punctuation."""
     return re.sub(r"[^a-z' ]", "", text.lower())
 
 
-def test_a_newcomer_gets_transcripts_a_bill_and_a_page(tmp_path: Path) -> None:
+def test_without_a_key_a_folder_becomes_transcripts_a_bill_and_a_report(tmp_path: Path) -> None:
     out = tmp_path / "out"
     home = tmp_path / "home"
-    bare = {**bare_environment(home), "TOGETHER_API_KEY": ""}
+    environment = {**bare_environment(home), "TOGETHER_API_KEY": ""}
     command = [
         sys.executable,
         "-m",
@@ -48,7 +48,7 @@ def test_a_newcomer_gets_transcripts_a_bill_and_a_page(tmp_path: Path) -> None:
         "--out",
         str(out),
     ]
-    done = subprocess.run(command, env=bare, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert "local" in done.stderr.splitlines()[0]
     assert "inline run" in done.stderr.splitlines()[0]
@@ -63,14 +63,16 @@ def test_a_newcomer_gets_transcripts_a_bill_and_a_page(tmp_path: Path) -> None:
         assert all(0 <= word["start"] <= word["end"] <= row["audio_seconds"] + 0.5 for word in row["words"])
     with (SAMPLES / "texts.csv").open(encoding="utf-8") as file:
         texts = {Path(row["file"]).name: row["text"] for row in csv.DictReader(file)}
-    heard = {Path(row["item_id"]).name: row["text"] for row in results}
-    names = sorted(heard)
-    rate = jiwer.wer([plain(texts[name]) for name in names], [plain(heard[name]) for name in names])
-    assert rate <= 0.10
+    transcripts = {Path(row["item_id"]).name: row["text"] for row in results}
+    names = sorted(transcripts)
+    error_rate = jiwer.wer(
+        [to_plain_words(texts[name]) for name in names], [to_plain_words(transcripts[name]) for name in names]
+    )
+    assert error_rate <= 0.10
     assert pl.read_parquet(out / "results" / "*.parquet").height == 8
     with duckdb.connect() as database:
-        counted = database.execute(f"select count(*) from '{out}/results/*.parquet'").fetchall()
-    assert counted == [(8,)]
+        row_count = database.execute(f"select count(*) from '{out}/results/*.parquet'").fetchall()
+    assert row_count == [(8,)]
     assert {path.name for path in out.iterdir()} >= {"results", "calls", "runs", "report.html", "costs.csv"}
     record = json.loads(next((out / "runs").glob("*.json")).read_text())
     assert record["summary"]["done"] == 8
@@ -78,7 +80,9 @@ def test_a_newcomer_gets_transcripts_a_bill_and_a_page(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "parquet"])
-def test_manifests_carry_their_columns(kind: str, tmp_path: Path, own_local_server: RunningServer) -> None:
+def test_a_manifests_columns_are_carried_into_the_results(
+    kind: str, tmp_path: Path, own_local_server: RunningServer
+) -> None:
     make_wavs(tmp_path, 3)
     table = pd.DataFrame(
         {"id": ["a", "b", "c"], "path": [f"000{n}.wav" for n in range(3)], "language": ["en", "de", ""], "topic": "x"}
@@ -98,7 +102,7 @@ def test_manifests_carry_their_columns(kind: str, tmp_path: Path, own_local_serv
 
 
 @pytest.mark.long
-def test_a_glob_a_file_and_a_list_on_stdin(tmp_path: Path, own_local_server: RunningServer) -> None:
+def test_a_glob_a_file_and_a_list_on_stdin_are_sources(tmp_path: Path, own_local_server: RunningServer) -> None:
     make_wavs(tmp_path / "in", 4)
     assert transcribe(tmp_path / "in" / "000[12].wav", tmp_path / "glob", own_local_server.origin).returncode == 0
     assert len(read_rows(tmp_path / "glob")) == 2
@@ -120,23 +124,28 @@ def test_a_glob_a_file_and_a_list_on_stdin(tmp_path: Path, own_local_server: Run
     assert len(read_rows(tmp_path / "list")) == 4
 
 
-class _Quiet(http.server.SimpleHTTPRequestHandler):
+class _SilentHandler(http.server.SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         pass
 
 
 @pytest.mark.long
-def test_a_private_url_is_fetched_only_when_its_host_is_named(tmp_path: Path, own_local_server: RunningServer) -> None:
+def test_a_private_url_is_fetched_only_with_its_host_allowed(tmp_path: Path, own_local_server: RunningServer) -> None:
     make_wavs(tmp_path / "in", 1)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Quiet, directory=tmp_path / "in")) as web:
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(_SilentHandler, directory=tmp_path / "in")
+    ) as web:
         threading.Thread(target=web.serve_forever, daemon=True).start()
         host = f"127.0.0.1:{web.server_address[1]}"
         url = f"http://{host}/0000.wav"
-        told = (*("transcribe", url, "--provider", "together", "--base-url", own_local_server.origin, "--yes"), "--out")
-        refused = mediamill(*told, tmp_path / "no", home=tmp_path / "home")
+        arguments = (
+            *("transcribe", url, "--provider", "together", "--base-url", own_local_server.origin, "--yes"),
+            "--out",
+        )
+        refused = mediamill(*arguments, tmp_path / "no", home=tmp_path / "home")
         assert refused.returncode == 3, refused.stderr
         assert own_local_server.bill()["requests"] == 0
-        fetched = mediamill(*told, tmp_path / "yes", "--allow-host", host, home=tmp_path / "home")
+        fetched = mediamill(*arguments, tmp_path / "yes", "--allow-host", host, home=tmp_path / "home")
         assert fetched.returncode == 0, fetched.stderr + fetched.stdout
         web.shutdown()
     assert len(read_rows(tmp_path / "yes")) == 1
@@ -145,29 +154,29 @@ def test_a_private_url_is_fetched_only_when_its_host_is_named(tmp_path: Path, ow
 
 def test_a_quote_sends_nothing_and_counts_what_is_done(tmp_path: Path, own_local_server: RunningServer) -> None:
     make_wavs(tmp_path / "in", 5)
-    told = ("--provider", "together", "--base-url", own_local_server.origin, "--out", tmp_path / "out", "--json")
-    first = json.loads(mediamill("quote", tmp_path / "in", *told, home=tmp_path / "home").stdout)
+    arguments = ("--provider", "together", "--base-url", own_local_server.origin, "--out", tmp_path / "out", "--json")
+    first = json.loads(mediamill("quote", tmp_path / "in", *arguments, home=tmp_path / "home").stdout)
     assert (first["items"], first["finished"], first["asks"]) == (5, 0, 5)
     assert float(first["audio_seconds"]) == pytest.approx(0.5)
     assert 0 < float(first["low_usd"]) <= float(first["high_usd"])
     assert first["price_source"]
     assert own_local_server.bill()["requests"] == 0
     assert transcribe(tmp_path / "in", tmp_path / "out", own_local_server.origin).returncode == 0
-    second = json.loads(mediamill("quote", tmp_path / "in", *told, home=tmp_path / "home").stdout)
+    second = json.loads(mediamill("quote", tmp_path / "in", *arguments, home=tmp_path / "home").stdout)
     assert (second["items"], second["finished"], second["asks"]) == (5, 5, 0)
 
 
 @pytest.mark.long
-def test_json_status_report_and_limit(tmp_path: Path, own_local_server: RunningServer) -> None:
+def test_limit_json_status_and_report_work_on_one_out(tmp_path: Path, own_local_server: RunningServer) -> None:
     make_wavs(tmp_path / "in", 5)
     out = tmp_path / "out"
     done = transcribe(tmp_path / "in", out, own_local_server.origin, "--json", "--limit", "2")
     summary = json.loads(done.stdout)
     assert (summary["state"], summary["done"], summary["exit_code"]) == ("done", 2, 0)
     assert not done.stderr
-    told = json.loads(mediamill("status", out, "--json", home=tmp_path / "home").stdout)
-    assert (told["done"], told["failed"], told["pending"]) == (2, 0, 0)
-    assert float(told["spent_usd"]) == float(own_local_server.bill()["usd"])
+    status = json.loads(mediamill("status", out, "--json", home=tmp_path / "home").stdout)
+    assert (status["done"], status["failed"], status["pending"]) == (2, 0, 0)
+    assert float(status["spent_usd"]) == float(own_local_server.bill()["usd"])
     (out / "report.html").unlink()
     assert mediamill("report", out, home=tmp_path / "home").returncode == 0
     assert "0000.wav" in (out / "report.html").read_text()
@@ -183,7 +192,7 @@ def test_the_example_jobs_run(job: str, tmp_path: Path) -> None:
     assert len(read_rows(tmp_path / "out")) == 1
 
 
-def test_models_and_doctor(tmp_path: Path) -> None:
+def test_models_lists_every_provider_and_doctor_finds_the_key(tmp_path: Path) -> None:
     models = json.loads(mediamill("models", "--json", home=tmp_path / "home").stdout)
     assert {m["provider"] for m in models} >= {"local", "together", "openai", "groq"}
     assert all(m["price"] for m in models)
@@ -197,7 +206,7 @@ def test_models_and_doctor(tmp_path: Path) -> None:
         assert "openai/whisper-large-v3" in live.stdout
 
 
-def test_an_interrupted_pipe_is_no_error(tmp_path: Path) -> None:
+def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
     command = f"{sys.executable} -m mediamill.flows.cli models | head -1"
     done = subprocess.run(
         command, shell=True, env=bare_environment(tmp_path), capture_output=True, text=True, timeout=60, check=False

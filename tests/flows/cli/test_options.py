@@ -21,11 +21,11 @@ from mediamill.tasks.job import Job, load_job
 from tests.helpers.paths import ROOT
 
 JOBS = sorted((ROOT / "configs" / "jobs").glob("*.yaml"))
-ELSEWHERE = {"capability", "source", "params", "columns", "allow_hosts", "schedule"}
+FIELDS_WITHOUT_OPTION = {"capability", "source", "params", "columns", "allow_hosts", "schedule"}
 """Job's fields that are the command, its argument, a command of their own, or options with a name of their own."""
 
 
-def options_of(name: str) -> dict[str, click.Option]:
+def get_options(name: str) -> dict[str, click.Option]:
     command = cli.get_command(click.Context(cli), name)
     assert command is not None
     return {p.name: p for p in command.params if isinstance(p, click.Option) and p.name}
@@ -33,16 +33,16 @@ def options_of(name: str) -> dict[str, click.Option]:
 
 @pytest.mark.parametrize("name", ["transcribe", "quote", "run"])
 def test_every_field_of_a_job_is_an_option_with_its_own_help(name: str) -> None:
-    options = options_of(name)
+    options = get_options(name)
     for field, info in Job.model_fields.items():
-        if field not in ELSEWHERE:
+        if field not in FIELDS_WITHOUT_OPTION:
             assert options[field].help == info.description
             assert options[field].opts == ["--" + field.replace("_", "-")]
 
 
 def test_options_of_a_capability_are_its_parameters_with_their_own_help() -> None:
     fields = capabilities.get("transcribe").params.model_fields
-    options = options_of("transcribe")
+    options = get_options("transcribe")
     for name in ("language", "prompt", "words", "diarize"):
         assert options[name].help == fields[name].description
 
@@ -52,10 +52,10 @@ def test_every_command_has_help_and_knows_debug() -> None:
         command = cli.get_command(click.Context(cli), name)
         assert command is not None
         assert command.help
-        assert name == "serve" or "debug" in options_of(name)
+        assert name == "serve" or "debug" in get_options(name)
 
 
-def test_settings_are_yaml_and_win_over_the_file(tmp_path: Path) -> None:
+def test_settings_are_yaml_and_override_the_file(tmp_path: Path) -> None:
     path = tmp_path / "job.yaml"
     path.write_text(
         "capability: transcribe\nsource: a\nbudget: 5\nparams: {language: de, words: true}\n"
@@ -102,13 +102,13 @@ def test_a_wrong_job_file_is_named_with_what_is_wrong(text: str, told: str, tmp_
     assert "\n" not in str(caught.value)
 
 
-def test_a_job_file_that_is_no_text(tmp_path: Path) -> None:
+def test_a_job_file_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     (tmp_path / "job.yaml").write_bytes(b"\xff\xfe\x00source")
     with pytest.raises(UsageError, match="UTF-8"):
         load_job(tmp_path / "job.yaml")
 
 
-def test_a_misspelt_option_gets_the_nearest(tmp_path: Path) -> None:
+def test_a_misspelt_option_gets_the_nearest_name(tmp_path: Path) -> None:
     (tmp_path / "job.yaml").write_text("capability: transcribe\nsource: a\nconcurency: 3\n")
     with pytest.raises(NoSuchOption) as caught:
         load_job(tmp_path / "job.yaml")
@@ -116,7 +116,7 @@ def test_a_misspelt_option_gets_the_nearest(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def valid() -> Any:
+def is_valid() -> Any:
     """Whether a job fits the schema."""
     schema = json.loads(json.dumps(make_job_schema()))
     jsonschema.Draft202012Validator.check_schema(schema)
@@ -137,7 +137,7 @@ def test_the_schema_refuses_what_a_run_refuses(wrong: dict[str, Any], valid: Any
     assert not valid({**job, **wrong})
 
 
-def test_the_commands_are_where_the_list_says() -> None:
+def test_every_listed_command_is_in_the_file_of_its_name() -> None:
     from mediamill.flows.cli.main import COMMANDS
 
     files = {path.stem for path in (ROOT / "flows" / "cli" / "commands").glob("[!_]*.py")}

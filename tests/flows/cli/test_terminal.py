@@ -28,27 +28,27 @@ def slow_local_server() -> Iterator[RunningServer]:
         yield running
 
 
-def start(tmp_path: Path, server: RunningServer, *options: str, count: int = 6) -> Terminal:
+def start_transcribe(tmp_path: Path, server: RunningServer, *options: str, count: int = 6) -> Terminal:
     make_wavs(tmp_path / "in", count)
-    told = ("transcribe", tmp_path / "in", "--provider", "together", "--base-url", server.origin)
-    return Terminal(*told, "--concurrency", "2", "--out", tmp_path / "out", *options, home=tmp_path / "home")
+    arguments = ("transcribe", tmp_path / "in", "--provider", "together", "--base-url", server.origin)
+    return Terminal(*arguments, "--concurrency", "2", "--out", tmp_path / "out", *options, home=tmp_path / "home")
 
 
-def status(tmp_path: Path) -> dict[str, int | str | None]:
-    told: dict[str, int | str | None] = json.loads(
+def read_status(tmp_path: Path) -> dict[str, int | str | None]:
+    status: dict[str, int | str | None] = json.loads(
         mediamill("status", tmp_path / "out", "--json", home=tmp_path / "home").stdout
     )
-    return told
+    return status
 
 
 @pytest.mark.parametrize("how", [(), ("--quiet",), ("--json",)], ids=" ".join)
-def test_a_paid_run_asks_and_takes_no_for_an_answer(
-    how: tuple[str, ...], tmp_path: Path, own_local_server: RunningServer
+def test_a_paid_run_asks_and_a_no_starts_nothing(
+    options: tuple[str, ...], tmp_path: Path, own_local_server: RunningServer
 ) -> None:
-    terminal = start(tmp_path, own_local_server, *how)
-    terminal.until("[y/N]")
-    terminal.type("n\n")
-    screen = terminal.end()
+    terminal = start_transcribe(tmp_path, own_local_server, *options)
+    terminal.wait_for_text("[y/N]")
+    terminal.type_keys("n\n")
+    screen = terminal.wait_for_end()
     assert screen.code == 2
     assert "6 items to do" in screen.text
     assert "$" in screen.text
@@ -56,12 +56,12 @@ def test_a_paid_run_asks_and_takes_no_for_an_answer(
     assert own_local_server.bill()["requests"] == 0
 
 
-def test_yes_goes_on_and_shows_the_way(tmp_path: Path, own_local_server: RunningServer) -> None:
-    terminal = start(tmp_path, own_local_server)
-    terminal.until("[y/N]")
-    terminal.type("y\n")
-    terminal.until("in flight")
-    screen = terminal.end()
+def test_a_yes_starts_the_run_and_shows_its_progress(tmp_path: Path, own_local_server: RunningServer) -> None:
+    terminal = start_transcribe(tmp_path, own_local_server)
+    terminal.wait_for_text("[y/N]")
+    terminal.type_keys("y\n")
+    terminal.wait_for_text("in flight")
+    screen = terminal.wait_for_end()
     assert screen.code == 0
     assert "/6 items" in screen.text
     assert "6 done, 0 failed" in screen.text
@@ -70,10 +70,10 @@ def test_yes_goes_on_and_shows_the_way(tmp_path: Path, own_local_server: Running
 
 
 @pytest.mark.parametrize("answer", [("--yes",), ("--budget", "1")], ids=" ".join)
-def test_an_answer_given_beforehand_is_not_asked_for(
+def test_yes_or_a_budget_answers_beforehand(
     answer: tuple[str, ...], tmp_path: Path, own_local_server: RunningServer
 ) -> None:
-    screen = start(tmp_path, own_local_server, *answer).end()
+    screen = start_transcribe(tmp_path, own_local_server, *answer).wait_for_end()
     assert screen.code == 0
     assert "[y/N]" not in screen.text
 
@@ -81,12 +81,12 @@ def test_an_answer_given_beforehand_is_not_asked_for(
 @pytest.mark.long
 def test_a_paid_retry_asks(tmp_path: Path, own_local_server: RunningServer) -> None:
     own_local_server.faults({"match": {"nth": 1}, "fault": {"kind": "status", "status": 400}, "times": 1})
-    assert start(tmp_path, own_local_server, "--yes").end().code == 3
+    assert start_transcribe(tmp_path, own_local_server, "--yes").wait_for_end().code == 3
     paid = own_local_server.bill()["requests"]
     terminal = Terminal("retry", tmp_path / "out", home=tmp_path / "home")
-    terminal.until("[y/N]")
-    terminal.type("n\n")
-    screen = terminal.end()
+    terminal.wait_for_text("[y/N]")
+    terminal.type_keys("n\n")
+    screen = terminal.wait_for_end()
     assert screen.code == 2
     assert "1 item at together" in screen.text
     assert own_local_server.bill()["requests"] == paid
@@ -95,41 +95,41 @@ def test_a_paid_retry_asks(tmp_path: Path, own_local_server: RunningServer) -> N
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.long)]
 )
-def test_one_signal_lets_what_is_in_flight_end(
+def test_one_signal_lets_requests_in_flight_end(
     number: int, code: int, tmp_path: Path, own_local_server: RunningServer
 ) -> None:
-    terminal = start(tmp_path, own_local_server, "--yes", count=24)
-    terminal.until("2 in flight")
-    screen = terminal.end([number])
+    terminal = start_transcribe(tmp_path, own_local_server, "--yes", count=24)
+    terminal.wait_for_text("2 in flight")
+    screen = terminal.wait_for_end([number])
     assert screen.code == code
     assert "\nmediamill: stopping" in screen.text.replace("\r\x1b[2Kmediamill", "\nmediamill")
     assert "cancelled:" in screen.text
     assert screen.text.count(HIDE_CURSOR) == screen.text.count(SHOW_CURSOR) > 0
-    told = status(tmp_path)
-    assert told["last_state"] == "cancelled"
-    assert told["unknown_max_usd"] == "0"
-    assert len(read_rows(tmp_path / "out")) == told["done"] == own_local_server.bill()["requests"] < 24
-    assert start(tmp_path, own_local_server, "--yes", count=24).end().code == 0
+    status = read_status(tmp_path)
+    assert status["last_state"] == "cancelled"
+    assert status["unknown_max_usd"] == "0"
+    assert len(read_rows(tmp_path / "out")) == status["done"] == own_local_server.bill()["requests"] < 24
+    assert start_transcribe(tmp_path, own_local_server, "--yes", count=24).wait_for_end().code == 0
     assert own_local_server.bill()["requests"] == 24
 
 
-def test_a_second_signal_ends_it_at_once_and_gives_the_cursor_back(
+def test_a_second_signal_ends_the_run_at_once_and_shows_the_cursor(
     tmp_path: Path, slow_local_server: RunningServer
 ) -> None:
-    terminal = start(tmp_path, slow_local_server, "--yes")
-    terminal.until("2 in flight")
+    terminal = start_transcribe(tmp_path, slow_local_server, "--yes")
+    terminal.wait_for_text("2 in flight")
     terminal.process.send_signal(signal.SIGINT)
-    terminal.until("stopping")
-    screen = terminal.end([signal.SIGINT])
+    terminal.wait_for_text("stopping")
+    screen = terminal.wait_for_end([signal.SIGINT])
     assert screen.code == -signal.SIGINT
     assert screen.text.rindex(SHOW_CURSOR) > screen.text.rindex(HIDE_CURSOR)
-    assert status(tmp_path)["last_state"] == "crashed"
+    assert read_status(tmp_path)["last_state"] == "crashed"
 
 
-def test_a_signal_while_it_asks(tmp_path: Path, own_local_server: RunningServer) -> None:
-    terminal = start(tmp_path, own_local_server)
-    terminal.until("[y/N]")
-    screen = terminal.interrupt()
+def test_a_signal_during_the_question_ends_the_command(tmp_path: Path, own_local_server: RunningServer) -> None:
+    terminal = start_transcribe(tmp_path, own_local_server)
+    terminal.wait_for_text("[y/N]")
+    screen = terminal.press_ctrl_c()
     assert screen.code == 130
     assert "Traceback" not in screen.text
     assert own_local_server.bill()["requests"] == 0

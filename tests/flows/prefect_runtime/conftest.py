@@ -21,17 +21,17 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with (shared / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         api = start_prefect_server(shared / "home")
-        users.write_text(str(_count(users) + 1))
+        users.write_text(str(_count_users(users) + 1))
         fcntl.flock(lock, fcntl.LOCK_UN)
         yield api
         fcntl.flock(lock, fcntl.LOCK_EX)
-        left = _count(users) - 1
-        users.write_text(str(left))
-        if not left:
+        remaining = _count_users(users) - 1
+        users.write_text(str(remaining))
+        if not remaining:
             run_up_or_down(shared / "home", "down")
 
 
-def _count(users: Path) -> int:
+def _count_users(users: Path) -> int:
     return int(users.read_text()) if users.exists() else 0
 
 

@@ -53,9 +53,9 @@ class PrefectServer:
                 time.sleep(0.2)
         return json.loads(told) if told else None
 
-    def flow_runs(self, **which: Any) -> list[dict[str, Any]]:
+    def flow_runs(self, **filters: Any) -> list[dict[str, Any]]:
         """Flow runs, the oldest first."""
-        found: list[dict[str, Any]] = self.ask("POST", "flow_runs/filter", {"flow_runs": which, "sort": "ID_DESC"})
+        found: list[dict[str, Any]] = self.ask("POST", "flow_runs/filter", {"flow_runs": filters, "sort": "ID_DESC"})
         return sorted(found, key=lambda run: str(run["expected_start_time"]))
 
     def flow_run(self, name: str) -> dict[str, Any]:
@@ -122,7 +122,7 @@ class PrefectServer:
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 (CI may ignore it)
         )
 
-    def work_once(self, pool: str, **env: str) -> str:
+    def run_worker_once(self, pool: str, **env: str) -> str:
         """Let a worker of ``pool`` take what is due, and wait until all of it has ended."""
         command = ("worker", "start", "--pool", pool, "--type", "process", "--run-once")
         with self.prefect(*command, **env) as worker:
@@ -130,11 +130,11 @@ class PrefectServer:
         return output
 
 
-def wait_until(condition: Callable[[], T], what: str, seconds: float = 60) -> Any:
+def wait_until(condition: Callable[[], T], event: str, seconds: float = 60) -> Any:
     """The first true value of a condition that another process brings about."""
-    ends = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds
     while not (value := condition()):
-        assert time.monotonic() < ends, f"waited {seconds:g} s for {what}"
+        assert time.monotonic() < deadline, f"waited {seconds:g} s for {event}"
         time.sleep(0.1)
     return value
 
@@ -187,10 +187,10 @@ def is_alive(pid: int) -> bool:
 
 def find_engine_process(run_id: str) -> psutil.Process:
     """The process a worker's flow run is done in."""
-    about = ((process, process.info) for process in psutil.process_iter(["cmdline", "environ"]))
+    processes = ((process, process.info) for process in psutil.process_iter(["cmdline", "environ"]))
     [engine] = [
         process
-        for process, info in about
+        for process, info in processes
         if "prefect.engine" in (info["cmdline"] or ()) and run_id in (info["environ"] or {}).values()
     ]
     return engine

@@ -8,7 +8,7 @@ from mediamill.flows.prefect_runtime.artifacts import format_summary
 from mediamill.tasks.summary import Summary
 
 
-def ended(flags: dict[str, int], unstated: int = 0) -> Summary:
+def make_summary(flags: dict[str, int], unstated: int = 0) -> Summary:
     return Summary(
         run_id="r",
         out="/tmp/out",
@@ -36,10 +36,14 @@ def ended(flags: dict[str, int], unstated: int = 0) -> Summary:
     )
 
 
-def test_flags_are_shown_where_there_are_some() -> None:
-    assert "| worth a look | 2 repetition, 1 truncated |" in format_summary(ended({"repetition": 2, "truncated": 1}))
-    assert "worth a look" not in format_summary(ended({}))
+def test_flags_are_shown_only_where_there_are_some() -> None:
+    assert "| worth a look | 2 repetition, 1 truncated |" in format_summary(
+        make_summary({"repetition": 2, "truncated": 1})
+    )
+    assert "worth a look" not in format_summary(make_summary({}))
 
 
-def test_what_has_no_price_is_told_beside_the_sum() -> None:
-    assert "| cost of this run | $0\\.10 and 2 requests at no known price |" in format_summary(ended({}, unstated=2))
+def test_requests_without_a_known_price_are_counted_beside_the_cost() -> None:
+    assert "| cost of this run | $0\\.10 and 2 requests at no known price |" in format_summary(
+        make_summary({}, unstated=2)
+    )

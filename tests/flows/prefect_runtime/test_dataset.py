@@ -18,7 +18,7 @@ from tests.helpers.local_server import RunningServer
 
 
 @pytest.mark.long
-def test_a_deployed_chain_runs_its_steps_as_flows(
+def test_a_deployed_chain_runs_its_steps_as_subflows(
     prefect_server: PrefectServer, own_local_server: RunningServer, tmp_path: Path
 ) -> None:
     make_wavs(tmp_path / "in", 4)
@@ -29,21 +29,21 @@ def test_a_deployed_chain_runs_its_steps_as_flows(
     ]
     path = tmp_path / "chain.yaml"
     path.write_text(yaml.safe_dump({"source": str(tmp_path / "in"), "out": str(tmp_path / "out"), "steps": steps}))
-    made = prefect_server.cli("deploy", path, "--pool", "chains")
-    assert made.returncode == 0, made.stderr
-    assert "dataset/chain" in made.stdout
+    deployed = prefect_server.cli("deploy", path, "--pool", "chains")
+    assert deployed.returncode == 0, deployed.stderr
+    assert "dataset/chain" in deployed.stdout
     deployment = prefect_server.ask("GET", "deployments/name/dataset/chain")
     run = prefect_server.ask("POST", f"deployments/{deployment['id']}/create_flow_run", {})
-    worked = prefect_server.work_once("chains")
+    worker_output = prefect_server.run_worker_once("chains")
     state = prefect_server.wait_for_end(run["id"])
-    assert state["type"] == "COMPLETED", worked
+    assert state["type"] == "COMPLETED", worker_output
     assert "3 rows" in state["message"]
     names = {run["name"] for run in prefect_server.flow_runs()}
     assert {"transcribe in: 4 items", "translate manifest.parquet: 3 items"} <= names
     assert len(pd.read_parquet(tmp_path / "out" / "results")) == 3
 
 
-CALLED = """
+CALL_DATASET = """
 import json, sys
 from prefect.exceptions import FailedRun
 from mediamill.flows.dataset import dataset
@@ -62,7 +62,7 @@ print(json.dumps(dataset(chain, return_state=True).name))
 
 
 @pytest.mark.long
-def test_called_from_python_a_chain_gives_its_end_and_raises_what_refused_it(
+def test_a_chain_called_from_python_returns_its_result_or_raises_the_refusal(
     prefect_server: PrefectServer, own_local_server: RunningServer, tmp_path: Path
 ) -> None:
     make_wavs(tmp_path / "in", 2)
@@ -73,12 +73,12 @@ def test_called_from_python_a_chain_gives_its_end_and_raises_what_refused_it(
         return json.dumps({"source": str(tmp_path / "in"), "out": str(tmp_path / out), "steps": steps, **more})
 
     chains = (chain("out"), chain("dear", budget="0.000001"), chain("bad", stepps=[]))
-    command = [sys.executable, "-c", CALLED, *chains]
+    command = [sys.executable, "-c", CALL_DATASET, *chains]
     done = subprocess.run(command, env=prefect_server.env(), capture_output=True, text=True, timeout=150, check=False)
     assert done.returncode == 0, done.stderr
-    whole, dear, refused, state = map(json.loads, done.stdout.splitlines())
-    assert (whole["exit_code"], whole["rows"], whole["out"]) == (0, 2, str(tmp_path / "out"))
-    assert whole["steps"][0]["runs"]["heard"]["done"] == 2
-    assert "budget" in dear["stopped"]
+    complete, over_budget, refused, state = map(json.loads, done.stdout.splitlines())
+    assert (complete["exit_code"], complete["rows"], complete["out"]) == (0, 2, str(tmp_path / "out"))
+    assert complete["steps"][0]["runs"]["heard"]["done"] == 2
+    assert "budget" in over_budget["stopped"]
     assert "stepps" in refused["refused"]
     assert state == "Failed"

@@ -23,13 +23,13 @@ from mediamill.tasks.journal.items import ShardWork
 from mediamill.tasks.plugins import CAPABILITY_GROUP
 from mediamill.tasks.providers.registry import provider_names
 
-FIRST = {"source", "provider", "model", "out", "budget", "limit", "params", "options"}
+FORM_PARAMETERS = {"source", "provider", "model", "out", "budget", "limit", "params", "options"}
 
 
-def test_every_field_of_the_form_says_what_it_is() -> None:
+def test_every_field_of_the_form_has_a_description() -> None:
     schema = transcribe.parameters.model_dump()
     assert schema["required"] == ["source"]
-    assert set(schema["properties"]) == FIRST
+    assert set(schema["properties"]) == FORM_PARAMETERS
     assert schema["properties"]["provider"]["enum"] == list(provider_names())
     assert schema["properties"]["budget"]["type"] == "number"
     fields = [*schema["properties"].items()]
@@ -48,7 +48,7 @@ def test_every_capability_has_a_flow_that_its_entrypoint_finds() -> None:
         assert getattr(importlib.import_module(flow.fn.__module__), flow.fn.__name__) is flow
 
 
-def test_a_flow_with_a_file_of_its_own_is_found_there() -> None:
+def test_a_flow_with_its_own_file_is_imported_from_there() -> None:
     assert make_capability_flow("describe-video").fn.__module__ == "mediamill.flows.describe_video"
     assert make_capability_flow("transcribe") is transcribe
     assert transcribe.fn.__module__ == "mediamill.flows.transcribe"
@@ -65,7 +65,7 @@ def test_a_capability_of_another_package_has_a_flow_that_a_worker_finds(
     assert deployment.entrypoint == entrypoint
 
 
-def test_no_capability_no_flow() -> None:
+def test_an_unknown_capability_has_no_flow() -> None:
     with pytest.raises(AttributeError, match="no_such_capability"):
         capability_flows.no_such_capability  # noqa: B018
 
@@ -90,7 +90,7 @@ def test_shard_tasks_are_few_in_all_and_few_of_them_fill_the_pipeline(work: int,
     language=st.none() | st.sampled_from(["en", "de"]),
     columns=st.none() | st.just({"id": "name"}),
 )
-def test_a_job_goes_into_a_form_and_comes_back(
+def test_a_job_becomes_a_form_and_the_same_job_again(
     provider: str | None,
     budget: Any,
     limit: int | None,
@@ -116,6 +116,6 @@ def test_a_job_goes_into_a_form_and_comes_back(
     assert _parse_form("transcribe", source, bound).model_dump() == job.model_dump()
 
 
-def test_a_key_is_never_a_value() -> None:
+def test_a_key_in_place_of_its_name_is_refused() -> None:
     with pytest.raises(Exception, match="never the key itself"):
         Job(capability="transcribe", source="in", api_key_env="tgp_v1_abc-def")

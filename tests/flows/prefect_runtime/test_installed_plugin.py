@@ -26,14 +26,14 @@ print("RESULT", judge_mood("texts.csv", provider="acme", out="flow", budget=1)["
 """
 
 
-class Acme(ThreadingHTTPServer):
+class AcmeServer(ThreadingHTTPServer):
     """Tells the mood of texts and counts who asks; a text that begins with ``?`` is none."""
 
     daemon_threads = True
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.seen: list[dict[str, str]] = []
+        super().__init__(("127.0.0.1", 0), _AcmeHandler)
+        self.bodies: list[dict[str, str]] = []
         self.keys: set[str | None] = set()
 
     @property
@@ -41,30 +41,30 @@ class Acme(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}/v1"
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _AcmeHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: Acme
+    server: AcmeServer
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.seen.append({"path": self.path, **body})
+        self.server.bodies.append({"path": self.path, **body})
         self.server.keys.add(self.headers["Authorization"])
         refused = body["text"].startswith("?")
-        told = {"error": {"message": "no text"}} if refused else {"mood": "glad", "score": 0.5}
-        answer = json.dumps(told).encode()
+        content = {"error": {"message": "no text"}} if refused else {"mood": "glad", "score": 0.5}
+        reply = json.dumps(content).encode()
         self.send_response(400 if refused else 200)
         self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(answer)))
+        self.send_header("Content-Length", str(len(reply)))
         self.end_headers()
-        self.wfile.write(answer)
+        self.wfile.write(reply)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (its name in the base class)
         pass
 
 
 @pytest.fixture
-def acme() -> Iterator[Acme]:
-    server = Acme()
+def acme() -> Iterator[AcmeServer]:
+    server = AcmeServer()
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield server
@@ -73,7 +73,7 @@ def acme() -> Iterator[Acme]:
 
 
 @pytest.fixture(scope="module")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def installed_programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("installed")
     ours = build_wheel(folder / "ours")
     theirs = build_wheel(folder / "theirs", ROOT / "tests" / "packaging" / "plugin")
@@ -87,7 +87,9 @@ def project(tmp_path: Path) -> Path:
     return folder
 
 
-def call(programs: Path, project: Path, env: Mapping[str, str], *command: str) -> subprocess.CompletedProcess[str]:
+def run_installed(
+    programs: Path, project: Path, env: Mapping[str, str], *command: str
+) -> subprocess.CompletedProcess[str]:
     program, *arguments = command
     return subprocess.run(
         [str(programs / program), *arguments],
@@ -100,52 +102,54 @@ def call(programs: Path, project: Path, env: Mapping[str, str], *command: str) -
     )
 
 
-def test_what_a_package_adds_is_run_by_command(programs: Path, project: Path, acme: Acme, tmp_path: Path) -> None:
+def test_a_packages_capability_is_a_command(programs: Path, project: Path, acme: AcmeServer, tmp_path: Path) -> None:
     env = {**os.environ, "HOME": str(tmp_path / "home")}
-    assert "judge-mood" in call(programs, project, env, "mediamill", "--help").stdout
-    about = call(programs, project, env, "mediamill", "judge-mood", "--help").stdout
-    assert "Judge the mood of every text" in about
-    assert "--only TEXT" in about
-    listed = call(programs, project, env, "mediamill", "models", "--provider", "acme").stdout
+    assert "judge-mood" in run_installed(programs, project, env, "mediamill", "--help").stdout
+    help_text = run_installed(programs, project, env, "mediamill", "judge-mood", "--help").stdout
+    assert "Judge the mood of every text" in help_text
+    assert "--only TEXT" in help_text
+    listed = run_installed(programs, project, env, "mediamill", "models", "--provider", "acme").stdout
     assert "acme-mood-1" in listed
     assert "$0.002/request" in listed
 
     job = ("judge-mood", "texts.csv", "--provider", "acme", "--base-url", acme.base_url, "--out", "out")
-    quoted = call(programs, project, env, "mediamill", *job, "--quote", "--json")
+    quoted = run_installed(programs, project, env, "mediamill", *job, "--quote", "--json")
     assert Decimal(json.loads(quoted.stdout)["high_usd"]) == Decimal("0.006")
-    assert acme.seen == []
+    assert acme.bodies == []
 
-    done = call(programs, project, env, "mediamill", *job, "--budget", "1", "--json")
-    told = json.loads(done.stdout)
-    assert (done.returncode, told["done"], told["failed"]) == (3, 2, 1), done.stderr
-    assert Decimal(told["cost_usd"]) == Decimal("0.004")
+    done = run_installed(programs, project, env, "mediamill", *job, "--budget", "1", "--json")
+    summary = json.loads(done.stdout)
+    assert (done.returncode, summary["done"], summary["failed"]) == (3, 2, 1), done.stderr
+    assert Decimal(summary["cost_usd"]) == Decimal("0.004")
     rows = pd.read_parquet(project / "out" / "results")
     assert rows[["item_id", "mood", "score"]].to_numpy().tolist() == [["a", "glad", 0.5], ["c", "glad", 0.5]]
     assert set(rows["price_source"]) == {"$0.002/request, https://acme.example/pricing, 2026-11-01"}
     assert acme.keys == {"Bearer a-key"}
-    assert {one["path"] for one in acme.seen} == {"/v1/moods"}
+    assert {body["path"] for body in acme.bodies} == {"/v1/moods"}
 
-    calls = len(acme.seen)
-    again = call(programs, project, env, "mediamill", *job, "--budget", "1", "--json")
+    calls = len(acme.bodies)
+    again = run_installed(programs, project, env, "mediamill", *job, "--budget", "1", "--json")
     assert json.loads(again.stdout)["calls"] == 0
-    assert len(acme.seen) == calls
+    assert len(acme.bodies) == calls
 
-    wrong = call(programs, project, env, "mediamill", *job, "--only", "bored", "--out", "other", "--budget", "1")
+    wrong = run_installed(
+        programs, project, env, "mediamill", *job, "--only", "bored", "--out", "other", "--budget", "1"
+    )
     assert "choose one of glad, sad, angry" in wrong.stdout + wrong.stderr
-    assert len(acme.seen) == calls
+    assert len(acme.bodies) == calls
 
 
-def test_what_a_package_adds_is_a_flow(
-    programs: Path, project: Path, acme: Acme, prefect_server: PrefectServer
+def test_a_packages_capability_is_a_flow(
+    programs: Path, project: Path, acme: AcmeServer, prefect_server: PrefectServer
 ) -> None:
     env = prefect_server.env()
     job = ("judge-mood", "texts.csv", "--provider", "acme", "--base-url", acme.base_url, "--budget", "1")
-    done = call(programs, project, env, "mediamill", *job, "--out", "command")
+    done = run_installed(programs, project, env, "mediamill", *job, "--out", "command")
     assert done.returncode == 3, done.stderr
     assert "flow run at" in done.stderr
     (project / "texts.csv").write_text("id,text\na,What a day\n", encoding="utf-8")
     flow = FLOW.replace("budget=1", f'budget=1, options={{"base_url": "{acme.base_url}"}}')
-    called = call(programs, project, env, "python", "-c", flow)
+    called = run_installed(programs, project, env, "python", "-c", flow)
     assert "RESULT 1" in called.stdout, called.stderr
     names = [run["name"] for run in prefect_server.flow_runs() if "judge-mood" in run["name"]]
     assert len(names) == 2

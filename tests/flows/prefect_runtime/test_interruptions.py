@@ -27,48 +27,53 @@ from tests.helpers.cli_runs import make_wavs
 from tests.helpers.local_server import RunningServer, running_server
 
 ITEMS = 40
-FLYING = 4
+IN_FLIGHT = 4
 
 
-def source(tmp_path: Path) -> Path:
+def get_source(tmp_path: Path) -> Path:
     """A folder whose name, and so the flow run's, is this test's alone."""
     return tmp_path / tmp_path.name
 
 
-def command(tmp_path: Path, server: RunningServer) -> list[str | Path]:
+def make_command(tmp_path: Path, server: RunningServer) -> list[str | Path]:
     return [
-        *("transcribe", source(tmp_path), "--out", tmp_path / "out", "--provider", "together"),
-        *("--base-url", f"{server.origin}/together/v1", "--yes", "--concurrency", str(FLYING), "--retries", "0"),
+        *("transcribe", get_source(tmp_path), "--out", tmp_path / "out", "--provider", "together"),
+        *("--base-url", f"{server.origin}/together/v1", "--yes", "--concurrency", str(IN_FLIGHT), "--retries", "0"),
     ]
 
 
-def going(prefect_server: PrefectServer, server: RunningServer, tmp_path: Path) -> tuple[subprocess.Popen[str], str]:
+def start_run(
+    prefect_server: PrefectServer, server: RunningServer, tmp_path: Path
+) -> tuple[subprocess.Popen[str], str]:
     """A run in the middle of its work, and its flow run."""
-    make_wavs(source(tmp_path), ITEMS)
+    make_wavs(get_source(tmp_path), ITEMS)
     server.limits(rpm=1e9)
-    process = prefect_server.start(*command(tmp_path, server))
-    wait_until(lambda: server.bill()["requests"] >= FLYING + 1, "the first requests")
+    process = prefect_server.start(*make_command(tmp_path, server))
+    wait_until(lambda: server.bill()["requests"] >= IN_FLIGHT + 1, "the first requests")
     run = wait_until(
-        lambda: prefect_server.newest_run(f"transcribe {source(tmp_path).name}: {ITEMS} items"), "the run to be named"
+        lambda: prefect_server.newest_run(f"transcribe {get_source(tmp_path).name}: {ITEMS} items"),
+        "the run to be named",
     )
     return process, run["id"]
 
 
-def whole(prefect_server: PrefectServer, server: RunningServer, tmp_path: Path, *, twice: int) -> None:
+def assert_rerun_completes(
+    prefect_server: PrefectServer, server: RunningServer, tmp_path: Path, *, max_repeated: int
+) -> None:
     """The same command again completes it, and nothing but what was in flight is bought twice."""
-    again = prefect_server.cli(*command(tmp_path, server), "--retries", "5")
+    again = prefect_server.cli(*make_command(tmp_path, server), "--retries", "5")
     assert again.returncode == 0, again.stderr
     assert len(pd.read_parquet(tmp_path / "out" / "results")) == ITEMS
-    assert server.bill()["requests"] <= ITEMS + twice
+    assert server.bill()["requests"] <= ITEMS + max_repeated
 
 
-def task_states(prefect_server: PrefectServer, run_id: str) -> set[str]:
+def get_task_states(prefect_server: PrefectServer, run_id: str) -> set[str]:
     """The states that the task runs of a flow run are in."""
     return {task["state"]["type"] for task in prefect_server.task_runs(run_id).values()}
 
 
 @contextmanager
-def paused(server: RunningServer) -> Iterator[None]:
+def paused_provider(server: RunningServer) -> Iterator[None]:
     """The provider answers nobody for as long as the block runs."""
     server.server.process.send_signal(signal.SIGSTOP)
     try:
@@ -92,66 +97,66 @@ def port() -> Iterator[str]:
 def test_cancel_in_the_ui_drains_and_leaves_the_rest_to_the_next_run(
     prefect_server: PrefectServer, own_local_server: RunningServer, tmp_path: Path
 ) -> None:
-    process, run_id = going(prefect_server, own_local_server, tmp_path)
+    process, run_id = start_run(prefect_server, own_local_server, tmp_path)
     prefect_server.ask("POST", f"flow_runs/{run_id}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == 4, told
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 4, stderr
     state = prefect_server.wait_for_end(run_id)
     assert state["type"] == "CANCELLED"
     assert "left" in state["message"]
-    kept = len(pd.read_parquet(tmp_path / "out" / "results"))
-    assert 0 < kept == own_local_server.bill()["requests"] < ITEMS
-    whole(prefect_server, own_local_server, tmp_path, twice=0)
+    n_results = len(pd.read_parquet(tmp_path / "out" / "results"))
+    assert 0 < n_results == own_local_server.bill()["requests"] < ITEMS
+    assert_rerun_completes(prefect_server, own_local_server, tmp_path, max_repeated=0)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.long), signal.SIGTERM])
-def test_a_signal_drains_and_the_state_is_cancelled(
+def test_a_signal_drains_the_run_and_its_state_is_cancelled(
     prefect_server: PrefectServer, own_local_server: RunningServer, tmp_path: Path, number: int
 ) -> None:
-    process, run_id = going(prefect_server, own_local_server, tmp_path)
+    process, run_id = start_run(prefect_server, own_local_server, tmp_path)
     process.send_signal(number)
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == 128 + number, told
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, stderr
     assert prefect_server.wait_for_end(run_id)["type"] == "CANCELLED"
     assert len(pd.read_parquet(tmp_path / "out" / "results")) == own_local_server.bill()["requests"] < ITEMS
 
 
 @pytest.mark.long
-def test_after_sigkill_the_next_run_goes_on_and_tells_prefect_the_truth(
+def test_after_a_sigkill_the_next_run_completes_the_work_and_marks_the_killed_run_crashed(
     prefect_server: PrefectServer, own_local_server: RunningServer, tmp_path: Path
 ) -> None:
-    process, run_id = going(prefect_server, own_local_server, tmp_path)
+    process, run_id = start_run(prefect_server, own_local_server, tmp_path)
     process.kill()
     process.communicate()
     assert prefect_server.state(run_id)["type"] == "RUNNING"  # Prefect cannot know
-    assert "RUNNING" in task_states(prefect_server, run_id)
-    whole(prefect_server, own_local_server, tmp_path, twice=FLYING)
+    assert "RUNNING" in get_task_states(prefect_server, run_id)
+    assert_rerun_completes(prefect_server, own_local_server, tmp_path, max_repeated=IN_FLIGHT)
     state = prefect_server.wait_for_end(run_id)
     assert state["type"] == "CRASHED"
     assert "continues it" in state["message"]
-    assert task_states(prefect_server, run_id) == {"COMPLETED", "CRASHED"}  # it had planned
+    assert get_task_states(prefect_server, run_id) == {"COMPLETED", "CRASHED"}  # it had planned
 
 
 @pytest.mark.long
-def test_a_run_that_is_about_to_give_way_is_not_taken_for_dead(prefect_server: PrefectServer, tmp_path: Path) -> None:
+def test_a_run_that_never_held_its_out_is_not_marked_crashed(prefect_server: PrefectServer, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    mark = f"out:{sha256(str(out).encode()).hexdigest()[:12]}"
+    tag = f"out:{sha256(str(out).encode()).hexdigest()[:12]}"
     flow = prefect_server.ask("POST", "flows/", {"name": "transcribe"})["id"]
 
-    def other(*tags: str) -> str:
-        body = {"flow_id": flow, "state": {"type": "RUNNING"}, "tags": [mark, *tags]}
+    def create_running_run(*tags: str) -> str:
+        body = {"flow_id": flow, "state": {"type": "RUNNING"}, "tags": [tag, *tags]}
         return str(prefect_server.ask("POST", "flow_runs/", body)["id"])
 
-    young, held = other(), other(f"{mark}:held")
-    make_wavs(source(tmp_path), 2)
+    without_out, with_out = create_running_run(), create_running_run(f"{tag}:held")
+    make_wavs(get_source(tmp_path), 2)
     with running_server(engine="echo", dialect="together") as server:
-        assert prefect_server.cli(*command(tmp_path, server)).returncode == 0
-    assert [prefect_server.state(run)["type"] for run in (young, held)] == ["RUNNING", "CRASHED"]
+        assert prefect_server.cli(*make_command(tmp_path, server)).returncode == 0
+    assert [prefect_server.state(run)["type"] for run in (without_out, with_out)] == ["RUNNING", "CRASHED"]
 
 
 @pytest.mark.long
-def test_servers_that_start_at_once_get_a_port_each(tmp_path: Path) -> None:
+def test_servers_started_at_the_same_time_get_different_ports(tmp_path: Path) -> None:
     homes = [tmp_path / "one", tmp_path / "two"]
     try:
         with ThreadPoolExecutor() as threads:
@@ -165,109 +170,113 @@ def test_servers_that_start_at_once_get_a_port_each(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_the_server_dies_and_comes_back_in_mid_run(own_local_server: RunningServer, port: str, tmp_path: Path) -> None:
-    home = tmp_path / "prefect"
-    prefect_server = PrefectServer(start_prefect_server(home, "--port", port), tmp_path / "home")
-    try:
-        process, run_id = going(prefect_server, own_local_server, tmp_path)
-        assert run_up_or_down(home, "down").returncode == 0
-        before = own_local_server.bill()["requests"]
-        wait_until(lambda: own_local_server.bill()["requests"] > before + FLYING, "the work to go on without Prefect")
-        with paused(own_local_server):  # so that it comes back in mid-run, however long it takes to start
-            assert start_prefect_server(home, "--port", port) == prefect_server.api
-        _, told = process.communicate(timeout=90)
-        assert process.returncode == 0, told
-        assert prefect_server.wait_for_end(run_id)["type"] == "COMPLETED"
-        assert len(pd.read_parquet(tmp_path / "out" / "results")) == ITEMS == own_local_server.bill()["requests"]
-    finally:
-        run_up_or_down(home, "down")
-
-
-@pytest.mark.long
-def test_a_server_that_stays_away_is_told_at_the_end_and_put_right_by_the_next_run(
+def test_a_run_completes_when_the_server_stops_and_returns_meanwhile(
     own_local_server: RunningServer, port: str, tmp_path: Path
 ) -> None:
     home = tmp_path / "prefect"
     prefect_server = PrefectServer(start_prefect_server(home, "--port", port), tmp_path / "home")
     try:
-        process, run_id = going(prefect_server, own_local_server, tmp_path)
+        process, run_id = start_run(prefect_server, own_local_server, tmp_path)
         assert run_up_or_down(home, "down").returncode == 0
-        _, told = process.communicate(timeout=120)
-        assert process.returncode == 0, told
-        assert "the end of this run could not be reported to Prefect" in told
-        assert "Traceback" not in told
+        before = own_local_server.bill()["requests"]
+        wait_until(
+            lambda: own_local_server.bill()["requests"] > before + IN_FLIGHT, "the work to go on without Prefect"
+        )
+        with paused_provider(own_local_server):  # so that it comes back in mid-run, however long it takes to start
+            assert start_prefect_server(home, "--port", port) == prefect_server.api
+        _, stderr = process.communicate(timeout=90)
+        assert process.returncode == 0, stderr
+        assert prefect_server.wait_for_end(run_id)["type"] == "COMPLETED"
+        assert len(pd.read_parquet(tmp_path / "out" / "results")) == ITEMS == own_local_server.bill()["requests"]
+    finally:
+        run_up_or_down(home, "down")
+
+
+@pytest.mark.long
+def test_an_end_that_could_not_be_reported_is_reported_by_the_next_run(
+    own_local_server: RunningServer, port: str, tmp_path: Path
+) -> None:
+    home = tmp_path / "prefect"
+    prefect_server = PrefectServer(start_prefect_server(home, "--port", port), tmp_path / "home")
+    try:
+        process, run_id = start_run(prefect_server, own_local_server, tmp_path)
+        assert run_up_or_down(home, "down").returncode == 0
+        _, stderr = process.communicate(timeout=120)
+        assert process.returncode == 0, stderr
+        assert "the end of this run could not be reported to Prefect" in stderr
+        assert "Traceback" not in stderr
         assert len(pd.read_parquet(tmp_path / "out" / "results")) == ITEMS == own_local_server.bill()["requests"]
         start_prefect_server(home, "--port", port)
         assert prefect_server.state(run_id)["type"] == "RUNNING"
-        make_wavs(source(tmp_path), ITEMS + 8)
-        assert prefect_server.cli(*command(tmp_path, own_local_server)).returncode == 0
+        make_wavs(get_source(tmp_path), ITEMS + 8)
+        assert prefect_server.cli(*make_command(tmp_path, own_local_server)).returncode == 0
         assert prefect_server.wait_for_end(run_id)["type"] == "COMPLETED"
-        assert task_states(prefect_server, run_id) == {"COMPLETED"}
+        assert get_task_states(prefect_server, run_id) == {"COMPLETED"}
         assert list((tmp_path / "out" / ".journal" / "untold").iterdir()) == []
     finally:
         run_up_or_down(home, "down")
 
 
-def at_work(
+def start_worker_run(
     prefect_server: PrefectServer, server: RunningServer, tmp_path: Path, name: str
 ) -> tuple[subprocess.Popen[str], str]:
     """A worker with a deployed run in the middle of its work, and its flow run."""
-    make_wavs(source(tmp_path), ITEMS)
+    make_wavs(get_source(tmp_path), ITEMS)
     job = tmp_path / "recordings.yaml"
     job.write_text(
-        f"capability: transcribe\nsource: {source(tmp_path)}\nout: {tmp_path / 'out'}\nprovider: together\n"
-        f"base_url: {server.origin}/together/v1\nconcurrency: {FLYING}\nbudget: 5\n"
+        f"capability: transcribe\nsource: {get_source(tmp_path)}\nout: {tmp_path / 'out'}\nprovider: together\n"
+        f"base_url: {server.origin}/together/v1\nconcurrency: {IN_FLIGHT}\nbudget: 5\n"
     )
     pool = f"{name}-{os.getpid()}"
-    made = prefect_server.cli("deploy", job, "--pool", pool, "--name", pool)
-    assert made.returncode == 0, made.stderr
+    done = prefect_server.cli("deploy", job, "--pool", pool, "--name", pool)
+    assert done.returncode == 0, done.stderr
     deployment = prefect_server.ask("GET", f"deployments/name/transcribe/{pool}")
     run_id: str = prefect_server.ask("POST", f"deployments/{deployment['id']}/create_flow_run", {})["id"]
     worker = prefect_server.prefect("worker", "start", "--pool", pool, "--type", "process")
-    wait_until(lambda: server.bill()["requests"] > FLYING, "the run to be at work")
+    wait_until(lambda: server.bill()["requests"] > IN_FLIGHT, "the run to be at work")
     return worker, run_id
 
 
 @pytest.mark.long
-def test_a_worker_that_is_stopped_drains_its_run(
+def test_a_stopped_worker_drains_its_run(
     prefect_server: PrefectServer, own_local_server: RunningServer, tmp_path: Path
 ) -> None:
-    worker, run_id = at_work(prefect_server, own_local_server, tmp_path, "stopped")
+    worker, run_id = start_worker_run(prefect_server, own_local_server, tmp_path, "stopped")
     worker.terminate()
-    told, _ = worker.communicate(timeout=60)
+    output, _ = worker.communicate(timeout=60)
     state = prefect_server.wait_for_end(run_id)
-    assert state["type"] == "CANCELLED", told
-    kept = len(pd.read_parquet(tmp_path / "out" / "results"))
-    assert kept == own_local_server.bill()["requests"] < ITEMS
-    whole(prefect_server, own_local_server, tmp_path, twice=0)
+    assert state["type"] == "CANCELLED", output
+    n_results = len(pd.read_parquet(tmp_path / "out" / "results"))
+    assert n_results == own_local_server.bill()["requests"] < ITEMS
+    assert_rerun_completes(prefect_server, own_local_server, tmp_path, max_repeated=0)
 
 
 @pytest.mark.long
-def test_cancel_in_the_ui_reaches_a_run_on_a_worker(
+def test_cancel_in_the_ui_stops_a_run_on_a_worker(
     prefect_server: PrefectServer, own_local_server: RunningServer, tmp_path: Path
 ) -> None:
-    worker, run_id = at_work(prefect_server, own_local_server, tmp_path, "cancelled")
+    worker, run_id = start_worker_run(prefect_server, own_local_server, tmp_path, "cancelled")
     try:
         prefect_server.ask(
             "POST", f"flow_runs/{run_id}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}}
         )
         assert prefect_server.wait_for_end(run_id)["type"] == "CANCELLED"
-        kept = len(pd.read_parquet(tmp_path / "out" / "results"))
-        assert kept == own_local_server.bill()["requests"] < ITEMS
+        n_results = len(pd.read_parquet(tmp_path / "out" / "results"))
+        assert n_results == own_local_server.bill()["requests"] < ITEMS
     finally:
         worker.terminate()
         worker.communicate(timeout=60)
 
 
 @pytest.mark.long
-def test_a_worker_killed_with_its_run_leaves_what_the_next_run_completes(
+def test_after_a_worker_and_its_run_are_killed_the_next_run_completes_the_work(
     prefect_server: PrefectServer, own_local_server: RunningServer, tmp_path: Path
 ) -> None:
-    worker, run_id = at_work(prefect_server, own_local_server, tmp_path, "killed")
+    worker, run_id = start_worker_run(prefect_server, own_local_server, tmp_path, "killed")
     wait_until(lambda: prefect_server.state(run_id)["type"] == "RUNNING", "the run to be known as running")
     engine = find_engine_process(run_id)
     worker.kill()
     engine.kill()
     worker.communicate(timeout=60)
-    whole(prefect_server, own_local_server, tmp_path, twice=FLYING)
+    assert_rerun_completes(prefect_server, own_local_server, tmp_path, max_repeated=IN_FLIGHT)
     assert prefect_server.wait_for_end(run_id)["type"] == "CRASHED"

@@ -18,14 +18,14 @@ from tests.helpers.cli_runs import SENTINEL, bare_environment, make_wavs
 from tests.helpers.local_server import RunningServer
 from tests.helpers.paths import SAMPLES
 
-BROKEN = SAMPLES / "broken"
+BROKEN_SAMPLES = SAMPLES / "broken"
 
 
-def test_a_run_is_a_flow_run_with_its_steps_its_money_and_no_secret(
+def test_a_run_is_a_flow_run_with_tasks_costs_and_no_key(
     prefect_server: PrefectServer, own_local_server: RunningServer, tmp_path: Path
 ) -> None:
     make_wavs(tmp_path / "in", 30)
-    shutil.copy(next(BROKEN.glob("*.wav")), tmp_path / "in" / "*_broken_*.wav")
+    shutil.copy(next(BROKEN_SAMPLES.glob("*.wav")), tmp_path / "in" / "*_broken_*.wav")
     out = tmp_path / "lecture"
     done = prefect_server.cli(
         *("transcribe", tmp_path / "in", "--out", out, "--budget", "5", "--shard-size", "10"),
@@ -43,8 +43,8 @@ def test_a_run_is_a_flow_run_with_its_steps_its_money_and_no_secret(
     tasks = prefect_server.task_runs(run_id)
     assert set(tasks) == {"plan", *(f"shard {n}: {10 if n < 3 else 1} to do" for n in range(4)), "publish"}
     assert all(task["state"]["type"] == "COMPLETED" for task in tasks.values())
-    told = [task["state"]["message"] for name, task in tasks.items() if name.startswith("shard")]
-    assert sorted(told) == ["1 done, 0 failed", "10 done, 0 failed", "10 done, 0 failed", "9 done, 1 failed"]
+    messages = [task["state"]["message"] for name, task in tasks.items() if name.startswith("shard")]
+    assert sorted(messages) == ["1 done, 0 failed", "10 done, 0 failed", "10 done, 0 failed", "9 done, 1 failed"]
 
     artifacts = prefect_server.artifacts(run_id)
     assert set(artifacts) == {"progress", "table", "markdown"}
@@ -66,7 +66,7 @@ def test_a_run_is_a_flow_run_with_its_steps_its_money_and_no_secret(
 
 
 @pytest.mark.long
-def test_a_rerun_with_nothing_to_do_says_so_and_asks_nothing(
+def test_a_rerun_with_nothing_to_do_is_named_so_and_sends_nothing(
     prefect_server: PrefectServer, own_local_server: RunningServer, tmp_path: Path
 ) -> None:
     make_wavs(tmp_path / "in", 3)
@@ -80,7 +80,9 @@ def test_a_rerun_with_nothing_to_do_says_so_and_asks_nothing(
     assert own_local_server.bill()["requests"] == 3
 
 
-def test_what_cannot_start_is_one_line_in_a_failed_state(prefect_server: PrefectServer, tmp_path: Path) -> None:
+def test_a_run_that_cannot_start_is_a_failed_flow_run_with_the_error(
+    prefect_server: PrefectServer, tmp_path: Path
+) -> None:
     make_wavs(tmp_path / "in", 1)
     (tmp_path / "empty").mkdir()
     done = prefect_server.cli(
@@ -96,7 +98,7 @@ def test_what_cannot_start_is_one_line_in_a_failed_state(prefect_server: Prefect
 
 
 @pytest.mark.long
-def test_called_from_python_a_flow_gives_its_summary_and_needs_no_server(tmp_path: Path) -> None:
+def test_a_flow_called_from_python_returns_its_summary_without_a_server(tmp_path: Path) -> None:
     make_wavs(tmp_path / "in", 2)
     code = (
         "from mediamill.flows.transcribe import transcribe\n"
@@ -114,7 +116,7 @@ def test_called_from_python_a_flow_gives_its_summary_and_needs_no_server(tmp_pat
 
 
 @pytest.mark.long
-def test_a_key_may_lie_in_a_secret_block(
+def test_a_key_is_taken_from_a_secret_block(
     prefect_server: PrefectServer, own_local_server: RunningServer, tmp_path: Path
 ) -> None:
     make_wavs(tmp_path / "in", 2)
@@ -146,14 +148,16 @@ def test_a_key_may_lie_in_a_secret_block(
     assert SENTINEL not in json.dumps([run, prefect_server.logs(run["id"]), prefect_server.artifacts(run["id"])])
 
 
-def test_prefect_is_asked_for_or_not_and_told_when_it_is_away(prefect_server: PrefectServer, tmp_path: Path) -> None:
+def test_prefect_and_no_prefect_choose_whether_a_run_needs_the_api(
+    prefect_server: PrefectServer, tmp_path: Path
+) -> None:
     make_wavs(tmp_path / "in", 1)
     command = ("transcribe", tmp_path / "in", "--out", tmp_path / "out", "--provider", "local")
-    away = "http://127.0.0.1:9/api"
-    inline = prefect_server.cli(*command, PREFECT_API_URL=away)
+    unreachable = "http://127.0.0.1:9/api"
+    inline = prefect_server.cli(*command, PREFECT_API_URL=unreachable)
     assert inline.returncode == 0
-    assert f"inline run, because Prefect at {away} does not answer" in inline.stderr.splitlines()[0]
-    refused = prefect_server.cli(*command, "--prefect", PREFECT_API_URL=away)
+    assert f"inline run, because Prefect at {unreachable} does not answer" in inline.stderr.splitlines()[0]
+    refused = prefect_server.cli(*command, "--prefect", PREFECT_API_URL=unreachable)
     assert refused.returncode == 4
     assert "does not answer" in refused.stderr
     unknown = prefect_server.cli(*command, "--prefect", PREFECT_API_URL="")

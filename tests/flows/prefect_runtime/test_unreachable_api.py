@@ -26,7 +26,7 @@ from tests.flows.prefect_runtime.prefect_server import (
 from tests.helpers.cli_runs import make_wavs
 from tests.helpers.local_server import RunningServer
 
-LONGEST_EXIT = 10.0
+MAX_EXIT_SECONDS = 10.0
 """Seconds between the end of the work and the end of the process."""
 
 
@@ -38,14 +38,14 @@ class DoomedPrefectServer:
         self.port = port
         self.server = PrefectServer(start_prefect_server(self.home, "--port", self.port), tmp_path / "home")
 
-    def end(self, number: int) -> None:
+    def send_signal(self, number: int) -> None:
         """Send its process a signal."""
         state = json.loads((self.home / ".local/state/mediamill/prefect.json").read_text())
         os.kill(state["pid"], number)
 
 
 @pytest.fixture
-def doomed(tmp_path: Path) -> Iterator[DoomedPrefectServer]:
+def doomed_server(tmp_path: Path) -> Iterator[DoomedPrefectServer]:
     with reserved_port() as port:
         server = DoomedPrefectServer(tmp_path, port)
         yield server
@@ -64,17 +64,17 @@ def own_local_server(own_local_server: RunningServer) -> RunningServer:
     return own_local_server
 
 
-def work_ended(out: Path) -> float:
+def read_work_end(out: Path) -> float:
     """When the run record was written, which is a run's last work."""
     [record] = (out / "runs").glob("*.json")
     return record.stat().st_mtime
 
 
-def rows(out: Path) -> int:
+def count_rows(out: Path) -> int:
     return len(pd.read_parquet(out / "results"))
 
 
-def job(tmp_path: Path, server: RunningServer) -> list[str | Path]:
+def make_command(tmp_path: Path, server: RunningServer) -> list[str | Path]:
     return [
         *("transcribe", tmp_path / "in", "--out", tmp_path / "out", "--provider", "together", "--yes"),
         *("--base-url", f"{server.origin}/together/v1", "--shard-size", "1", "--concurrency", "16"),
@@ -83,28 +83,28 @@ def job(tmp_path: Path, server: RunningServer) -> list[str | Path]:
 
 @pytest.mark.long
 @pytest.mark.parametrize(("items", "number"), [(1000, signal.SIGKILL), (150, signal.SIGSTOP)], ids=["killed", "hung"])
-def test_a_server_lost_in_mid_run_holds_up_no_exit(
+def test_a_server_lost_during_a_run_does_not_delay_its_exit(
     doomed: DoomedPrefectServer, own_local_server: RunningServer, tmp_path: Path, items: int, number: int
 ) -> None:
     make_wavs(tmp_path / "in", items)
-    process = doomed.server.start(*job(tmp_path, own_local_server))
+    process = doomed.server.start(*make_command(tmp_path, own_local_server))
     wait_until(lambda: own_local_server.bill()["requests"] > items / 10, "the run to be at work")
-    doomed.end(number)
+    doomed.send_signal(number)
     try:
-        _, told = process.communicate(timeout=180)
-        left = time.time() - work_ended(tmp_path / "out")
+        _, stderr = process.communicate(timeout=180)
+        exit_seconds = time.time() - read_work_end(tmp_path / "out")
     finally:
         if number == signal.SIGSTOP:
-            doomed.end(signal.SIGCONT)
-    assert process.returncode == 0, told
-    assert "the end of this run could not be reported to Prefect" in told
-    assert "Traceback" not in told
-    assert rows(tmp_path / "out") == items == own_local_server.bill()["requests"]
-    assert left < LONGEST_EXIT
+            doomed.send_signal(signal.SIGCONT)
+    assert process.returncode == 0, stderr
+    assert "the end of this run could not be reported to Prefect" in stderr
+    assert "Traceback" not in stderr
+    assert count_rows(tmp_path / "out") == items == own_local_server.bill()["requests"]
+    assert exit_seconds < MAX_EXIT_SECONDS
 
 
 @pytest.mark.long
-def test_called_from_python_the_result_comes_back_and_the_interpreter_ends(
+def test_a_flow_called_from_python_returns_its_result_and_the_interpreter_ends(
     doomed: DoomedPrefectServer, own_local_server: RunningServer, tmp_path: Path
 ) -> None:
     make_wavs(tmp_path / "in", 100)
@@ -117,16 +117,16 @@ def test_called_from_python_the_result_comes_back_and_the_interpreter_ends(
     environment = doomed.server.env()
     with subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True) as process:
         wait_until(lambda: own_local_server.bill()["requests"] > 10, "the run to be at work")
-        doomed.end(signal.SIGKILL)
-        told, _ = process.communicate(timeout=120)
-    left = time.time() - work_ended(tmp_path / "out")
+        doomed.send_signal(signal.SIGKILL)
+        stdout, _ = process.communicate(timeout=120)
+    exit_seconds = time.time() - read_work_end(tmp_path / "out")
     assert process.returncode == 0
-    assert told.splitlines()[-1] == "100 done"
-    assert left < LONGEST_EXIT
+    assert stdout.splitlines()[-1] == "100 done"
+    assert exit_seconds < MAX_EXIT_SECONDS
 
 
 @pytest.mark.long
-def test_under_a_worker_the_run_leaves_in_time_and_the_next_one_tells_how_it_went(
+def test_a_run_on_a_worker_exits_in_time_and_the_next_run_reports_its_end(
     doomed: DoomedPrefectServer, own_local_server: RunningServer, tmp_path: Path
 ) -> None:
     prefect_server, items = doomed.server, 100
@@ -136,30 +136,30 @@ def test_under_a_worker_the_run_leaves_in_time_and_the_next_one_tells_how_it_wen
         f"capability: transcribe\nsource: {tmp_path / 'in'}\nout: {tmp_path / 'out'}\nprovider: together\n"
         f"base_url: {own_local_server.origin}/together/v1\nconcurrency: 4\nbudget: 5\nshard_size: 1\n"
     )
-    made = prefect_server.cli("deploy", file, "--pool", "lost", "--name", "lost")
-    assert made.returncode == 0, made.stderr
+    done = prefect_server.cli("deploy", file, "--pool", "lost", "--name", "lost")
+    assert done.returncode == 0, done.stderr
     deployment = prefect_server.ask("GET", "deployments/name/transcribe/lost")
     run_id: str = prefect_server.ask("POST", f"deployments/{deployment['id']}/create_flow_run", {})["id"]
     worker = prefect_server.prefect("worker", "start", "--pool", "lost", "--type", "process")
     try:
         wait_until(lambda: own_local_server.bill()["requests"] > 10, "the run to be at work")
         engine = find_engine_process(run_id)
-        doomed.end(signal.SIGKILL)
+        doomed.send_signal(signal.SIGKILL)
         wait_until(lambda: list((tmp_path / "out" / "runs").glob("*.json")), "the work to end", 120)
-        engine.wait(LONGEST_EXIT)
+        engine.wait(MAX_EXIT_SECONDS)
     finally:
         worker.kill()
         worker.communicate(timeout=60)
-    assert rows(tmp_path / "out") == items == own_local_server.bill()["requests"]
+    assert count_rows(tmp_path / "out") == items == own_local_server.bill()["requests"]
     start_prefect_server(doomed.home, "--port", doomed.port)
     assert prefect_server.state(run_id)["type"] == "RUNNING"
     make_wavs(tmp_path / "in", items + 1)
-    assert prefect_server.cli(*job(tmp_path, own_local_server)).returncode == 0
+    assert prefect_server.cli(*make_command(tmp_path, own_local_server)).returncode == 0
     assert prefect_server.wait_for_end(run_id)["type"] == "COMPLETED"  # its end was left in OUT
     assert {task["state"]["type"] for task in prefect_server.task_runs(run_id).values()} == {"COMPLETED"}
 
 
-LOSE = """
+LOSE_TASKS = """
 import sys
 from mediamill.flows.prefect_runtime import task_runs
 from mediamill.flows.transcribe import transcribe
@@ -184,14 +184,14 @@ print(transcribe(source, out=out, provider="together", budget=5, options=options
 
 
 @pytest.mark.long
-def test_what_a_lost_task_leaves_undone_is_done_in_the_same_run(
+def test_the_work_of_a_lost_task_is_done_in_the_same_run(
     prefect_server: PrefectServer, own_local_server: RunningServer, tmp_path: Path
 ) -> None:
     make_wavs(tmp_path / "in", 40)
     command = [
         sys.executable,
         "-c",
-        LOSE,
+        LOSE_TASKS,
         str(tmp_path / "in"),
         str(tmp_path / "out"),
         f"{own_local_server.origin}/together/v1",
@@ -199,4 +199,4 @@ def test_what_a_lost_task_leaves_undone_is_done_in_the_same_run(
     done = subprocess.run(command, env=prefect_server.env(), capture_output=True, text=True, timeout=150, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["40"]
-    assert rows(tmp_path / "out") == 40 == own_local_server.bill()["requests"]
+    assert count_rows(tmp_path / "out") == 40 == own_local_server.bill()["requests"]

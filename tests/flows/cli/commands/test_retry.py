@@ -12,7 +12,7 @@ import pytest
 from tests.helpers.cli_runs import make_wavs, mediamill, read_rows, transcribe
 from tests.helpers.local_server import RunningServer
 
-OTHER = "nvidia/parakeet-tdt-0.6b-v3"
+OTHER_MODEL = "nvidia/parakeet-tdt-0.6b-v3"
 
 
 @pytest.fixture(scope="module")
@@ -21,17 +21,19 @@ def server_options() -> dict[str, Any]:
 
 
 @pytest.mark.long
-def test_another_model_does_what_failed_and_out_stays_bound(own_local_server: RunningServer, tmp_path: Path) -> None:
+def test_a_retry_with_another_model_does_the_failed_items_and_keeps_the_binding(
+    own_local_server: RunningServer, tmp_path: Path
+) -> None:
     make_wavs(tmp_path / "in", 4)
     out, home = tmp_path / "out", tmp_path / "home"
     own_local_server.faults({"match": {"nth": 2}, "fault": {"kind": "status", "status": 422}, "times": 1})
     assert transcribe(tmp_path / "in", out, own_local_server.origin).returncode == 3
     [failure] = read_rows(out, "failures")
-    again = mediamill("retry", out, "--only", failure["error_kind"], "--model", OTHER, "--yes", home=home)
+    again = mediamill("retry", out, "--only", failure["error_kind"], "--model", OTHER_MODEL, "--yes", home=home)
     assert again.returncode == 0, again.stderr
     results = pd.read_parquet(out / "results").set_index("item_id")
-    assert results.model.value_counts().to_dict() == {"openai/whisper-large-v3": 3, OTHER: 1}
-    assert results.model[failure["item_id"]] == OTHER
+    assert results.model.value_counts().to_dict() == {"openai/whisper-large-v3": 3, OTHER_MODEL: 1}
+    assert results.model[failure["item_id"]] == OTHER_MODEL
     calls = own_local_server.bill()["requests"]
     rerun = transcribe(tmp_path / "in", out, own_local_server.origin)
     assert rerun.returncode == 0, rerun.stderr
@@ -39,16 +41,16 @@ def test_another_model_does_what_failed_and_out_stays_bound(own_local_server: Ru
     assert own_local_server.bill()["requests"] == calls == 5
 
 
-def test_flagged_needs_flags_and_another_model(own_local_server: RunningServer, tmp_path: Path) -> None:
+def test_retrying_flagged_results_needs_flags(own_local_server: RunningServer, tmp_path: Path) -> None:
     make_wavs(tmp_path / "in", 1)
     out, home = tmp_path / "out", tmp_path / "home"
     assert transcribe(tmp_path / "in", out, own_local_server.origin).returncode == 0
-    none = mediamill("retry", out, "--only", "flagged", "--model", OTHER, home=home)
+    none = mediamill("retry", out, "--only", "flagged", "--model", OTHER_MODEL, home=home)
     assert none.returncode == 2
     assert "no result carries a flag" in none.stderr
 
 
-def silence(path: Path, seconds: int) -> None:
+def write_silence(path: Path, seconds: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
@@ -58,11 +60,9 @@ def silence(path: Path, seconds: int) -> None:
 
 
 @pytest.mark.long
-def test_flagged_results_go_to_another_model_and_stand_until_it_succeeds(
-    own_local_server: RunningServer, tmp_path: Path
-) -> None:
+def test_flagged_results_stay_until_another_model_succeeds(own_local_server: RunningServer, tmp_path: Path) -> None:
     make_wavs(tmp_path / "in", 2)  # too short to be judged
-    silence(tmp_path / "in" / "quiet.wav", 4)  # the echo engine hears words in it all the same
+    write_silence(tmp_path / "in" / "quiet.wav", 4)  # the echo engine hears words in it all the same
     out, home = tmp_path / "out", tmp_path / "home"
     assert transcribe(tmp_path / "in", out, own_local_server.origin).returncode == 0
     flagged = [row["item_id"] for row in read_rows(out) if row["flags"]]
@@ -71,13 +71,17 @@ def test_flagged_results_go_to_another_model_and_stand_until_it_succeeds(
     assert same.returncode == 2
     assert "--model" in same.stderr
     own_local_server.faults({"match": {"nth": 1}, "fault": {"kind": "status", "status": 422}, "times": 1})
-    failed = mediamill("retry", out, "--only", "flagged", "--model", OTHER, "--yes", home=home)
+    failed = mediamill("retry", out, "--only", "flagged", "--model", OTHER_MODEL, "--yes", home=home)
     assert "Traceback" not in failed.stderr
     assert {row["model"] for row in read_rows(out)} == {"openai/whisper-large-v3"}
     assert not read_rows(out, "failures")
-    better = mediamill("retry", out, "--only", "flagged", "--model", OTHER, "--yes", home=home)
+    better = mediamill("retry", out, "--only", "flagged", "--model", OTHER_MODEL, "--yes", home=home)
     assert better.returncode == 0, better.stderr
     models = {row["item_id"]: row["model"] for row in read_rows(out)}
-    assert models == {"0000.wav": "openai/whisper-large-v3", "0001.wav": "openai/whisper-large-v3", "quiet.wav": OTHER}
+    assert models == {
+        "0000.wav": "openai/whisper-large-v3",
+        "0001.wav": "openai/whisper-large-v3",
+        "quiet.wav": OTHER_MODEL,
+    }
     assert "3 needed nothing" in transcribe(tmp_path / "in", out, own_local_server.origin).stdout
     assert own_local_server.bill()["requests"] == 5
