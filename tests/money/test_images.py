@@ -10,23 +10,16 @@ from hypothesis import strategies as st
 
 from mediamill.tasks.domain import Usage
 from mediamill.tasks.money.cost import Pricing
-from mediamill.tasks.money.prices import Price, PriceBook
 from mediamill.tasks.providers.operations import find_meter, find_price_fallback
 from mediamill.tasks.providers.operations.image_config import IMAGE, ImageModel
 from mediamill.tasks.providers.registry import load_config
-from mediamill.tasks.wire import Billing
 from tests.helpers.hypothesis_profile import repeatable
+from tests.money.builders import build_pricing
 from tests.providers.builders import build_provider
 
 LISTED = [
     (name, model) for name in ("together", "openai", "xai") for model in load_config(name).operations[IMAGE].models
 ]
-
-
-def pricing(**units: str) -> Pricing:
-    """The pricing of one model by unit."""
-    prices = [Price(unit.removeprefix("_"), Decimal(usd), "somewhere", "2026-01-01") for unit, usd in units.items()]
-    return Pricing("p", Billing(), PriceBook({("p", "m", IMAGE): prices}), find_meter, find_price_fallback)
 
 
 def cost(priced: Pricing, usage: Usage) -> Decimal | None:
@@ -38,24 +31,30 @@ def most(priced: Pricing, usage: Usage) -> Decimal | None:
 
 
 FOUR = Usage(images=4, megapixels=Decimal(6), requests=1)
-TOKENS = {"_1M_input_tokens": "5", "_1M_image_input_tokens": "10", "_1M_image_output_tokens": "40"}
+TOKENS = {"1M_input_tokens": "5", "1M_image_input_tokens": "10", "1M_image_output_tokens": "40"}
 
 
 def test_images_are_priced_by_the_image() -> None:
-    assert cost(pricing(image="0.02"), FOUR) == most(pricing(image="0.02"), FOUR) == Decimal("0.08")
+    assert (
+        cost(build_pricing(IMAGE, ("image", "0.02")), FOUR)
+        == most(build_pricing(IMAGE, ("image", "0.02")), FOUR)
+        == Decimal("0.08")
+    )
 
 
 def test_images_are_priced_by_the_million_pixels_with_their_steps() -> None:
-    assert cost(pricing(megapixel="0.025"), FOUR) == Decimal("0.15")
-    assert cost(pricing(megapixel="0.025"), Usage(images=1, megapixels=Decimal(1) / 3)) == Decimal("0.008333333333")
-    both = pricing(image="0.03", megapixel="0.025")
+    assert cost(build_pricing(IMAGE, ("megapixel", "0.025")), FOUR) == Decimal("0.15")
+    assert cost(build_pricing(IMAGE, ("megapixel", "0.025")), Usage(images=1, megapixels=Decimal(1) / 3)) == Decimal(
+        "0.008333333333"
+    )
+    both = build_pricing(IMAGE, ("image", "0.03"), ("megapixel", "0.025"))
     assert (cost(both, FOUR), most(both, FOUR)) == (Decimal("0.15"), Decimal("0.15"))
     flat = Usage(images=4, requests=1)
     assert (cost(both, flat), most(both, flat)) == (Decimal("0.12"), Decimal("0.12"))
 
 
 def test_images_of_4k_have_their_own_price() -> None:
-    priced = pricing(image="0.134", image_4k="0.24")
+    priced = build_pricing(IMAGE, ("image", "0.134"), ("image_4k", "0.24"))
     assert cost(priced, Usage(images=2, megapixels=Decimal(8))) == Decimal("0.268")
     assert cost(priced, Usage(images=1, megapixels=Decimal(16))) == Decimal("0.24")
     assert most(priced, Usage(images=1, megapixels=Decimal(1))) == Decimal("0.24")
@@ -63,22 +62,22 @@ def test_images_of_4k_have_their_own_price() -> None:
 
 def test_images_are_priced_by_tokens_of_text_and_of_images() -> None:
     usage = Usage(images=1, input_tokens=50, image_input_tokens=40, output_tokens=4160, image_output_tokens=4160)
-    told = pricing(**TOKENS).cost("m", IMAGE, usage, None)
+    told = build_pricing(IMAGE, *TOKENS.items()).cost("m", IMAGE, usage, None)
     assert told.usd == (10 * Decimal(5) + 40 * Decimal(10) + 4160 * Decimal(40)) / 1_000_000
-    assert (told.basis, told.source) == ("metered", "$40/1M_image_output_tokens, somewhere, 2026-01-01")
-    assert most(pricing(**TOKENS), usage) == (50 * Decimal(10) + 4160 * Decimal(40)) / 1_000_000
+    assert (told.basis, told.source) == ("metered", "$40/1M_image_output_tokens, source 2, 2026-11-20")
+    assert most(build_pricing(IMAGE, *TOKENS.items()), usage) == (50 * Decimal(10) + 4160 * Decimal(40)) / 1_000_000
     worded = Usage(images=1, input_tokens=0, output_tokens=100, image_output_tokens=60)
-    assert cost(pricing(**TOKENS, _1M_output_tokens="10"), worded) == Decimal("0.0028")
+    assert cost(build_pricing(IMAGE, *TOKENS.items(), ("1M_output_tokens", "10")), worded) == Decimal("0.0028")
     cached = Usage(images=1, input_tokens=100, cached_input_tokens=80, output_tokens=0)
-    assert cost(pricing(**TOKENS, _1M_cached_input_tokens="1.25"), cached) == Decimal("0.0002")
+    assert cost(build_pricing(IMAGE, *TOKENS.items(), ("1M_cached_input_tokens", "1.25")), cached) == Decimal("0.0002")
 
 
 @pytest.mark.parametrize("units", [{}, {"megapixel": "1"}, TOKENS])
 def test_an_unknown_cost_is_not_zero(units: dict[str, str]) -> None:
     bare = Usage(images=1, requests=1)
-    told = pricing(**units).cost("m", IMAGE, bare, None)
-    assert (told.usd, told.basis, most(pricing(**units), bare)) == (None, "unknown", None)
-    assert pricing(**units).cost("m", IMAGE, bare, Decimal(1)).basis == "estimated"
+    told = build_pricing(IMAGE, *units.items()).cost("m", IMAGE, bare, None)
+    assert (told.usd, told.basis, most(build_pricing(IMAGE, *units.items()), bare)) == (None, "unknown", None)
+    assert build_pricing(IMAGE, *units.items()).cost("m", IMAGE, bare, Decimal(1)).basis == "estimated"
 
 
 @pytest.mark.parametrize(("name", "model"), LISTED)
@@ -97,7 +96,7 @@ AMOUNTS = st.none() | st.integers(0, 10_000)
 @repeatable
 @given(
     st.dictionaries(
-        st.sampled_from([*TOKENS, "image", "megapixel", "image_4k", "_1M_output_tokens"]),
+        st.sampled_from([*TOKENS, "image", "megapixel", "image_4k", "1M_output_tokens"]),
         st.sampled_from(["0.01", "3", "40"]),
     ),
     st.builds(
@@ -111,6 +110,6 @@ AMOUNTS = st.none() | st.integers(0, 10_000)
     ),
 )
 def test_the_ceiling_is_never_below_the_cost_of_the_same_usage(units: dict[str, str], usage: Usage) -> None:
-    priced = pricing(**units)
+    priced = build_pricing(IMAGE, *units.items())
     paid, ceiling = cost(priced, usage), most(priced, usage)
     assert paid is None or ceiling is None or paid <= ceiling

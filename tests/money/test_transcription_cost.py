@@ -9,14 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mediamill.tasks.domain import Usage
-from mediamill.tasks.money.cost import Pricing
-from mediamill.tasks.money.prices import Price, PriceBook
-from mediamill.tasks.providers.operations import find_meter, find_price_fallback
+from mediamill.tasks.money.prices import Price
 from mediamill.tasks.providers.registry import providers_with
-from mediamill.tasks.wire import Billing
 from tests.helpers.hypothesis_profile import repeatable
+from tests.money.builders import audio_usage, build_pricing, load_pricing
 from tests.money.test_price_list import PAID
-from tests.providers.builders import build_provider
 
 ONE = Decimal(1)
 MINUTE = Price("audio_minute", Decimal("0.006"), "somewhere", "2026-01-01")
@@ -26,55 +23,41 @@ TOKENS = (
 )
 
 
-def pricing(*prices: Price, **billing: object) -> Pricing:
-    """The pricing of one model."""
-    book = PriceBook({("p", "m", "transcription"): list(prices)})
-    return Pricing("p", Billing(**billing), book, find_meter, find_price_fallback)  # type: ignore[arg-type]
-
-
-def of(name: str) -> Pricing:
-    """The real pricing of a provider."""
-    return Pricing.load(name, build_provider(name).billing, find_meter, find_price_fallback)
-
-
-def heard(seconds: str) -> Usage:
-    """Usage of a recording."""
-    return Usage(audio_seconds=Decimal(seconds), requests=1)
-
-
 def test_the_cost_a_provider_states_is_billed() -> None:
-    cost = pricing(MINUTE).cost("m", "transcription", Usage(Decimal(60), billed_usd=Decimal("0.28")), ONE)
+    cost = build_pricing("transcription", MINUTE).cost(
+        "m", "transcription", Usage(Decimal(60), billed_usd=Decimal("0.28")), ONE
+    )
     assert (cost.usd, cost.basis, cost.source, cost.max_usd) == (Decimal("0.28"), "billed", "the provider's reply", ONE)
 
 
 def test_a_metered_cost_names_its_price() -> None:
-    cost = pricing(MINUTE).cost("m", "transcription", heard("90"), ONE)
+    cost = build_pricing("transcription", MINUTE).cost("m", "transcription", audio_usage("90"), ONE)
     assert (cost.usd, cost.basis) == (Decimal("0.009"), "metered")
     assert cost.source == "$0.006/audio_minute, somewhere, 2026-01-01"
 
 
 def test_a_reply_without_usage_is_estimated_at_its_ceiling() -> None:
-    cost = pricing(MINUTE).cost("m", "transcription", Usage(requests=1), ONE)
+    cost = build_pricing("transcription", MINUTE).cost("m", "transcription", Usage(requests=1), ONE)
     assert (cost.usd, cost.basis) == (ONE, "estimated")
 
 
-@pytest.mark.parametrize("usage", [heard("60"), Usage(requests=1), Usage(input_tokens=3)])
+@pytest.mark.parametrize("usage", [audio_usage("60"), Usage(requests=1), Usage(input_tokens=3)])
 def test_without_a_price_the_cost_is_unknown_and_not_zero(usage: Usage) -> None:
-    cost = pricing().cost("m", "transcription", usage, None)
+    cost = build_pricing("transcription").cost("m", "transcription", usage, None)
     assert (cost.usd, cost.basis, cost.source) == (None, "unknown", None)
-    assert pricing().ceiling("m", "transcription", usage) is None
+    assert build_pricing("transcription").ceiling("m", "transcription", usage) is None
 
 
 def test_only_the_built_in_provider_is_free() -> None:
     for name in providers_with("transcription"):
-        cost = of(name).cost("pocketsphinx", "transcription", heard("60"), None)
+        cost = load_pricing(name).cost("pocketsphinx", "transcription", audio_usage("60"), None)
         assert (cost.basis == "free") == (name == "local")
-    assert of("local").ceiling("pocketsphinx", "transcription", Usage()) == 0
+    assert load_pricing("local").ceiling("pocketsphinx", "transcription", Usage()) == 0
 
 
 @pytest.mark.parametrize(("seconds", "billed"), [("0.01", "10"), ("9.99", "10"), ("10", "10"), ("36", "36")])
 def test_groq_bills_ten_seconds_at_least(seconds: str, billed: str) -> None:
-    cost = of("groq").cost("whisper-large-v3", "transcription", heard(seconds), None)
+    cost = load_pricing("groq").cost("whisper-large-v3", "transcription", audio_usage(seconds), None)
     assert cost.usd == (Decimal("0.111") * Decimal(billed) / 3600).quantize(Decimal("1e-12"))
 
 
@@ -82,39 +65,43 @@ def test_groq_bills_ten_seconds_at_least(seconds: str, billed: str) -> None:
     ("seconds", "billed"), [("0.4", 0), ("0.5", 1), ("1.49", 1), ("2.5", 3), ("3.5", 4), ("60", 60)]
 )
 def test_openai_bills_whole_seconds(seconds: str, billed: int) -> None:
-    cost = of("openai").cost("whisper-1", "transcription", heard(seconds), None)
+    cost = load_pricing("openai").cost("whisper-1", "transcription", audio_usage(seconds), None)
     assert cost.usd == Decimal("0.0001") * billed
 
 
 def test_together_bills_the_exact_length() -> None:
-    assert of("together").cost("openai/whisper-large-v3", "transcription", heard("0.5"), None).usd == Decimal(
-        "0.0000125"
-    )
+    assert load_pricing("together").cost(
+        "openai/whisper-large-v3", "transcription", audio_usage("0.5"), None
+    ).usd == Decimal("0.0000125")
 
 
 def test_tokens_and_minutes_are_alternatives() -> None:
-    both = pricing(MINUTE, *TOKENS)
+    both = build_pricing("transcription", MINUTE, *TOKENS)
     usage = Usage(audio_seconds=Decimal(60), input_tokens=1_000_000, output_tokens=100_000, requests=1)
     assert both.cost("m", "transcription", usage, None).usd == Decimal("3.5")
-    assert both.cost("m", "transcription", heard("60"), None).usd == Decimal("0.006")
+    assert both.cost("m", "transcription", audio_usage("60"), None).usd == Decimal("0.006")
 
 
 def test_tokens_without_a_price_for_them_are_not_free() -> None:
-    only_input = pricing(TOKENS[0])
+    only_input = build_pricing("transcription", TOKENS[0])
     usage = Usage(input_tokens=10, output_tokens=10)
     assert only_input.cost("m", "transcription", usage, None).basis == "unknown"
-    minutes = pricing(MINUTE).cost("m", "transcription", Usage(input_tokens=10, requests=1), ONE)
+    minutes = build_pricing("transcription", MINUTE).cost("m", "transcription", Usage(input_tokens=10, requests=1), ONE)
     assert (minutes.usd, minutes.basis) == (ONE, "estimated")
 
 
 def test_an_unknown_length_has_no_ceiling() -> None:
-    assert pricing(MINUTE).ceiling("m", "transcription", Usage(requests=1)) is None
+    assert build_pricing("transcription", MINUTE).ceiling("m", "transcription", Usage(requests=1)) is None
 
 
 def test_the_ceiling_uses_the_highest_price() -> None:
     cheap = Price("audio_hour", Decimal("0.01"), "somewhere", "2026-01-01")
-    assert pricing(cheap, MINUTE).ceiling("m", "transcription", heard("60")) == Decimal("0.006")
-    assert pricing(cheap, MINUTE).cost("m", "transcription", heard("3600"), None).usd == Decimal("0.01")
+    assert build_pricing("transcription", cheap, MINUTE).ceiling("m", "transcription", audio_usage("60")) == Decimal(
+        "0.006"
+    )
+    assert build_pricing("transcription", cheap, MINUTE).cost(
+        "m", "transcription", audio_usage("3600"), None
+    ).usd == Decimal("0.01")
 
 
 lengths = st.decimals(0, 100_000, places=9)
@@ -124,7 +111,7 @@ lengths = st.decimals(0, 100_000, places=9)
 @given(st.sampled_from(PAID), lengths, st.decimals(0, 1, places=6))
 def test_a_ceiling_is_never_below_the_metered_cost(which: tuple[str, str], most: Decimal, share: Decimal) -> None:
     name, model = which
-    priced = of(name)
+    priced = load_pricing(name)
     ceiling = priced.ceiling(model, "transcription", Usage(audio_seconds=most, requests=1))
     assert ceiling is not None
     for seconds in (most, most * share):
@@ -148,7 +135,7 @@ def test_a_ceiling_is_never_below_the_cost_for_any_prices_and_rules(
     prices: list[tuple[str, Decimal]], seconds: Decimal, whole: bool, least: Decimal
 ) -> None:
     listed = [Price(unit, usd, "somewhere", "2026-01-01") for unit, usd in prices]
-    priced = pricing(*listed, whole_seconds=whole, min_seconds=least)
+    priced = build_pricing("transcription", *listed, whole_seconds=whole, min_seconds=least)
     usage = Usage(audio_seconds=seconds, requests=1)
     ceiling, cost = priced.ceiling("m", "transcription", usage), priced.cost("m", "transcription", usage, None)
     assert ceiling is not None
