@@ -1,4 +1,4 @@
-"""Rerank, embed and execute against one built-in server that speaks every provider's way."""
+"""Run rerank, embed and execute against one built-in server that has every provider's API."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def run_capability(
     provider: str = "together",
     **env: str,
 ) -> Any:
-    """Run a capability through a provider's adapter against the server's dialect of it."""
+    """Run a capability with a provider's adapter against the server's version of that provider's API."""
     address = f"{server.origin}/{DIALECT_PATHS[provider]}"
     where: tuple[str | Path, ...] = ("--provider", provider, "--base-url", address, "--out", out, "--yes")
     return mediamill(capability, source, *where, *options, home=out.parent / "home", env={**KEYS, **env})

@@ -1,4 +1,4 @@
-"""Driving runs whose models answer on sockets."""
+"""Run capabilities with models that answer over WebSockets."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ def transcribe_realtime(
     model: str = STREAMING,
     env: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Transcribe with a model of Together's that takes no uploads."""
+    """Transcribe with a model of Together that takes no uploads."""
     return transcribe(source, out, server.origin + "/together", "--model", model, *options, env=env)

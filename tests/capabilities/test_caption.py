@@ -1,4 +1,4 @@
-"""Captions and completions through the command line: what is sent, what comes out, what it costs."""
+"""Captions and completions on the command line: requests, results and costs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def run_against_together(
 
 
 def write_images(folder: Path, count: int) -> None:
-    """Small pictures, each of its own."""
+    """Write small images, no two of them equal."""
     folder.mkdir(parents=True)
     rng = random.Random(2)
     for number in range(count):
@@ -97,7 +97,7 @@ CUT_OFF_REPLY = {"content": '{"title": "cut', "finish_reason": "length"}
 
 
 def caption_with_schema(server: RunningServer, tmp_path: Path, *replies: dict[str, str]) -> Path:
-    """One picture, and what the model says about it, try after try."""
+    """Caption one image with a schema; the model gives ``replies`` one after the other."""
     (tmp_path / "s.json").write_text(json.dumps(SCHEMA))
     write_images(tmp_path / "in", 1)
     server.faults(*({"match": {"nth": n}, "fault": {"kind": "say", "body": body}} for n, body in enumerate(replies, 1)))

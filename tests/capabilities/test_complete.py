@@ -1,4 +1,4 @@
-"""Completions through the command line: what is sent with a prompt, and the most that it can cost."""
+"""Completions on the command line: what is sent with a prompt, and the ceiling of its cost."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def server_options() -> dict[str, Any]:
 
 
 def complete(server: RunningServer, tmp_path: Path, out: str, *options: str | Path) -> Any:
-    """One prompt, held to the schema."""
+    """Complete one prompt with a schema."""
     (tmp_path / "p.jsonl").write_text('{"id":"a","prompt":"Why?"}')
     (tmp_path / "s.json").write_text(json.dumps(SCHEMA))
     (tmp_path / "t.json").write_text(json.dumps([{"type": "function", "function": TOOL}]))

@@ -1,4 +1,4 @@
-"""Videos through the command line: whole or in frames, with sound, in windows."""
+"""Descriptions of videos on the command line: sent whole or as frames, with audio, in windows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Vectors through the command line: packing, order, what fails alone, what a crash costs, what is shared."""
+"""Embeddings on the command line: batches, order, texts that fail alone, the cost of a crash, the shared journal."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.helpers.run_checks import assert_bill_within_ledger_bounds, assert_le
 
 COUNT = 150
 TOKENS = 10
-"""What each of these texts counts as at the server."""
+"""Tokens of each of these texts at the server."""
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_texts_share_requests_and_each_gets_its_own_vector(
         assert_ledger_equals_bill(out, local_server)
         ledger = sum(row["cost_usd"] for row in read_rows(out, "calls"))
         assert abs(sum((row["cost_usd"] for row in read_rows(out)), Decimal(0)) - ledger) < Decimal("1e-9")
-    if provider == "together":  # its replies tell no usage
+    if provider == "together":  # its replies have no usage
         assert {row["cost_basis"] for row in read_rows(out)} == {"estimated"}
         assert sum(row["cost_usd"] for row in read_rows(out, "calls")) >= Decimal(bill["usd"])
     assert_no_key_in(tmp_path, done.stdout, done.stderr)

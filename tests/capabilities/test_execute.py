@@ -1,4 +1,4 @@
-"""Code through the command line: sessions, files in and out, what is paid, what a crash and an ended session cost."""
+"""Code on the command line: sessions, files in and out, and the cost of a crash and of an ended session."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prompts to pictures through the command line: what is made, what it costs, what is never paid twice."""
+"""Images on the command line: what is generated, what it costs, and what is never paid twice."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DIALECTS = {
 KEYS = {f"{name.upper()}_API_KEY": SENTINEL for name in DIALECTS}
 SIZES = {"together": ("--size", "256x256"), "openai": ("--quality", "low"), "xai": ("--aspect-ratio", "1:1")}
 EACH = "0.00065536"
-"""What the server bills for one of FLUX's pictures: 256 by 256 pixels at a cent a million."""
+"""What the server bills for one image of FLUX: 256 by 256 pixels at a cent per million."""
 PROMPTS = ("a red fox", "a blue teapot", "a lighthouse")
 
 

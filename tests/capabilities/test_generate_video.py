@@ -1,4 +1,4 @@
-"""Videos through the command line: jobs bought once, whatever happens, and files that are whole."""
+"""Videos on the command line: jobs are bought once, whatever happens, and files are complete."""
 
 from __future__ import annotations
 

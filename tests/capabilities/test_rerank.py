@@ -1,4 +1,4 @@
-"""Rankings through the command line: every spelling, every way to name documents, what it costs."""
+"""Rankings on the command line: every API style, every way to name documents, and the costs."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def random_texts(count: int, seed: int = 3) -> list[str]:
 
 
 def rank_with_bm25(query: str, documents: list[str]) -> list[tuple[int, float]]:
-    """What bm25s says itself, ties by place."""
+    """The ranking of bm25s itself; ties are ordered by position."""
     index = bm25s.BM25()
     index.index(bm25s.tokenize(documents, stopwords="english", show_progress=False), show_progress=False)
     query_tokens = bm25s.tokenize([query], stopwords="english", return_ids=False, show_progress=False)[0]
@@ -60,7 +60,7 @@ def rank_with_bm25(query: str, documents: list[str]) -> list[tuple[int, float]]:
 
 
 def write_manifest(path: Path, lists: list[list[Any]], queries: list[str]) -> Path:
-    """Queries with their documents, in the format the name says."""
+    """Write queries with their documents, in the format of the file name's suffix."""
     table = [{"id": f"q{n}", "query": q, "documents": d} for n, (q, d) in enumerate(zip(queries, lists, strict=True))]
     if path.suffix == ".parquet":
         pq.write_table(pa.Table.from_pylist(table), path)

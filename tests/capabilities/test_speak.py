@@ -1,4 +1,4 @@
-"""Speaking through the front door: texts to files, the bill to the cent, words that can be understood."""
+"""Speech on the command line: texts to files, the exact bill, and words that can be recognised."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Texts through Together's speech socket, by the front door."""
+"""Speech on the command line over Together's WebSocket."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Flags through the front door: in Parquet, in the summary, on the page."""
+"""Flags of transcripts on the command line: in Parquet, in the summary, on the page."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def server_options() -> dict[str, Any]:
 
 
 def set_answers(server: RunningServer, **by_name: dict[str, Any]) -> None:
-    """What is told for each file."""
+    """Set the server's transcript for each file."""
     server.faults(
         *(
             {"match": {"filename": f"{name}.wav"}, "fault": {"kind": "status", "status": 200, "body": body}}

@@ -1,4 +1,4 @@
-"""Recordings through sockets, by the front door: what is heard, what it costs, what survives."""
+"""Transcription over WebSockets on the command line: transcripts, costs, and what survives a crash."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``mediamill translate`` through the front door; the built-in server counts and bills."""
+"""``mediamill translate`` on the command line; the built-in server counts and bills."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recordings of numbered words, for the engine that reads them back: what was said, when, and by which file."""
+"""Recordings of numbered words for the engine that recognises them: which words, when, in which format."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class NumberedWords:
     """Words from 0 up with pauses between them.
 
     Attributes:
-        seconds: how long it goes on.
+        seconds: length of the recording.
         pauses: shortest and longest pause, in samples.
-        noise: level of the noise under everything.
-        starts: where each word began, in samples; complete once :meth:`blocks` is used up.
+        noise: level of the background noise.
+        starts: where each word begins, in samples; complete once :meth:`blocks` is exhausted.
     """
 
     seconds: float
@@ -59,7 +59,7 @@ class NumberedWords:
 
 
 def write_wav(path: Path, numbered: NumberedWords) -> Path:
-    """As 16 kHz mono WAV, without holding it."""
+    """Write a 16 kHz mono WAV file, without holding it in memory."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)

@@ -1,4 +1,4 @@
-"""Two hundred videos through twenty kills: none bought twice, all files whole, the ledger within the bill."""
+"""Two hundred videos through twenty kills: none is bought twice, all files are complete, the ledger fits the bill."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FETCHING = ("collect.before", "collect.after", "call.replied.after", "shard.outc
 
 @pytest.mark.long
 def test_twenty_kills_buy_nothing_twice(tmp_path: Path) -> None:
-    dice = random.Random(11)
+    rng = random.Random(11)
     rows = [{"prompt": f"boat number {n}", "size": SMALL} for n in range(COUNT)]
     source, out = write_prompts(tmp_path / "p.csv", rows), tmp_path / "out"
     options = ("--concurrency", str(IN_FLIGHT), "--shard-size", "20")
@@ -29,8 +29,8 @@ def test_twenty_kills_buy_nothing_twice(tmp_path: Path) -> None:
         kills = 0
         for n in range(20):
             points = CREATING if n < 10 else FETCHING  # once all are created, nothing is left to be killed there
-            passes = dice.randrange(1, 9 if n < 10 else 4)  # few: something must be left to fetch for the last of them
-            point = f"{dice.choice(points)}:{passes}:kill"
+            passes = rng.randrange(1, 9 if n < 10 else 4)  # few: something must be left to fetch for the last of them
+            point = f"{rng.choice(points)}:{passes}:kill"
             kills += (
                 generate_videos(source, out, server, *options, MEDIAMILL_FAULTS=point).returncode == -signal.SIGKILL
             )

@@ -1,4 +1,4 @@
-"""Half an hour of read speech with pauses: heard in pieces no worse than clip by clip, crash or no crash."""
+"""Half an hour of read speech with pauses, through a crash: transcribed in pieces no worse than clip by clip."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.helpers.paths import OUTSIDE_SAMPLES, needs_outside_samples
 SECONDS = 30 * 60
 IN_FLIGHT = 4
 TIMEOUT_SECONDS = 1500
-"""Seconds for the recogniser, which is slow where it shares its cores."""
+"""For the recogniser, which is slow when it shares its cores."""
 
 
 def list_clips() -> dict[str, str]:

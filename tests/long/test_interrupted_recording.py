@@ -1,4 +1,4 @@
-"""A recording that is interrupted half-way: a rerun sends the same pieces and pays for the missing ones only."""
+"""A recording whose run is interrupted: a rerun sends the same pieces and pays only for the missing ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No word is lost, doubled or moved, whatever the pieces. The engine that reads numbered words is the judge."""
+"""No word is lost, doubled or moved, whatever the pieces. The engine that recognises numbered words checks it."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def transcribe_folder(source: Path, out: Path, server: RunningServer, *options: 
 
 @pytest.mark.long
 def test_in_any_file_no_word_is_lost_doubled_or_moved(local_server: RunningServer, tmp_path: Path) -> None:
-    """Moved: against the same recording heard whole, since codecs put samples of their own in front."""
+    """Positions are compared with those of the uncut recording, because codecs add samples at the beginning."""
     numbered = {name: NumberedWords(30, seed=n) for n, name in enumerate(FILES)}
     for name, (form, codec, more) in FILES.items():
         write_encoded(tmp_path / "in" / name, numbered[name], form, codec, **more)

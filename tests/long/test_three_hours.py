@@ -29,7 +29,7 @@ sys.exit(code)
 
 
 def measure_max_memory(source: Path, out: Path, server: RunningServer, *options: str) -> float:
-    """The most memory the command held, in MB; the run must succeed."""
+    """Peak memory of the command in MB; the run must succeed."""
     arguments = ["transcribe", str(source), "--provider", "together", "--base-url", server.origin, "--out", str(out)]
     done = subprocess.run(
         [sys.executable, "-c", MEASURED, *arguments, "--yes", *options],

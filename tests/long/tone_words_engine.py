@@ -1,8 +1,8 @@
-"""The judge of seams: words are numbers in bursts of tones, read back with the very sample they begin at.
+"""An engine that checks cuts: words are numbers in bursts of tones, recognised with the exact sample they begin at.
 
-A word is six tones of 40 ms, one of eight pitches each: five octal digits and a check digit. Everything that is
-heard is told: a whole burst as ``w`` and its number, one that was cut or spoilt as :data:`TORN`. So a recording
-of numbered words shows which of them a cut, a codec or a stitch has lost, doubled or moved.
+A word is six tones of 40 ms, each of one of eight pitches: five octal digits and a check digit. Every burst appears in
+the transcript: a complete one as ``w`` and its number, a cut or damaged one as :data:`TORN`. So a recording of numbered
+words shows which of them a cut, a codec or the merging has lost, doubled or moved.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
 
 TORN = "torn"
 WORDS = 8**5
-"""Words that can be told apart."""
+"""How many different words there are."""
 
 _RATE = 16_000
-_TONE = 640
+_TONE_SAMPLES = 640
 _DIGITS = 6
-_LENGTH = _TONE * _DIGITS
+_WORD_SAMPLES = _TONE_SAMPLES * _DIGITS
 _PITCHES = (600, 900, 1200, 1500, 1800, 2100, 2400, 2700)
 _LEVEL = 12_000
 _LOUDNESS = 2_500
-_QUIET = 800
+_MIN_SILENCE_SAMPLES = 800
 """Samples below :data:`_LOUDNESS` that end a burst: 50 ms."""
-_PAUSE = 0.6
+_MIN_PAUSE_SECONDS = 0.6
 
 
 class ToneWordsEngine:
-    """Hears numbered words in tone bursts; knows no language."""
+    """Recognises numbered words in tone bursts; knows no language."""
 
     simulated = True
     languages = None
@@ -51,7 +51,7 @@ class ToneWordsEngine:
         self._pool = WorkerPool(workers)
 
     async def transcribe(self, audio: Audio, language: str | None, to: str | None = None) -> Transcript:
-        """Hear the words."""
+        """Recognise the words."""
         return await self._pool.run(recognise_words, audio, self._max_seconds, to or language or "en")
 
     def close(self) -> None:
@@ -60,14 +60,14 @@ class ToneWordsEngine:
 
 
 def burst(number: int) -> Samples:
-    """The sound of a word: 3,840 samples at 16 kHz, loud from the first one on.
+    """The audio of a word: 3,840 samples at 16 kHz, loud from the first one on.
 
     Args:
         number: from 0 to :data:`WORDS` - 1.
     """
     import numpy as np
 
-    at = np.arange(_TONE) / _RATE
+    at = np.arange(_TONE_SAMPLES) / _RATE
     tones = [np.cos(2 * np.pi * _PITCHES[digit] * at) for digit in _to_digits(number)]
     return (np.concatenate(tones) * _LEVEL).astype(np.int16)
 
@@ -91,13 +91,13 @@ def recognise_words(audio: Audio, max_seconds: float | None, language: str) -> T
 
 
 def find_words(blocks: Iterable[Samples]) -> Iterator[Word]:
-    """The words in a stream of 16 kHz mono sound; times are exact to the sample."""
+    """The words in a stream of 16 kHz mono audio; times are exact to the sample."""
     for start, samples in _find_bursts(blocks):
         yield Word(_decode_word(samples), start / _RATE, (start + len(samples)) / _RATE)
 
 
 def _find_bursts(blocks: Iterable[Samples]) -> Iterator[tuple[int, Samples]]:
-    """Stretches of sound between silences, with the sample they begin at."""
+    """Stretches of audio between silences, with their first sample's position."""
     import numpy as np
 
     held, origin = np.zeros(0, np.int16), 0
@@ -107,13 +107,13 @@ def _find_bursts(blocks: Iterable[Samples]) -> Iterator[tuple[int, Samples]]:
             continue
         upto = 0
         for first, last in _find_loud_stretches(held):
-            if last + _QUIET > len(held):
+            if last + _MIN_SILENCE_SAMPLES > len(held):
                 upto = first
                 break
             yield origin + first, held[first:last]
             upto = last
         else:
-            upto = max(upto, len(held) - _QUIET)
+            upto = max(upto, len(held) - _MIN_SILENCE_SAMPLES)
         held, origin = held[upto:], origin + upto
     for first, last in _find_loud_stretches(held):
         yield origin + first, held[first:last]
@@ -125,7 +125,7 @@ def _find_loud_stretches(samples: Samples) -> list[tuple[int, int]]:
     at = np.flatnonzero(np.abs(samples.astype(np.int32)) >= _LOUDNESS)
     if not len(at):
         return []
-    gaps = np.flatnonzero(np.diff(at) > _QUIET)
+    gaps = np.flatnonzero(np.diff(at) > _MIN_SILENCE_SAMPLES)
     firsts, lasts = at[np.concatenate([[0], gaps + 1])], at[np.concatenate([gaps, [len(at) - 1]])]
     return [(int(first), int(last) + 1) for first, last in zip(firsts, lasts, strict=True)]
 
@@ -134,14 +134,14 @@ def _decode_word(samples: Samples) -> str:
     """``w`` and the number, or :data:`TORN`."""
     import numpy as np
 
-    if abs(len(samples) - _LENGTH) > _TONE // 4:
+    if abs(len(samples) - _WORD_SAMPLES) > _TONE_SAMPLES // 4:
         return TORN
     digits = []
-    at = np.arange(_TONE // 2) / _RATE
+    at = np.arange(_TONE_SAMPLES // 2) / _RATE
     waves = np.exp(-2j * np.pi * np.outer(_PITCHES, at))
     for n in range(_DIGITS):
-        begin = n * _TONE + _TONE // 4
-        energies = np.abs(waves @ samples[begin : begin + _TONE // 2].astype(np.float64))
+        begin = n * _TONE_SAMPLES + _TONE_SAMPLES // 4
+        energies = np.abs(waves @ samples[begin : begin + _TONE_SAMPLES // 2].astype(np.float64))
         digits.append(int(energies.argmax()))
     number = sum(digit * 8**n for n, digit in enumerate(digits[:-1]))
     return f"w{number}" if _to_digits(number) == digits else TORN
@@ -153,10 +153,10 @@ def _to_digits(number: int) -> list[int]:
 
 
 def _group_segments(words: tuple[Word, ...]) -> Iterator[Segment]:
-    """Words without a pause between them belong together."""
+    """Segments: words without a pause between them."""
     start = 0
     for n in range(1, len(words) + 1):
-        if n == len(words) or words[n].start - words[n - 1].end >= _PAUSE:
+        if n == len(words) or words[n].start - words[n - 1].end >= _MIN_PAUSE_SECONDS:
             run = words[start:n]
             yield Segment(run[0].start, run[-1].end, " ".join(w.word for w in run))
             start = n

@@ -1,4 +1,4 @@
-"""Cutting long texts: nothing said is lost, doubled or moved, and cuts stand where a speaker breathes."""
+"""Long texts are cut: no word is lost, doubled or moved, and the cuts are where a speaker pauses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long the pieces of a text are: what the provider takes, and no more than its reply can be read of."""
+"""How long the pieces of a text are: no longer than the provider takes and its reply may be."""
 
 from __future__ import annotations
 

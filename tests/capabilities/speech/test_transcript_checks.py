@@ -42,7 +42,7 @@ def build_facts(
 
 
 def list_recordings() -> list[tuple[Path, str, str]]:
-    """The project's recordings, and the shared ones where they lie: path, language, what is said."""
+    """The project's recordings, and the outside samples where they exist: path, language, text."""
     recordings = []
     with (SAMPLES / "texts.csv").open(encoding="utf-8") as file:
         recordings += [(RECORDINGS / r["file"], "en", r["text"]) for r in csv.DictReader(file)]

@@ -16,7 +16,7 @@ Word = dict[str, Any]
 
 
 def random_words(seed: int, count: int, vocabulary: int) -> list[Word]:
-    """Words, some of them the same again and again, with pauses of all lengths between them."""
+    """Words, many of them equal, with pauses of all lengths between them."""
     rng, position, words = random.Random(seed), 0.0, []
     for _ in range(count):
         start = position + rng.choice([0.0, 0.05, 0.4, 2.0])
@@ -29,7 +29,7 @@ def random_words(seed: int, count: int, vocabulary: int) -> list[Word]:
 def transcribe_piece(
     words: list[Word], start: float, end: float, *, keep: str = "both", speaker: str | None = None
 ) -> PieceTranscript:
-    """What a piece's answer tells: the words that are wholly in it, the others spoilt, times from the piece's start."""
+    """The transcript of a piece: its complete words as they are, cut ones garbled, times from the piece's start."""
     start, end = round(start * SAMPLE_RATE) / SAMPLE_RATE, round(end * SAMPLE_RATE) / SAMPLE_RATE
     inside = []
     for word in words:

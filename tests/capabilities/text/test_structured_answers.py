@@ -1,4 +1,4 @@
-"""Answers: JSON found in words, held against schemas, and made into typed columns."""
+"""Answers: JSON found in text, checked against schemas, and converted to typed columns."""
 
 from __future__ import annotations
 

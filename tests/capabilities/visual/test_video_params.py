@@ -1,4 +1,4 @@
-"""What a video is asked to be, as a person writes it."""
+"""The parameters of generate-video, as people write them."""
 
 from __future__ import annotations
 
