@@ -1,4 +1,4 @@
-"""The stores that the journal's tests run on."""
+"""Fixtures of the journal's tests: databases, and processes that work on them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SERVER = os.environ.get("MEDIAMILL_TEST_POSTGRESQL")
 
 @pytest.fixture(params=[SQLITE, POSTGRESQL])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    """A database to share: SQLite always, PostgreSQL where MEDIAMILL_TEST_POSTGRESQL names a server."""
+    """A database that OUTs share: on SQLite, and on PostgreSQL where MEDIAMILL_TEST_POSTGRESQL names a server."""
     if request.param == SQLITE:
         new_store = Store(tmp_path, str(tmp_path / "shared"))
         yield new_store
@@ -35,15 +35,15 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 def sqlite_store(tmp_path: Path) -> Iterator[Store]:
-    """A database on disk."""
+    """A database that OUTs share, on SQLite alone."""
     new_store = Store(tmp_path, str(tmp_path / "shared"))
     yield new_store
     new_store.close()
 
 
 @pytest.fixture
-def start() -> Iterator[StartProcess]:
-    """Start a child; whatever is left of it ends with the test."""
+def start_process() -> Iterator[StartProcess]:
+    """Starts ``tests.journal.journal_process``; a process that still runs is killed after the test."""
     with ExitStack() as children:
 
         def start_child(how: str, root: Path, url: str, what: str = "") -> subprocess.Popen[str]:

@@ -26,7 +26,7 @@ def print_words(*words: str) -> None:
 
 
 async def answer_asks(store: Store, fault: str) -> None:
-    """Ask after Ask, told on stdout once the journal has acknowledged its reply."""
+    """Send Ask after Ask and print each once the journal has acknowledged its reply."""
     journal = await store.open()
     fault_injection.arm(fault)
 
@@ -43,7 +43,7 @@ async def answer_asks(store: Store, fault: str) -> None:
 
 
 async def claim_all(store: Store, out: str) -> None:
-    """Claim every key as fast as possible and tell which are ours."""
+    """Claim every key as fast as possible and print those that were claimed."""
     journal = await store.open(out)
     print_words("ready")
     await asyncio.to_thread(sys.stdin.readline)
@@ -54,14 +54,14 @@ async def claim_all(store: Store, out: str) -> None:
 
 
 def hold_lock(out: Path) -> None:
-    """Hold OUT until the end."""
+    """Hold OUT's lock until stdin has a line."""
     lock = OutputLock.acquire(out, Journal.open(out), "run-of-the-child")
     print_words("held", str(lock.token))
     sys.stdin.readline()
 
 
 def migrate(out: Path, url: str, mode: str) -> None:
-    """Open a journal with a program that knows one version more, and die or take long in its migration."""
+    """Open a journal with one more migration, which kills the process or takes long."""
 
     def apply(connection: Connection) -> None:
         connection.execute(text("CREATE TABLE later (number INTEGER)"))

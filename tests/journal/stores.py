@@ -1,4 +1,4 @@
-"""Opening journals the way a run does, on SQLite and, where one is named, on PostgreSQL."""
+"""Journals opened as a run opens them, on SQLite and PostgreSQL, and what is recorded in them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mediamill.tasks.journal.output_binding import Binding
 from mediamill.tasks.journal.transitions import NewAttempt
 
 NOW = 1_800_000_000_000_000
-"""A moment in microseconds: the tests' own clock, which only they advance."""
+"""A time in microseconds: the tests' own clock, which only they advance."""
 MINUTE = 60_000_000
 StartProcess = Callable[..., subprocess.Popen[str]]
 """Starts ``tests.journal.journal_process`` with its arguments."""
@@ -34,17 +34,12 @@ class Store:
         self.url = url
         self.journals: list[Journal] = []
 
-    async def open(
-        self, out: str = "a", run: str | None = None, *, model: str = "m", replace: bool = False, **bound: Any
-    ) -> Journal:
-        """The journal of OUT ``out`` as a new run has it, its predecessor's claims declared dead."""
-        folder = self.root / out
-        journal = Journal.open(folder, self.url)
+    async def open(self, out: str = "a", *, replace: bool = False, **bound: Any) -> Journal:
+        """The journal of the OUT ``out`` at the start of a new run; ``bound`` are fields of its binding."""
+        values = {"root": "recordings", "capability": "transcribe", "provider": "p", "model": "m", "params": {}} | bound
+        folder, journal = self.root / out, Journal.open(self.root / out, self.url)
         self.journals.append(journal)
-        values = {"root": "recordings", "capability": "transcribe", "provider": "p", "params": {}} | bound
-        await journal.output.bind(folder, Binding.from_values(model=model, **values), {"source": "x"}, replace=replace)
-        await journal.runs.start(run or f"run-{uuid.uuid4().hex[:12]}")
-        await journal.asks.recover()
+        await start_run(journal, folder, Binding.from_values(**values), replace=replace)
         return journal
 
     def close(self) -> None:
@@ -52,8 +47,15 @@ class Store:
             journal.close()
 
 
+async def start_run(journal: Journal, out: Path, binding: Binding, *, replace: bool = False) -> None:
+    """Bind OUT and start a run in its journal; claims of earlier runs end."""
+    await journal.output.bind(out, binding, {"source": "x"}, replace=replace)
+    await journal.runs.start(f"run-{uuid.uuid4().hex[:12]}")
+    await journal.asks.recover()
+
+
 def create_schema(server: str) -> tuple[str, str]:
-    """A new schema of its own on the server: its name, and the URL of a journal in it."""
+    """Create a new schema on the server: its name, and the URL of a journal in it."""
     name = f"journal_{uuid.uuid4().hex[:12]}"
     _execute(server, f"CREATE SCHEMA {name}")
     return name, f"{server}?options={quote(f'-csearch_path={name}')}"
@@ -105,7 +107,7 @@ async def claim(journal: Journal, key: str, now: int = NOW) -> ClaimResult:
 async def send(
     journal: Journal, key: str, call_id: str, now: int = NOW, cost_max: Decimal | None = Decimal(1)
 ) -> ClaimResult:
-    """Claim an Ask and put its attempt on the way."""
+    """Claim an Ask and record that its attempt is being sent."""
     claim_result = await claim(journal, key, now)
     await journal.asks.record_sending(new_attempt(journal, call_id, cost_max=cost_max), [key])
     return claim_result

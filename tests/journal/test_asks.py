@@ -1,4 +1,4 @@
-"""Asks: claimed once, inherited from the dead, never sent twice while somebody is at it."""
+"""Asks: claimed by one owner, taken over from dead ones, and never sent twice while an owner is alive."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def test_a_reply_of_any_size_is_read_back_by_another_out(store: Store, siz
     assert found.attempt is not None
     assert found.attempt.reply_body is not None
     assert len(found.attempt.reply_body) == size
-    assert found.attempt.cost is None, "nobody has parsed it yet"
+    assert found.attempt.cost is None, "the reply is not parsed yet"
 
 
 async def test_a_claim_of_a_live_owner_is_busy_in_every_held_state(store: Store) -> None:
@@ -95,7 +95,7 @@ async def test_an_expired_claim_is_taken_over(store: Store) -> None:
     assert taken.attempt is not None
     assert taken.attempt.call_id == "c2"
     for key in ("claimed", "sending", "accepted"):
-        assert (await claim(dead, key, later)).state == "busy", "it belongs to the heir now"
+        assert (await claim(dead, key, later)).state == "busy", "the new owner has it now"
 
 
 async def test_a_run_that_lost_its_claim_cannot_send(store: Store) -> None:

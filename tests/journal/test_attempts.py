@@ -1,4 +1,4 @@
-"""The bill: every attempt once, money exact, nothing unknown counted as zero."""
+"""The bill: every attempt once, exact sums, and unknown costs never counted as zero. Caches and blobs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def test_an_unstated_attempt_counts_for_the_run_that_sent_or_ended_it(stor
     assert first.attempts.count_unstated(first.run_id) == 2
     await first.asks.record_accepted("c0", ["k0"], "job-1")
     second = await store.open()
-    assert second.attempts.count_unstated(second.run_id) == 1, "of c1 nobody knows what became"
+    assert second.attempts.count_unstated(second.run_id) == 1, "the outcome of c1 is not known"
     await reply(second, ["k0"], "c0")
     await second.asks.record_cost("c0", {}, Cost(None, "unknown"))
     assert second.attempts.count_unstated(second.run_id) == 2
@@ -118,14 +118,14 @@ async def test_an_attempt_changed_by_another_out_is_published_by_its_own(store: 
     await dead.runs.finish("done", {})
     await claim(heir, "lost", NOW + MINUTE + 1)
     await heir.asks.record_cost("c2", {}, Cost(Decimal(1), "metered"))
-    assert heir.attempts.find_runs_to_publish() == [], "it paid for neither"
+    assert heir.attempts.find_runs_to_publish() == [], "it sent neither"
     assert heir.attempts.sum_costs() == Spending()
     resumed = await store.open("a")
     assert resumed.attempts.find_runs_to_publish() == [dead.run_id]
     outcomes = {row["call_id"]: row["outcome"] for row in resumed.attempts.stream_run(dead.run_id)}
     assert outcomes == {"c1": "unknown", "c2": "replied"}
     await resumed.runs.finish("done", {})
-    assert (await store.open("a")).attempts.find_runs_to_publish() == [], "published once is enough"
+    assert (await store.open("a")).attempts.find_runs_to_publish() == [], "they are published only once"
 
 
 async def test_the_last_run_has_its_end_state(store: Store) -> None:

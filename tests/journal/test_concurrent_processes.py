@@ -1,4 +1,4 @@
-"""Several processes on one journal: killed in the middle, racing each other, holding OUT."""
+"""Several processes on one journal: killed while they write, racing for claims, holding OUT's lock."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from tests.journal.stores import StartProcess, Store, claim
 
 @pytest.mark.parametrize("point", ["journal.commit.before", "journal.commit.after"])
 @pytest.mark.parametrize("nth", [1, 8, 21])
-async def test_a_kill_loses_no_acknowledged_reply(store: Store, start: StartProcess, point: str, nth: int) -> None:
-    child = start("answer", store.root, store.url, f"{point}:{nth}:kill")
+async def test_a_kill_loses_no_acknowledged_reply(
+    store: Store, start_process: StartProcess, point: str, nth: int
+) -> None:
+    child = start_process("answer", store.root, store.url, f"{point}:{nth}:kill")
     output, _ = child.communicate(timeout=120)
     assert child.returncode == -signal.SIGKILL
     lines = [tuple(line.split()) for line in output.splitlines()]
@@ -33,15 +35,15 @@ async def test_a_kill_loses_no_acknowledged_reply(store: Store, start: StartProc
         elif key in sending:
             assert found.state in ("hit", "unknown"), "it may have been paid"
         else:
-            assert found.state in ("mine", "unknown"), "it waits for nobody"
+            assert found.state in ("mine", "unknown"), "no live owner has it"
     rows = list(journal.attempts.stream_all())
     assert len(rows) == len({row["call_id"] for row in rows}) >= len(sending)
     assert {row["outcome"] for row in rows} <= {"replied", "unknown"}
 
 
-async def test_each_ask_has_one_owner_when_two_processes_race(store: Store, start: StartProcess) -> None:
+async def test_each_ask_has_one_owner_when_two_processes_race(store: Store, start_process: StartProcess) -> None:
     journal = await store.open("witness")
-    children = [start("race", store.root, store.url, out) for out in ("a", "b")]
+    children = [start_process("race", store.root, store.url, out) for out in ("a", "b")]
     for child in children:
         assert child.stdout is not None
         assert child.stdout.readline() == "ready\n"
@@ -57,8 +59,8 @@ async def test_each_ask_has_one_owner_when_two_processes_race(store: Store, star
     assert (await claim(journal, "k000", time.time_ns() // 1000)).state == "busy"
 
 
-def test_a_locked_out_names_its_owner_and_a_kill_releases_the_lock(tmp_path: Path, start: StartProcess) -> None:
-    child = start("lock", tmp_path, "")
+def test_a_locked_out_names_its_owner_and_a_kill_releases_the_lock(tmp_path: Path, start_process: StartProcess) -> None:
+    child = start_process("lock", tmp_path, "")
     assert child.stdout is not None
     assert child.stdout.readline().split() == ["held", "1"]
     journal = Journal.open(tmp_path)

@@ -1,4 +1,4 @@
-"""Items: a shard for ever, an outcome each, and what the next run does again."""
+"""Items: their shards, their outcomes, and which of them the next run does again."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def count_pending(journal: Journal) -> dict[int, int]:
 
 
 async def commit_all_parts(journal: Journal) -> None:
-    """Every shard's part is written."""
+    """Commit the part of every shard, so that none is dirty."""
     for shard in await count_pending(journal):
         await journal.parts.commit([], 1, shard=shard)
 

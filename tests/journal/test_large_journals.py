@@ -1,4 +1,4 @@
-"""Size does not matter: memory stays flat, and no step reads a whole table."""
+"""Large journals: memory stays flat, and no statement scans a whole table."""
 
 from __future__ import annotations
 

@@ -33,13 +33,13 @@ def read_tables(connection: Connection) -> dict[str, list[str]]:
 
 
 def read_versions(journal: Journal) -> tuple[int | None, list[int]]:
-    """The number a journal carries, and the versions it came through."""
+    """A journal's version, and the versions in its table of migrations."""
     applied = text("SELECT version FROM migrations ORDER BY version")
     return journal.read_blocking(read_version), journal.read_blocking(lambda c: list(c.execute(applied).scalars()))
 
 
 def downgrade_to_version_1(journal: Journal, stored_number: str | None) -> None:
-    """What a journal of version 1 was: with its number, or as if it had none."""
+    """Make a journal what one of version 1 was: with ``stored_number`` as its version, or without any."""
 
     def remove_version(connection: Connection) -> None:
         connection.execute(text("DROP TABLE migrations"))
@@ -52,7 +52,7 @@ def downgrade_to_version_1(journal: Journal, stored_number: str | None) -> None:
 
 
 def add_migration(monkeypatch: pytest.MonkeyPatch, apply: Any) -> None:
-    """Today's program with one migration more."""
+    """Add a migration to those of the program."""
     monkeypatch.setattr(migrations, "MIGRATIONS", (*MIGRATIONS, Migration(VERSION + 1, apply)))
 
 
@@ -111,12 +111,12 @@ async def test_a_failed_migration_changes_nothing(store: Store, monkeypatch: pyt
 
 
 async def test_a_kill_in_a_migration_changes_nothing_and_the_next_open_completes_it(
-    store: Store, start: StartProcess, monkeypatch: pytest.MonkeyPatch
+    store: Store, start_process: StartProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal = await store.open()
     downgrade_to_version_1(journal, "1")
     before = journal.read_blocking(read_tables)
-    child = start("migrate", store.root, store.url, "kill")
+    child = start_process("migrate", store.root, store.url, "kill")
     child.communicate("go\n", timeout=60)
     assert child.returncode == -signal.SIGKILL
     assert journal.read_blocking(read_version) == 1
@@ -125,10 +125,12 @@ async def test_a_kill_in_a_migration_changes_nothing_and_the_next_open_completes
     assert read_versions(await store.open()) == (VERSION + 1, list(range(2, VERSION + 2)))
 
 
-async def test_processes_that_open_an_older_journal_at_once_migrate_it_once(store: Store, start: StartProcess) -> None:
+async def test_processes_that_open_an_older_journal_at_once_migrate_it_once(
+    store: Store, start_process: StartProcess
+) -> None:
     journal = await store.open()
     downgrade_to_version_1(journal, "1")
-    children = [start("migrate", store.root, store.url, "slow") for _ in range(3)]
+    children = [start_process("migrate", store.root, store.url, "slow") for _ in range(3)]
     for child in children:
         assert child.stdout is not None
         assert child.stdout.readline() == "ready\n"
@@ -176,7 +178,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (  # export reads parts alone
 
 
 @pytest.fixture(scope="module")
-def newer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def newer_journals(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An OUT whose journal a newer program has written."""
     root = unpack_archive(tmp_path_factory.mktemp("newer") / "v1")
     with open_database(journal_path(root, "transcribe")) as connection:
@@ -186,10 +188,10 @@ def newer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command[:3]))
-def test_every_command_refuses_a_newer_journal_in_one_line(command: Sequence[str], newer: Path) -> None:
-    places = {"OUT": newer / "transcribe", "SOURCE": newer / "recordings"}
-    before = journal_path(newer, "transcribe").read_bytes()
-    done = mediamill(*(places.get(word, word) for word in command), home=newer / "home")
+def test_every_command_refuses_a_newer_journal_in_one_line(command: Sequence[str], newer_journals: Path) -> None:
+    places = {"OUT": newer_journals / "transcribe", "SOURCE": newer_journals / "recordings"}
+    before = journal_path(newer_journals, "transcribe").read_bytes()
+    done = mediamill(*(places.get(word, word) for word in command), home=newer_journals / "home")
     assert done.returncode == 1, done.stderr
     messages = [line for line in done.stderr.splitlines() if "newer mediamill" in line]
     assert len(messages) == 1
@@ -197,11 +199,11 @@ def test_every_command_refuses_a_newer_journal_in_one_line(command: Sequence[str
     assert "version 99" in messages[0]
     assert "upgrade mediamill" in done.stderr
     assert "Traceback" not in done.stderr
-    assert journal_path(newer, "transcribe").read_bytes() == before
+    assert journal_path(newer_journals, "transcribe").read_bytes() == before
 
 
 def test_a_new_journal_has_a_version_that_the_version_1_program_refuses(tmp_path: Path) -> None:
-    """It reads the number in ``meta``, and compares it with 1."""
+    """It reads the version in ``meta`` and compares it with 1."""
     Journal.open(tmp_path).close()
     with sqlite3.connect(tmp_path / ".journal" / "journal.sqlite") as connection:
         found = connection.execute("SELECT value FROM meta WHERE name = 'format'").fetchone()

@@ -17,7 +17,7 @@ PART = Part("results", "000000", 3, 1234, "ab" * 32)
 
 
 @pytest.mark.parametrize(
-    ("change", "named"),
+    ("change", "words"),
     [
         ({"model": "other"}, "model was m"),
         ({"provider": "q"}, "provider was p"),
@@ -98,13 +98,13 @@ async def test_a_run_that_lost_the_lock_cannot_commit_parts(store: Store) -> Non
 
 
 async def test_equal_folders_on_two_machines_are_two_outs(store: Store, tmp_path: Path) -> None:
-    """Their lock files lie on different disks; only the journal is the same."""
+    """Their lock files are on different disks; only the journal is shared."""
     mine, other = await store.open("a"), await store.open("b")
     held = OutputLock.acquire(store.root / "a", mine, mine.run_id)
     OutputLock.acquire(store.root / "b", other, other.run_id)
     await mine.parts.commit([PART], held.token)
     assert mine.lease_name != other.lease_name
-    assert str(tmp_path) not in mine.lease_name, "a path is not what tells OUTs apart"
+    assert str(tmp_path) not in mine.lease_name, "OUTs are not identified by their paths"
 
 
 def test_describe_owner_takes_no_lock_and_creates_nothing(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def _read_all(out: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "error", "told"),
+    ("url", "error", "words"),
     [
         ("mysql://user:hunter2@host/db", UsageError, "mysql://"),
         ("s3://bucket/journal", UsageError, "s3://"),

@@ -27,7 +27,7 @@ HELD_STATES = ("claimed", "sending", "accepted")
 
 @dataclass
 class ExpectedAsk:
-    """What the protocol says of one Ask."""
+    """The state of one Ask by the protocol."""
 
     state: str = "free"
     before: str = "free"
@@ -38,7 +38,7 @@ class ExpectedAsk:
 
 @dataclass
 class ExpectedAttempt:
-    """What the protocol says of one attempt."""
+    """The state of one attempt by the protocol."""
 
     key: str
     out: str
@@ -49,7 +49,7 @@ class ExpectedAttempt:
 
 
 class JournalModel(RuleBasedStateMachine):
-    """Every claim is told what the model expects, and the bill always adds up."""
+    """A model of the protocol: every claim has the result it expects, and the bill always adds up."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class JournalModel(RuleBasedStateMachine):
 
     @rule(out=OUTS, key=KEYS, seconds=st.sampled_from([0, 61]))
     def claim_and_send(self, out: str, key: str, seconds: int) -> None:
-        """Claim and send in one go, now or when the lease of whoever has it is over."""
+        """Claim and send at once, now or after the lease of the current owner has expired."""
         self.wait(seconds)
         self.claim(out, key)
         self.send(out, key)
@@ -148,7 +148,7 @@ class JournalModel(RuleBasedStateMachine):
 
     @rule(out=OUTS)
     def crash(self, out: str) -> None:
-        """The process is gone; another takes OUT up. Its claims are dead, whatever their leases say."""
+        """The process ends and another continues OUT. Its claims end, whatever their leases."""
         dead_run = self.journals[out].run_id
         self.journals[out].close()
         self.journals[out] = self.run(self.store.open(out))

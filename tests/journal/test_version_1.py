@@ -28,7 +28,7 @@ JOBS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "killed": ("transcribe", "others", (*LOCAL, "echo")),
     "paid": ("transcribe", "recordings", ("--provider", "together", "--base-url", "http://127.0.0.1:47123")),
 }
-"""The command, source and options each OUT was made with. Nothing listens where ``paid`` was bought."""
+"""The command, source and options of each OUT. There is no server at the address of ``paid``."""
 WITH_FAILURE = ("transcribe", "paid")
 FINISHED = [name for name in JOBS if name != "killed"]
 
@@ -39,7 +39,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def rerun(root: Path, out: str) -> subprocess.CompletedProcess[str]:
-    """The command that made an OUT, once more."""
+    """Run the command of an OUT again."""
     command, source, options = JOBS[out]
     journal = () if out == "transcribe" else ("--journal", root / "shared")
     arguments = (command, root / source, *options, *journal, "--budget", "1", "--out", root / out, "--yes", "--json")
@@ -47,7 +47,7 @@ def rerun(root: Path, out: str) -> subprocess.CompletedProcess[str]:
 
 
 def read_attempts(root: Path, out: str) -> list[dict[str, Any]]:
-    """The whole bill of an OUT."""
+    """Every attempt of an OUT."""
     out_id = (root / out / ".journal" / "out_id").read_text()
     return [row for row in read_table(journal_path(root, out), "attempts") if row["out_id"] == out_id]
 
@@ -102,7 +102,7 @@ def test_a_rerun_completes_a_killed_run_and_reuses_its_replies(root: Path) -> No
 
 
 def test_a_copy_of_a_cut_recording_reuses_its_replies(root: Path) -> None:
-    """Its pieces are found by their content, wherever the file lies."""
+    """Pieces are found by their content, wherever the file is."""
     shutil.copy(root / "recordings" / "long.wav", root / "recordings" / "twin.wav")
     assert rerun(root, "transcribe").returncode == 3
     found = index_by_id(read_rows(root / "transcribe"))
@@ -123,7 +123,7 @@ def test_retry_completes_failed_items(root: Path) -> None:
 
 @pytest.mark.parametrize("out", mark_rest_long(JOBS, ["transcribe", "caption-again", "paid"]))
 def test_status_report_and_export_do_not_migrate(out: str, root: Path) -> None:
-    """Looking brings no journal up to date: an older program may be working on it."""
+    """Reading does not migrate a journal: an older program may be working on it."""
     database = journal_path(root, out)
     status = mediamill("status", root / out, "--json", home=root / "home")
     assert status.returncode == 0, status.stderr
@@ -144,7 +144,7 @@ def test_status_report_and_export_do_not_migrate(out: str, root: Path) -> None:
 
 
 def test_fingerprints_equal_those_of_version_1(tmp_path: Path) -> None:
-    """Else every item of an older OUT would count as changed."""
+    """Otherwise every item of an older OUT would count as changed."""
     shutil.unpack_archive(ARCHIVE, tmp_path, filter="data")
     files = read_sources(tmp_path)["files"]
     stored = {

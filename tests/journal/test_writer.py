@@ -1,4 +1,4 @@
-"""Group commit: many operations, one transaction; a bad one fails alone, a bad disk fails all, none is lost."""
+"""Group commit: one transaction for many operations; a bad one fails alone, a disk error fails all, none is lost."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def read_names(journal: Journal) -> list[str]:
 
 
 class BusyWriter:
-    """Keeps the writer busy until told, so that what is submitted meanwhile waits together."""
+    """Keeps the writer busy while the block runs, so that operations submitted in it wait together."""
 
     def __init__(self, journal: Journal) -> None:
         self.may_continue = threading.Event()
@@ -64,7 +64,7 @@ async def test_waiting_operations_share_one_commit(store: Store) -> None:
     commits: list[object] = []
     event.listen(journal._engine, "commit", commits.append)
     assert await run_together(journal, *(journal.write(insert_name(f"n{n:03d}")) for n in range(100))) == [1] * 100
-    assert len(commits) == 1, "the one that kept the writer busy had nothing to commit"
+    assert len(commits) == 1, "the operation that kept the writer busy had nothing to commit"
     assert len(read_names(journal)) == 100
 
 
@@ -176,7 +176,7 @@ async def test_a_periodic_operation_runs_by_itself(store: Store) -> None:
         return [None] * len(parameters)
 
     journal._writer.repeat_every(0.01, handler, "lease")
-    assert await asyncio.to_thread(renewed.wait, 30), "the journal does it unasked"
+    assert await asyncio.to_thread(renewed.wait, 30), "the writer does it by itself"
     assert parameters_done[0] == "lease"
     assert await journal.write(insert_name("a")) == 1
 

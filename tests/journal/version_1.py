@@ -1,4 +1,4 @@
-"""OUTs and journals that the program of commit 0534147 made, put where they fit; see fixtures/v1/README.md."""
+"""OUTs and journals written by the program of commit 0534147, adapted to a folder; see fixtures/v1/README.md."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHARED = ("caption", "caption-again", "embed", "images", "killed", "paid", "spea
 
 
 def unpack_archive(root: Path) -> Path:
-    """The whole of it below ``root``, as if it had been made there."""
+    """Unpack the archive into ``root``, with paths and fingerprints as if it had been written there."""
     with tarfile.open(ARCHIVE) as archive:
         archive.extractall(root, filter="data")
     original_root = read_sources(root)["root"]
@@ -44,13 +44,13 @@ def unpack_archive(root: Path) -> Path:
 
 
 def read_sources(root: Path) -> dict[str, Any]:
-    """Where it was made, and by each source file's path there: its size, time of change (ns) and inode."""
+    """The root where it was written, and the size, modification time (ns) and inode of each source file there."""
     sources: dict[str, Any] = json.loads((root / "files.json").read_text())
     return sources
 
 
 def journal_path(root: Path, out: str) -> Path:
-    """The database that an OUT's journal is in."""
+    """The database of an OUT's journal."""
     return (root / "shared" if out in SHARED else root / out / ".journal") / "journal.sqlite"
 
 

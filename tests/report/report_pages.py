@@ -13,7 +13,7 @@ from mediamill.tasks.domain import Cost, Failure, Result
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.output_binding import Binding
 from mediamill.tasks.report.build import build_report
-from tests.journal.recorded_journal import begin, item, opened, reply
+from tests.journal.stores import make_item, reply, send, start_run
 
 
 class PageNodes(HTMLParser):
@@ -61,8 +61,10 @@ def open_filled_journal(
 
 
 async def _fill_journal(out: Path, text: str, results: int, failures: int, segments: int) -> Journal:
-    journal = await opened(out, "run-1", binding=Binding.from_values(text, "transcribe", text, text, {}))
-    planned = [item(n, item_id=f"{n}{text}") for n in range(results + failures)]
+    journal = Journal.open(out)
+    await start_run(journal, out, Binding.from_values(text, "transcribe", text, text, {}))
+    names = [f"{n}{text}" for n in range(results + failures)]
+    planned = [make_item(n, item_id=name, source=name, location=f"/in/{name}") for n, name in enumerate(names)]
     await journal.items.plan(planned, 1000)
     said = [{"id": n, "start": n, "end": n + 1, "text": text, "speaker": text} for n in range(segments)]
     more = {"language": text, "audio_seconds": 3.5, "cost_usd": Decimal("0.25"), "engine": text, "simulated": True}
@@ -72,8 +74,8 @@ async def _fill_journal(out: Path, text: str, results: int, failures: int, segme
     for one in planned[results:]:
         row = {"item_id": one.item_id, "error_message": text, "hint": text}
         await journal.outcomes.record(one, 0, Failure(one.item_id, text[:60], text), row)
-    await begin(journal, "k", "c1")
-    await reply(journal, "k", "c1")
+    await send(journal, "k", "c1")
+    await reply(journal, ["k"], "c1")
     await journal.asks.record_cost("c1", {"audio_seconds": "3.5"}, Cost(Decimal("0.25"), "metered", text))
     return journal
 

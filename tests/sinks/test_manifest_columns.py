@@ -14,7 +14,7 @@ import pytest
 from mediamill.tasks.domain import Result
 from mediamill.tasks.sinks.parts import part_path, write_part
 from mediamill.tasks.sinks.results import build_results_schema
-from tests.journal.recorded_journal import item, opened
+from tests.journal.stores import Store, make_item
 
 WHEN = datetime(2026, 1, 2, 3, 4, 5, 678_000)  # noqa: DTZ001 - Parquet has moments without a zone
 LONG = Decimal("1234567890123456789012345678.0123456789")
@@ -48,11 +48,12 @@ LONG = Decimal("1234567890123456789012345678.0123456789")
 async def test_a_manifest_value_keeps_its_type_from_the_journal_to_the_part(
     tmp_path: Path, kind: pa.DataType, value: Any, kept: Any
 ) -> None:
-    journal = await opened(tmp_path, "run-1")
-    await journal.items.plan([item(0)], 10)
-    await journal.outcomes.record(item(0), 0, Result(item(0).item_id, {}), {"item_id": "a", "in_x": value})
+    store = Store(tmp_path, str(tmp_path / "journal"))
+    journal, item = await store.open(), make_item(0)
+    await journal.items.plan([item], 10)
+    await journal.outcomes.record(item, 0, Result(item.item_id, {}), {"item_id": "a", "in_x": value})
     schema = build_results_schema(pa.schema([]), pa.schema([("x", kind)]))
     write_part(tmp_path, "results", "000000", journal.outcomes.stream_results(0), schema)
     (found,) = pq.read_table(part_path(tmp_path, "results", "000000")).to_pylist()
     assert found["in_x"] == kept
-    journal.close()
+    store.close()

@@ -23,8 +23,8 @@ ITEM = Item("a.wav", 3, "in/a.wav", row={"topic": "x"})
 
 
 @pytest.fixture(scope="module")
-def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return unpack_archive(tmp_path_factory.mktemp("earlier") / "v1")
+def version_1_outs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return unpack_archive(tmp_path_factory.mktemp("version_1") / "v1")
 
 
 def read_part_schema(out: Path, kind: str) -> pa.Schema:
@@ -34,14 +34,14 @@ def read_part_schema(out: Path, kind: str) -> pa.Schema:
 
 
 @pytest.mark.parametrize("out", ["transcribe", "caption", "embed", "speak", "images", "paid"])
-def test_results_begin_with_the_columns_of_version_1(out: str, earlier: Path) -> None:
+def test_results_begin_with_the_columns_of_version_1(out: str, version_1_outs: Path) -> None:
     common = build_results_schema(pa.schema([]), pa.schema([]))
-    stored = read_part_schema(earlier / out, "results")
+    stored = read_part_schema(version_1_outs / out, "results")
     assert pa.schema([stored.field(n) for n in range(len(common))]).equals(common)
 
 
-def test_a_manifests_columns_come_last(earlier: Path) -> None:
-    stored = read_part_schema(earlier / "embed", "results")
+def test_a_manifests_columns_come_last(version_1_outs: Path) -> None:
+    stored = read_part_schema(version_1_outs / "embed", "results")
     assert stored.names[-1] == "in_topic"
     assert (
         stored.field("in_topic").type
@@ -49,9 +49,9 @@ def test_a_manifests_columns_come_last(earlier: Path) -> None:
     )
 
 
-def test_failures_and_calls_have_the_columns_of_version_1(earlier: Path) -> None:
-    assert read_part_schema(earlier / "transcribe", "failures").equals(build_failures_schema(pa.schema([])))
-    assert read_part_schema(earlier / "paid", "calls").equals(CALLS_SCHEMA)
+def test_failures_and_calls_have_the_columns_of_version_1(version_1_outs: Path) -> None:
+    assert read_part_schema(version_1_outs / "transcribe", "failures").equals(build_failures_schema(pa.schema([])))
+    assert read_part_schema(version_1_outs / "paid", "calls").equals(CALLS_SCHEMA)
 
 
 def test_a_calls_usage_has_every_field_of_usage() -> None:

@@ -235,7 +235,7 @@ def test_fingerprints_follow_the_file_the_row_and_the_version(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "says"),
+    ("name", "text", "words"),
     [
         ("m.csv", "", "empty"),
         ("m.csv", "id,path\n", "no rows"),
