@@ -32,8 +32,8 @@ def make_environment(folder: Path, *wheels: Path) -> Path:
     """A virtual environment with these wheels; their dependencies are those of this one. Its folder of programs."""
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True, timeout=120)
     python = folder / "bin" / "python"
-    asked = "import sysconfig; print(sysconfig.get_path('purelib'))"
-    site = subprocess.run([python, "-c", asked], check=True, capture_output=True, text=True, timeout=60).stdout.strip()
+    script = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    site = subprocess.run([python, "-c", script], check=True, capture_output=True, text=True, timeout=60).stdout.strip()
     Path(site, "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
     install = [str(python), "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--ignore-installed"]
     subprocess.run([*install, *map(str, wheels)], check=True, timeout=120)

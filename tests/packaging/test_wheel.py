@@ -32,13 +32,13 @@ def check_main_job(programs: Path, folder: Path) -> None:
     assert done.returncode == 0, done.stderr
     rows = pd.read_parquet(folder / "out" / "results")
     assert rows["text"].str.len().min() > 0
-    told = subprocess.run(
+    flow_name = subprocess.run(
         [programs / "python", "-c", FLOW], cwd=folder, env=env, capture_output=True, text=True, timeout=300, check=False
     )
-    assert told.stdout.strip() == "transcribe", told.stderr
+    assert flow_name.stdout.strip() == "transcribe", flow_name.stderr
 
 
-def test_the_wheel_owns_one_import_name(wheel: Path) -> None:
+def test_the_wheel_has_one_import_name_and_every_module(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as packed:
         names = packed.namelist()
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"mediamill"}

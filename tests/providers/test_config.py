@@ -18,14 +18,14 @@ API = {name: urlsplit(load_config(name).base_url or "/v1").path for name in TRAN
 BASES = ["https://gw.example", "https://gw.example/", "https://gw.example/v1", "https://gw.example/v1/"]
 
 
-def test_the_paths_of_known_providers() -> None:
+def test_known_providers_have_their_api_paths() -> None:
     known = {"groq": "/openai/v1", **dict.fromkeys(("together", "openai", "xai", "compatible", "local"), "/v1")}
     assert known.items() <= API.items()
 
 
 @pytest.mark.parametrize("name", TRANSCRIBERS)
 @pytest.mark.parametrize("base_url", [*BASES, "https://gw.example/v2"])
-def test_a_base_url_may_have_its_version_or_not(name: str, base_url: str) -> None:
+def test_a_base_url_works_with_and_without_its_version(name: str, base_url: str) -> None:
     endpoint = build_provider(name, base_url).endpoint
     assert endpoint.origin == "https://gw.example"
     assert endpoint.api == API[name]
@@ -33,7 +33,7 @@ def test_a_base_url_may_have_its_version_or_not(name: str, base_url: str) -> Non
 
 @pytest.mark.parametrize("name", TRANSCRIBERS)
 @pytest.mark.parametrize("ending", ["", "/v1", "/v1/"])
-def test_a_path_of_the_users_own_is_kept(name: str, ending: str) -> None:
+def test_a_path_in_the_base_url_is_kept(name: str, ending: str) -> None:
     assert build_provider(name, f"http://[::1]:81/proxy{ending}").endpoint.api == "/proxy" + API[name]
     assert build_provider(name, f"http://[::1]:81/proxy{ending}").endpoint.origin == "http://[::1]:81"
 
@@ -41,13 +41,13 @@ def test_a_path_of_the_users_own_is_kept(name: str, ending: str) -> None:
 @pytest.mark.parametrize(
     "base_url", ["https://api.groq.com", "https://api.groq.com/openai", "https://api.groq.com/openai/v1"]
 )
-def test_groqs_path_is_not_doubled(base_url: str) -> None:
+def test_the_path_of_groq_is_not_repeated(base_url: str) -> None:
     assert build_provider("groq", base_url).endpoint.api == "/openai/v1"
 
 
 @pytest.mark.parametrize("name", PAID)
 @pytest.mark.parametrize("base_url", BASES)
-def test_the_environment_names_another_server(name: str, base_url: str) -> None:
+def test_a_base_url_in_the_environment_is_used_unless_an_option_is_given(name: str, base_url: str) -> None:
     variable = load_config(name).base_url_env
     assert variable == f"{name.upper()}_BASE_URL"
     there = {**ENVIRON, variable: base_url}
@@ -58,7 +58,7 @@ def test_the_environment_names_another_server(name: str, base_url: str) -> None:
 @pytest.mark.parametrize(
     "base_url", ["", "api.example", "ftp://h", "http://", "http://[::1", "http://h:99999", "http://h:x", "file:///etc"]
 )
-def test_what_is_no_url_is_a_usage_error(base_url: str) -> None:
+def test_an_invalid_base_url_is_a_usage_error(base_url: str) -> None:
     with pytest.raises(UsageError, match="base URL") as refused:
         parse_endpoint(base_url, "/v1", None)
     assert refused.value.hint
@@ -87,7 +87,7 @@ def test_another_variable_may_hold_the_key() -> None:
         make_provider("openai", base_url=None, api_key_env="MINE", environ=ENVIRON)
 
 
-def test_keys_are_optional_where_the_configuration_says_so() -> None:
+def test_keys_are_optional_if_the_configuration_says_so() -> None:
     assert build_provider("compatible", environ={}).endpoint.key_env is None
     assert build_provider("compatible").endpoint.key_env == "COMPATIBLE_API_KEY"
     assert build_provider("local", environ={}).endpoint.key_env is None
@@ -95,17 +95,17 @@ def test_keys_are_optional_where_the_configuration_says_so() -> None:
         make_provider("compatible", base_url="http://h", api_key_env="OWN", environ={})
 
 
-def test_a_server_of_ones_own_needs_its_address() -> None:
+def test_the_compatible_provider_needs_a_base_url() -> None:
     with pytest.raises(UsageError, match="needs --base-url"):
         make_provider("compatible", base_url=None, api_key_env=None, environ={})
 
 
-def test_an_unknown_name_brings_the_nearest() -> None:
+def test_an_unknown_provider_suggests_the_nearest_name() -> None:
     with pytest.raises(NoSuchOption, match="did you mean 'together'"):
         make_provider("togehter", base_url=None, api_key_env=None, environ={})
 
 
-def test_the_default_is_the_first_with_a_key() -> None:
+def test_the_default_provider_is_the_first_with_a_key() -> None:
     assert choose_default_provider({}) == "local"
     assert choose_default_provider({"TOGETHER_API_KEY": ""}) == "local"
     assert choose_default_provider({"COMPATIBLE_API_KEY": SECRET_KEY}) == "local"

@@ -44,14 +44,14 @@ every_transcriber = pytest.mark.parametrize("name", providers_with("transcriptio
 TRANSCRIPT: dict[str, Any] = {"text": "Hello there", "duration": 1.5, "language": "en"}
 
 
-def test_the_tests_know_every_provider_and_operation() -> None:
+def test_every_provider_and_operation_has_a_sample() -> None:
     assert set(PROVIDERS) >= {"local", "together", "openai", "groq", "compatible", "xai", "cohere"}
-    spoken = {operation for _, operation in OPERATIONS} | set(operations.BUILT_IN)
-    assert not spoken - set(SAMPLES), "add what an Ask for it holds to SAMPLES in tests/providers/builders.py"
+    known = {operation for _, operation in OPERATIONS} | set(operations.BUILT_IN)
+    assert not known - set(SAMPLES), "add what an Ask for it holds to SAMPLES in tests/providers/builders.py"
 
 
 @every_model
-def test_wire_is_the_same_every_time_and_is_json(name: str, operation: str, model: str) -> None:
+def test_the_wire_is_deterministic_json(name: str, operation: str, model: str) -> None:
     wires = [build_provider(name).to_wire(build_ask(operation, model)) for _ in range(2)]
     assert wires[0] == wires[1]
     wire = asdict(wires[0])
@@ -68,9 +68,7 @@ def test_no_request_holds_the_key_or_names_its_variable(name: str, operation: st
 
 
 @every_model
-def test_bytes_and_items_do_not_change_the_key_of_an_ask_and_another_sample_does(
-    name: str, operation: str, model: str
-) -> None:
+def test_the_request_key_depends_on_the_sample_but_not_on_the_item(name: str, operation: str, model: str) -> None:
     provider, ask = build_provider(name), build_ask(operation, model)
     key = request_key(name, ask, provider.to_wire(ask))
     elsewhere = replace(ask, item_id="other")
@@ -80,7 +78,7 @@ def test_bytes_and_items_do_not_change_the_key_of_an_ask_and_another_sample_does
 
 
 @pytest.mark.parametrize(("name", "operation"), [case for case in OPERATIONS if SAMPLES[case[1]].reply is not None])
-def test_a_plain_reply_becomes_an_answer(name: str, operation: str) -> None:
+def test_a_sample_reply_is_parsed(name: str, operation: str) -> None:
     sample = SAMPLES[operation]
     provider = build_provider(name)
     ask = build_ask_for(provider, operation)
@@ -91,7 +89,7 @@ def test_a_plain_reply_becomes_an_answer(name: str, operation: str) -> None:
 
 @every_operation
 @pytest.mark.parametrize(("status", "verdict"), [(401, "stop"), (429, "retry"), (503, "retry")])
-def test_an_error_has_the_same_verdict_whatever_the_operation(
+def test_an_error_has_the_same_verdict_for_every_operation(
     name: str, operation: str, status: int, verdict: str
 ) -> None:
     problem = build_provider(name).classify(build_reply({"error": {"message": "no"}}, status), operation)
@@ -101,13 +99,13 @@ def test_an_error_has_the_same_verdict_whatever_the_operation(
 
 
 @every_operation
-def test_a_pace_is_stated(name: str, operation: str) -> None:
+def test_a_concurrency_is_stated(name: str, operation: str) -> None:
     provider = build_provider(name)
     assert provider.quota(operation, choose_model(provider, operation)).concurrency > 0
 
 
 @every_provider
-def test_an_operation_it_does_not_have_is_a_usage_error(name: str) -> None:
+def test_an_operation_that_the_provider_lacks_is_a_usage_error(name: str) -> None:
     with pytest.raises(UsageError, match=f"{name} has no levitation"):
         build_provider(name).choose_model("levitation", None)
 
@@ -123,7 +121,7 @@ def test_the_model_goes_in_the_first_field_and_the_file_last(name: str) -> None:
 
 
 @every_transcriber
-def test_the_key_of_an_ask_depends_on_what_is_bought_only(name: str) -> None:
+def test_the_request_key_depends_only_on_what_is_bought(name: str) -> None:
     provider = build_provider(name)
     ask = build_ask_for(provider, "transcription")
     other_bytes = replace(ask, inputs=(Input("ab" * 32, payload=RECORDING_URL),), item_id="other")
@@ -134,7 +132,7 @@ def test_the_key_of_an_ask_depends_on_what_is_bought_only(name: str) -> None:
 
 
 @every_transcriber
-def test_longer_recordings_get_longer_deadlines(name: str) -> None:
+def test_longer_recordings_get_longer_timeouts(name: str) -> None:
     provider = build_provider(name)
     ceilings = (Usage(audio_seconds=Decimal(seconds), requests=1) for seconds in (5, 10800))
     short, long = (
@@ -146,7 +144,7 @@ def test_longer_recordings_get_longer_deadlines(name: str) -> None:
 
 
 @every_transcriber
-def test_an_answer_is_text_and_seconds(name: str) -> None:
+def test_a_transcript_has_text_language_and_seconds(name: str) -> None:
     parsed = parse_body(name, "transcription", TRANSCRIPT)
     assert parsed.data["text"] == "Hello there"
     assert parsed.data["language"] == "en"
@@ -165,7 +163,7 @@ def test_the_built_in_servers_headers_name_the_engine(name: str) -> None:
 
 
 @every_transcriber
-def test_limits_of_media_are_stated(name: str) -> None:
+def test_audio_limits_are_stated(name: str) -> None:
     provider = build_provider(name)
     limits = provider.audio_limits("transcription", choose_model(provider, "transcription"))
     assert limits.formats
@@ -191,7 +189,7 @@ JSONS = st.recursive(
     max_leaves=20,
 )
 BODIES = st.binary(max_size=80) | JSONS.map(orjson.dumps) | st.just(b"<html><title>502 Bad Gateway</title></html>")
-QUESTIONS = [*OPERATIONS, *((name, "") for name in PROVIDERS)]
+REQUESTS = [*OPERATIONS, *((name, "") for name in PROVIDERS)]
 """Every operation of every provider, and requests that are none, as lists of models."""
 HEADERS = st.dictionaries(
     st.sampled_from(["retry-after", "retry-after-ms", "x-should-retry", "x-ratelimit-reset", "x-ratelimit-limit"]),
@@ -201,12 +199,12 @@ HEADERS = st.dictionaries(
 
 
 @given(
-    which=st.sampled_from(QUESTIONS),
+    which=st.sampled_from(REQUESTS),
     status=st.integers(200, 599),
     body=BODIES,
     headers=HEADERS,
 )
-def test_every_reply_is_an_answer_or_a_problem_with_a_verdict(
+def test_any_reply_is_a_success_or_a_problem_with_a_verdict(
     which: tuple[str, str], status: int, body: bytes, headers: dict[str, str]
 ) -> None:
     name, operation = which
@@ -231,7 +229,7 @@ def test_every_reply_is_an_answer_or_a_problem_with_a_verdict(
         "segments": JSONS, "words": JSONS, "speaker_segments": JSONS, "usage": JSONS, "duration": JSONS,
         "language": JSONS,
     }), st.text()))  # fmt: skip
-def test_any_answer_is_parsed_or_refused_in_one_line(body: bytes) -> None:
+def test_any_transcript_is_parsed_or_refused_in_one_line(body: bytes) -> None:
     provider = build_provider("together")
     refusal = ""
     try:

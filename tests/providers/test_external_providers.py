@@ -122,21 +122,21 @@ def acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, install_entry_points: 
     registry.load_config.cache_clear()
 
 
-def heard(model: str, operation: str = "transcription", **params: JSON) -> Ask:
+def build_recording_ask(model: str, operation: str = "transcription", **params: JSON) -> Ask:
     return Ask("x", operation, model, params, (Input("a" * 64, payload=Payload("", "", 0, url="https://e.org/a")),))
 
 
-def test_a_yaml_file_is_a_provider(acme: Provider) -> None:
+def test_a_yaml_file_of_another_package_is_a_provider(acme: Provider) -> None:
     assert "acme" in registry.provider_names()
     assert registry.choose_default_provider({"ACME_API_KEY": "k"}, "summary") == "acme"
     assert "acme" in registry.providers_with("transcription")
     assert registry.key_env_name("acme", None) == "ACME_API_KEY"
-    asked = heard(acme.choose_model("transcription", None), diarize=True)
-    wire = acme.to_wire(asked)
+    ask = build_recording_ask(acme.choose_model("transcription", None), diarize=True)
+    wire = acme.to_wire(ask)
     assert (wire.origin, wire.path) == ("https://api.acme.example", "/v1/audio/transcriptions")
     assert (wire.params["language"], wire.params["diarize"]) == ("auto", True)
-    assert acme.build_request(wire, [asked]).files[0][0] == "file"
-    assert acme.to_wire(heard("any", "translation", to="de")).params["language"] == "de"
+    assert acme.build_request(wire, [ask]).files[0][0] == "file"
+    assert acme.to_wire(build_recording_ask("any", "translation", to="de")).params["language"] == "de"
     assert acme.parse_rate_limits(Reply(200, {"x-ratelimit-limit-requests": "600"}, b"")).requests_per_second == 10
     problem = acme.classify(Reply(403, {}, b'{"error": {"message": "no"}}'), "transcription")
     assert isinstance(problem, Problem)
@@ -144,12 +144,12 @@ def test_a_yaml_file_is_a_provider(acme: Provider) -> None:
     assert acme.model_facts(CHAT, "another", ChatModel).max_output == 100
 
 
-def test_a_class_is_an_operation(acme: Provider) -> None:
-    asked = Ask("sum", "summary", acme.choose_model("summary", None), {"text": "long"})
-    wire = acme.to_wire(asked)
-    assert acme.build_request(wire, [asked]).path == "/v1/summaries"
-    assert request_key("acme", asked, wire) == request_key("acme", asked, acme.to_wire(asked))
-    (answer,) = acme.parse(Reply(200, {}, b'{"summary": "short"}'), [asked])
+def test_a_class_of_another_package_is_an_operation(acme: Provider) -> None:
+    ask = Ask("sum", "summary", acme.choose_model("summary", None), {"text": "long"})
+    wire = acme.to_wire(ask)
+    assert acme.build_request(wire, [ask]).path == "/v1/summaries"
+    assert request_key("acme", ask, wire) == request_key("acme", ask, acme.to_wire(ask))
+    (answer,) = acme.parse(Reply(200, {}, b'{"summary": "short"}'), [ask])
     assert answer.data == {"text": "short"}
     assert acme.operation_config("summary", SummaryConfig).longest == 1000
     assert acme.model_facts("summary", "acme-short", SummaryModel).abilities() == ("sums up", "en", "de")
@@ -195,7 +195,7 @@ def test_the_old_name_of_the_api_style_still_works(tmp_path: Path, field: str) -
         ("operations: {chat: {path: /c, adapter: 'mediamill.nowhere:Chat'}}", "chat: No module named"),
     ],
 )
-def test_a_wrong_configuration_is_one_line_that_names_the_place(
+def test_a_wrong_configuration_is_one_line_that_names_file_and_field(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, install_entry_points: Installer, text: str, words: str
 ) -> None:
     path = tmp_path / "wrong.yaml"

@@ -38,7 +38,7 @@ headers = st.dictionaries(st.sampled_from(NAMES), odd_values)
 
 
 @given(st.sampled_from(PROVIDERS), headers, st.text(max_size=80) | odd_values.map("try again in {}s".format))
-def test_no_header_makes_it_raise_or_wait_long(provider: str, values: dict[str, str], text: str) -> None:
+def test_any_headers_give_a_bounded_wait_and_valid_limits(provider: str, values: dict[str, str], text: str) -> None:
     wait = read_wait_seconds(DIALECTS[provider], values, text, now=NOW)
     assert wait is None or 0 <= wait <= MAX_WAIT
     limits = read_rate_limits(DIALECTS[provider], values)
@@ -48,7 +48,7 @@ def test_no_header_makes_it_raise_or_wait_long(provider: str, values: dict[str, 
         assert count is None or count >= 0
 
 
-def test_waits_in_their_order() -> None:
+def test_the_sources_of_a_wait_are_used_in_order() -> None:
     values = {"retry-after-ms": "1500", "retry-after": "7", "x-ratelimit-reset": "9"}
     assert read_wait_seconds(DIALECTS["together"], values, "try again in 11s") == 1.5
     del values["retry-after-ms"]
@@ -67,15 +67,15 @@ def test_waits_in_their_order() -> None:
         (email.utils.formatdate(NOW + 10**8, usegmt=True), MAX_WAIT), ("soon", None), ("", None),
     ],
 )  # fmt: skip
-def test_retry_after(text: str, wait: float | None) -> None:
+def test_retry_after_in_seconds_and_as_a_date(text: str, wait: float | None) -> None:
     assert read_wait_seconds(DIALECTS["openai"], {"retry-after": text}, now=NOW) == wait
 
 
-def test_a_bad_hint_gives_way_to_the_next() -> None:
+def test_an_invalid_header_is_skipped_for_the_next() -> None:
     assert read_wait_seconds(DIALECTS["openai"], {"retry-after-ms": "nan", "retry-after": "4"}) == 4
 
 
-def test_openai_resets_count_only_when_nothing_is_left() -> None:
+def test_openai_resets_count_only_if_nothing_remains() -> None:
     values = {"x-ratelimit-remaining-requests": "3", "x-ratelimit-reset-requests": "6m0s"}
     assert read_wait_seconds(DIALECTS["openai"], values) is None
     values["x-ratelimit-remaining-requests"] = "0"
@@ -83,7 +83,7 @@ def test_openai_resets_count_only_when_nothing_is_left() -> None:
     assert read_wait_seconds(DIALECTS["openai"], values) == 0.012
 
 
-def test_groqs_daily_bucket_is_neither_a_wait_nor_a_rate() -> None:
+def test_the_daily_limit_of_groq_is_neither_a_wait_nor_a_rate() -> None:
     values = {
         "x-ratelimit-limit-requests": "14400", "x-ratelimit-remaining-requests": "0",
         "x-ratelimit-reset-requests": "23h59m", "x-ratelimit-limit-tokens": "6000",
@@ -94,7 +94,7 @@ def test_groqs_daily_bucket_is_neither_a_wait_nor_a_rate() -> None:
     assert read_rate_limits(DIALECTS["groq"], values).tokens_per_second == 100
 
 
-def test_each_providers_units() -> None:
+def test_rates_have_the_units_of_each_provider() -> None:
     together = read_rate_limits(
         DIALECTS["together"], {"x-ratelimit-limit": "10", "x-ratelimit-reset": "2", "x-tokenlimit-limit": "5000"}
     )
@@ -125,11 +125,11 @@ def test_each_providers_units() -> None:
         ("-1s", None),
     ],
 )
-def test_go_durations(text: str, seconds: float | None) -> None:
+def test_go_durations_are_parsed_or_none(text: str, seconds: float | None) -> None:
     assert parse_go_duration(text) == seconds
 
 
 @given(st.integers(0, 99), st.integers(0, 59), st.integers(0, 59_999))
-def test_go_durations_are_read_back(hours: int, minutes: int, milliseconds: int) -> None:
+def test_any_go_duration_is_parsed_exactly(hours: int, minutes: int, milliseconds: int) -> None:
     seconds = parse_go_duration(f"{hours}h{minutes}m{milliseconds}ms")
     assert seconds == pytest.approx(hours * 3600 + minutes * 60 + milliseconds / 1000)

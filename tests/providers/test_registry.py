@@ -13,13 +13,13 @@ from mediamill.tasks.providers import config, registry
 from tests.providers.builders import ENVIRON, SECRET_KEY, build_provider
 
 
-def test_without_a_key_it_is_the_built_in_one() -> None:
+def test_without_a_key_the_default_is_the_built_in_provider() -> None:
     assert registry.choose_default_provider({}) == "local"
     assert registry.choose_default_provider({"TOGETHER_API_KEY": ""}) == "local"
     assert registry.choose_default_provider({"COMPATIBLE_API_KEY": SECRET_KEY}) == "local"
 
 
-def test_with_keys_it_is_the_first_in_order() -> None:
+def test_with_keys_the_default_is_the_first_by_preference() -> None:
     assert registry.choose_default_provider({"GROQ_API_KEY": SECRET_KEY}) == "groq"
     assert registry.choose_default_provider({"OPENAI_API_KEY": SECRET_KEY, "GROQ_API_KEY": SECRET_KEY}) == "openai"
     assert registry.choose_default_provider(ENVIRON) == "together"
@@ -31,24 +31,28 @@ def test_a_named_provider_without_its_key_is_an_error_that_names_the_variable(na
         registry.make_provider(name, base_url=None, api_key_env=None, environ={})
 
 
-def test_a_key_may_lie_in_another_variable() -> None:
-    made = registry.make_provider("together", base_url=None, api_key_env="OTHER", environ={"OTHER": SECRET_KEY})
-    assert made.endpoint.key_env == "OTHER"
+def test_another_variable_may_hold_the_key() -> None:
+    provider = registry.make_provider("together", base_url=None, api_key_env="OTHER", environ={"OTHER": SECRET_KEY})
+    assert provider.endpoint.key_env == "OTHER"
     with pytest.raises(UsageError, match="OTHER") as caught:
         registry.make_provider("compatible", base_url="http://h", api_key_env="OTHER", environ=ENVIRON)
     assert SECRET_KEY not in str(caught.value)
 
 
-def test_a_server_of_ones_own_needs_an_address_and_no_key() -> None:
+def test_the_compatible_provider_needs_a_base_url_and_no_key() -> None:
     with pytest.raises(UsageError, match="--base-url"):
         registry.make_provider("compatible", base_url=None, api_key_env=None, environ={})
-    made = registry.make_provider("compatible", base_url="http://h:8000", api_key_env=None, environ={})
-    assert (made.endpoint.origin, made.endpoint.api, made.endpoint.key_env) == ("http://h:8000", "/v1", None)
+    provider = registry.make_provider("compatible", base_url="http://h:8000", api_key_env=None, environ={})
+    assert (provider.endpoint.origin, provider.endpoint.api, provider.endpoint.key_env) == (
+        "http://h:8000",
+        "/v1",
+        None,
+    )
     with pytest.raises(UsageError, match="--model"):
-        made.choose_model("transcription", None)
+        provider.choose_model("transcription", None)
 
 
-def test_an_unknown_name_gets_the_nearest() -> None:
+def test_an_unknown_provider_suggests_the_nearest_name() -> None:
     with pytest.raises(NoSuchOption, match="did you mean 'together'"):
         registry.make_provider("togther", base_url=None, api_key_env=None, environ={})
 
@@ -69,17 +73,17 @@ def test_an_unknown_name_gets_the_nearest() -> None:
         ("compatible", "http://[::1]:8080", "http://[::1]:8080/v1"),
     ],
 )
-def test_base_urls_with_and_without_their_ending(name: str, base_url: str | None, address: str) -> None:
+def test_base_urls_are_normalised_with_and_without_a_version(name: str, base_url: str | None, address: str) -> None:
     endpoint = build_provider(name, base_url).endpoint
     assert endpoint.origin + endpoint.api == address
 
 
 @pytest.mark.parametrize("name", ["together", "openai", "groq"])
-def test_the_environment_names_another_base_url_and_the_job_wins(name: str) -> None:
+def test_the_base_url_of_the_job_overrides_that_of_the_environment(name: str) -> None:
     environ = {**ENVIRON, f"{name.upper()}_BASE_URL": "http://env:1"}
-    of = registry.make_provider
-    assert of(name, base_url=None, api_key_env=None, environ=environ).endpoint.origin == "http://env:1"
-    assert of(name, base_url="http://job:2", api_key_env=None, environ=environ).endpoint.origin == "http://job:2"
+    make = registry.make_provider
+    assert make(name, base_url=None, api_key_env=None, environ=environ).endpoint.origin == "http://env:1"
+    assert make(name, base_url="http://job:2", api_key_env=None, environ=environ).endpoint.origin == "http://job:2"
 
 
 @pytest.mark.parametrize(
@@ -99,15 +103,15 @@ def test_a_configuration_is_checked_strictly() -> None:
     config.ProviderConfig.model_validate(good)
     for path, value in ((("key_nev",), "X"), (("operations", "transcription", "default_model"), "other")):
         bad = yaml.safe_load(yaml.safe_dump(good))
-        place = bad
+        block = bad
         for step in path[:-1]:
-            place = place[step]
-        place[path[-1]] = value
+            block = block[step]
+        block[path[-1]] = value
         with pytest.raises(ValidationError):
             config.ProviderConfig.model_validate(bad)
 
 
-def test_models_are_named_in_the_configuration_only() -> None:
+def test_no_model_name_is_in_the_code() -> None:
     names = {
         model
         for name in registry.provider_names()

@@ -8,7 +8,7 @@ from mediamill.tasks.errors import BadInput
 from tests.providers.builders import build_ask_for, build_form, build_provider, build_reply, parse_body
 
 
-def test_optional_fields_come_first_and_the_file_last() -> None:
+def test_a_transcription_has_the_form_fields_of_xai() -> None:
     form = build_form(
         "xai",
         build_ask_for(
@@ -32,19 +32,19 @@ def test_optional_fields_come_first_and_the_file_last() -> None:
     assert build_provider("xai").to_wire(build_ask_for(build_provider("xai"), "transcription")).path == "/v1/stt"
 
 
-def test_what_it_lacks_is_refused() -> None:
+def test_a_temperature_is_refused() -> None:
     with pytest.raises(BadInput, match="temperature"):
         build_form("xai", build_ask_for(build_provider("xai"), "transcription", temperature=0.5))
 
 
-def test_words_are_told_under_text_and_speakers_are_numbers() -> None:
+def test_words_in_a_text_field_and_speaker_numbers_are_parsed() -> None:
     word = {"text": "Hi", "start": 0.1, "end": 0.4, "confidence": 0.9, "speaker": 1}
-    told = parse_body("xai", "transcription", {"text": "Hi", "language": "en", "duration": 1.5, "words": [word]}).data
-    assert told["words"] == [{"word": "Hi", "start": 0.1, "end": 0.4, "speaker": "1", "confidence": 0.9}]
-    assert (told["speakers"], told["language"], told["duration_s"]) == (["1"], "en", 1.5)
+    data = parse_body("xai", "transcription", {"text": "Hi", "language": "en", "duration": 1.5, "words": [word]}).data
+    assert data["words"] == [{"word": "Hi", "start": 0.1, "end": 0.4, "speaker": "1", "confidence": 0.9}]
+    assert (data["speakers"], data["language"], data["duration_s"]) == (["1"], "en", 1.5)
 
 
-def test_its_way_to_refuse_a_key() -> None:
+def test_a_400_for_a_wrong_key_stops_the_run() -> None:
     problem = build_provider("xai").classify(
         build_reply({"code": "invalid", "error": "Incorrect API key provided: xa***"}, 400)
     )

@@ -12,49 +12,49 @@ from tests.providers.builders import SECRET_KEY, build_provider, build_reply
 BAD: dict[str, Any] = {"type": "invalid_request_error"}
 
 
-def judged(name: str, status: int, body: Any = b"", **headers: str) -> tuple[str, str]:
+def classify(name: str, status: int, body: Any = b"", **headers: str) -> tuple[str, str]:
     problem = build_provider(name).classify(build_reply(body, status, headers))
     assert problem is not None
     return problem.verdict, problem.kind
 
 
-def coded(code: str | int | None, message: str = "no", **more: Any) -> dict[str, Any]:
+def error_body(code: str | int | None, message: str = "no", **more: Any) -> dict[str, Any]:
     return {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": code, **more}}
 
 
 @pytest.mark.parametrize(
     ("name", "status", "body", "verdict"),
     [
-        ("together", 401, coded("invalid_api_key"), ("stop", "auth")),
-        ("together", 402, coded(None, "Credit limit exceeded"), ("stop", "credits")),
-        ("together", 400, coded("invalid_params"), ("fail", "bad_request")),
-        ("together", 400, coded("audio_too_long"), ("fail", "too_long")),
-        ("together", 400, coded("file_too_large"), ("fail", "too_large")),
-        ("together", 413, coded("request_too_large"), ("fail", "too_large")),
-        ("together", 400, coded("unsupported_format"), ("fail", "unsupported_format")),
-        ("together", 400, coded("model_not_available"), ("stop", "no_model")),
-        ("together", 400, coded(None, "Unable to access non-serverless model x"), ("stop", "no_model")),
-        ("together", 403, coded(None, "prompt and max_tokens exceed the context"), ("fail", "too_long")),
-        ("together", 403, coded(None, "bad request"), ("fail", "bad_request")),
+        ("together", 401, error_body("invalid_api_key"), ("stop", "auth")),
+        ("together", 402, error_body(None, "Credit limit exceeded"), ("stop", "credits")),
+        ("together", 400, error_body("invalid_params"), ("fail", "bad_request")),
+        ("together", 400, error_body("audio_too_long"), ("fail", "too_long")),
+        ("together", 400, error_body("file_too_large"), ("fail", "too_large")),
+        ("together", 413, error_body("request_too_large"), ("fail", "too_large")),
+        ("together", 400, error_body("unsupported_format"), ("fail", "unsupported_format")),
+        ("together", 400, error_body("model_not_available"), ("stop", "no_model")),
+        ("together", 400, error_body(None, "Unable to access non-serverless model x"), ("stop", "no_model")),
+        ("together", 403, error_body(None, "prompt and max_tokens exceed the context"), ("fail", "too_long")),
+        ("together", 403, error_body(None, "bad request"), ("fail", "bad_request")),
         ("together", 403, b"<html><title>Access denied</title>", ("stop", "forbidden")),
-        ("together", 429, {**coded(None), "error_type": "dynamic_request_limited"}, ("retry", "rate_limit")),
-        ("together", 500, coded("processing_failed"), ("retry", "server_error")),
-        ("together", 503, coded(None, "overloaded"), ("retry", "overloaded")),
+        ("together", 429, {**error_body(None), "error_type": "dynamic_request_limited"}, ("retry", "rate_limit")),
+        ("together", 500, error_body("processing_failed"), ("retry", "server_error")),
+        ("together", 503, error_body(None, "overloaded"), ("retry", "overloaded")),
         ("together", 529, b"", ("retry", "overloaded")),
-        ("openai", 429, coded("rate_limit_exceeded"), ("retry", "rate_limit")),
-        ("openai", 429, coded("insufficient_quota"), ("stop", "credits")),
-        ("openai", 429, coded(None, type="insufficient_quota"), ("stop", "credits")),
-        ("openai", 404, coded("model_not_found"), ("stop", "no_model")),
-        ("openai", 400, coded(None, "invalid model ID", param="model"), ("stop", "no_model")),
-        ("openai", 400, coded("unsupported_value", param="response_format"), ("fail", "bad_request")),
-        ("openai", 403, coded("unsupported_country_region_territory"), ("stop", "forbidden")),
-        ("openai", 404, coded("unknown_url"), ("stop", "not_found")),
-        ("groq", 413, coded("rate_limit_exceeded"), ("fail", "token_limit")),
-        ("groq", 429, coded("rate_limit_exceeded"), ("retry", "rate_limit")),
-        ("groq", 400, coded("blocked_api_access"), ("stop", "credits")),
-        ("groq", 403, coded("not_available_for_plan"), ("stop", "forbidden")),
-        ("groq", 498, coded("capacity_exceeded"), ("retry", "overloaded")),
-        ("groq", 422, coded(None), ("fail", "bad_request")),
+        ("openai", 429, error_body("rate_limit_exceeded"), ("retry", "rate_limit")),
+        ("openai", 429, error_body("insufficient_quota"), ("stop", "credits")),
+        ("openai", 429, error_body(None, type="insufficient_quota"), ("stop", "credits")),
+        ("openai", 404, error_body("model_not_found"), ("stop", "no_model")),
+        ("openai", 400, error_body(None, "invalid model ID", param="model"), ("stop", "no_model")),
+        ("openai", 400, error_body("unsupported_value", param="response_format"), ("fail", "bad_request")),
+        ("openai", 403, error_body("unsupported_country_region_territory"), ("stop", "forbidden")),
+        ("openai", 404, error_body("unknown_url"), ("stop", "not_found")),
+        ("groq", 413, error_body("rate_limit_exceeded"), ("fail", "token_limit")),
+        ("groq", 429, error_body("rate_limit_exceeded"), ("retry", "rate_limit")),
+        ("groq", 400, error_body("blocked_api_access"), ("stop", "credits")),
+        ("groq", 403, error_body("not_available_for_plan"), ("stop", "forbidden")),
+        ("groq", 498, error_body("capacity_exceeded"), ("retry", "overloaded")),
+        ("groq", 422, error_body(None), ("fail", "bad_request")),
         ("compatible", 404, {"error": {"message": "The model `x` does not exist.", "code": 404}}, ("stop", "no_model")),
         ("compatible", 404, {"detail": "Not Found"}, ("stop", "not_found")),
         ("compatible", 404, b"<html><title>404</title>", ("stop", "not_found")),
@@ -63,7 +63,7 @@ def coded(code: str | int | None, message: str = "no", **more: Any) -> dict[str,
         ("compatible", 422, {"detail": [{"loc": ["body", "file"], "msg": "Field required"}]}, ("fail", "bad_request")),
         ("compatible", 422, {"detail": [{"loc": ["body", "model"], "msg": "unknown"}]}, ("stop", "no_model")),
         ("compatible", 400, {"code": "x", "error": "Incorrect API key provided"}, ("stop", "auth")),
-        ("compatible", 400, coded("exceed_context_size_error"), ("fail", "too_long")),
+        ("compatible", 400, error_body("exceed_context_size_error"), ("fail", "too_long")),
         ("compatible", 415, b"", ("fail", "unsupported_format")),
         ("compatible", 418, b"", ("fail", "bad_request")),
         ("compatible", 302, b"", ("fail", "redirect")),
@@ -74,8 +74,10 @@ def coded(code: str | int | None, message: str = "no", **more: Any) -> dict[str,
         ("compatible", 501, b"", ("fail", "not_supported")),
     ],
 )
-def test_by_provider_status_and_code(name: str, status: int, body: Any, verdict: tuple[str, str]) -> None:
-    assert judged(name, status, body) == verdict
+def test_provider_status_and_code_decide_the_verdict(
+    name: str, status: int, body: Any, verdict: tuple[str, str]
+) -> None:
+    assert classify(name, status, body) == verdict
 
 
 @pytest.mark.parametrize(
@@ -96,24 +98,24 @@ def test_by_provider_status_and_code(name: str, status: int, body: Any, verdict:
         (b"null", "null"),
     ],
 )
-def test_every_form_of_envelope_is_read(body: Any, message: str) -> None:
+def test_the_message_is_read_from_every_shape_of_error_body(body: Any, message: str) -> None:
     problem = build_provider("openai").classify(build_reply(body, 400))
     assert problem is not None
     assert problem.message == f"openai answered 400: {message}"
 
 
-def test_the_server_may_ask_for_or_against_a_retry() -> None:
-    assert judged("openai", 400, coded(None), x_should_retry="true")[0] == "retry"
-    assert judged("openai", 500, coded(None), x_should_retry="false")[0] == "fail"
-    assert judged("openai", 429, coded("insufficient_quota"), x_should_retry="true")[0] == "stop"
-    assert judged("groq", 413, coded("rate_limit_exceeded"), x_should_retry="true")[0] == "fail"
-    assert judged("openai", 500, coded(None), x_should_retry="maybe")[0] == "retry"
+def test_x_should_retry_decides_unless_the_run_must_stop() -> None:
+    assert classify("openai", 400, error_body(None), x_should_retry="true")[0] == "retry"
+    assert classify("openai", 500, error_body(None), x_should_retry="false")[0] == "fail"
+    assert classify("openai", 429, error_body("insufficient_quota"), x_should_retry="true")[0] == "stop"
+    assert classify("groq", 413, error_body("rate_limit_exceeded"), x_should_retry="true")[0] == "fail"
+    assert classify("openai", 500, error_body(None), x_should_retry="maybe")[0] == "retry"
 
 
 @pytest.mark.parametrize(
     "body", [b"", b"  ", b'{"text": "cut o', b"<html><title>Welcome</title>", b"hello", b"\xff\xfe"]
 )
-def test_a_success_without_whole_json_may_have_been_billed(body: bytes) -> None:
+def test_a_success_without_complete_json_may_have_been_billed(body: bytes) -> None:
     problem = build_provider("together").classify(build_reply(body))
     assert problem is not None
     assert (problem.verdict, problem.kind, problem.billed) == ("unknown", "bad_body", True)
@@ -122,22 +124,22 @@ def test_a_success_without_whole_json_may_have_been_billed(body: bytes) -> None:
 @pytest.mark.parametrize(
     ("body", "verdict"),
     [
-        (coded("insufficient_quota"), "stop"),
-        (coded(None, "try later"), "retry"),
+        (error_body("insufficient_quota"), "stop"),
+        (error_body(None, "try later"), "retry"),
         ({"error": "overloaded"}, "retry"),
-        (coded("audio_too_long"), "fail"),
+        (error_body("audio_too_long"), "fail"),
     ],
 )
-def test_an_error_inside_a_success_is_one(body: Any, verdict: str) -> None:
-    assert judged("together", 200, body)[0] == verdict
+def test_an_error_object_in_a_success_is_an_error(body: Any, verdict: str) -> None:
+    assert classify("together", 200, body)[0] == verdict
 
 
 @pytest.mark.parametrize("extra", [{"error": None}, {"error": ""}, {"error": {}}, {"message": "ok"}, {"errors": []}])
-def test_an_answer_may_name_an_error_it_does_not_have(extra: dict[str, Any]) -> None:
+def test_an_empty_error_field_in_a_success_is_no_error(extra: dict[str, Any]) -> None:
     assert build_provider("groq").classify(build_reply({"text": "hello", **extra})) is None
 
 
-def test_an_answer_lost_behind_a_gateway_may_have_been_billed() -> None:
+def test_a_reply_lost_behind_a_gateway_may_have_been_billed() -> None:
     for status in (502, 504, 520, 524):
         problem = build_provider("together").classify(build_reply(b"", status))
         assert problem is not None
@@ -149,14 +151,14 @@ def test_an_answer_lost_behind_a_gateway_may_have_been_billed() -> None:
 
 
 def test_the_hint_names_the_variable_of_the_key() -> None:
-    problem = build_provider("groq").classify(build_reply(coded("invalid_api_key"), 401))
+    problem = build_provider("groq").classify(build_reply(error_body("invalid_api_key"), 401))
     assert problem is not None
     assert problem.hint == "check the key in GROQ_API_KEY"
     assert problem.code == "invalid_api_key"
 
 
 @pytest.mark.parametrize(
-    "said",
+    "message",
     [
         f"Incorrect API key provided: {SECRET_KEY}.",
         f"Authorization: Bearer {SECRET_KEY}",
@@ -168,28 +170,28 @@ def test_the_hint_names_the_variable_of_the_key() -> None:
         "the key 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 has no credits",
     ],
 )
-def test_what_looks_like_a_key_is_masked(said: str) -> None:
-    problem = build_provider("openai").classify(build_reply(coded("invalid_api_key", said), 401))
+def test_what_looks_like_a_key_is_masked(message: str) -> None:
+    problem = build_provider("openai").classify(build_reply(error_body("invalid_api_key", message), 401))
     assert problem is not None
-    for word in said.replace("=", " ").replace("'", " ").replace(":", " ").split():
+    for word in message.replace("=", " ").replace("'", " ").replace(":", " ").split():
         assert word.rstrip(".") not in problem.message or len(word) < 16
     assert "***" in problem.message
 
 
-def test_ordinary_words_are_left_alone() -> None:
-    for said in (
+def test_messages_without_a_key_are_not_masked() -> None:
+    for message in (
         "Incorrect API key provided",
         "The model `meta-llama/Llama-4-Maverick-17B-128E-Instruct-FP8` does not exist",
         "Rate limit reached for model whisper-large-v3 in organization: please try again in 2s",
         "Token usage was exceeded",
     ):
-        problem = build_provider("openai").classify(build_reply(coded(None, said), 400))
+        problem = build_provider("openai").classify(build_reply(error_body(None, message), 400))
         assert problem is not None
-        assert problem.message == f"openai answered 400: {said}"
+        assert problem.message == f"openai answered 400: {message}"
 
 
 def test_messages_are_short_and_on_one_line() -> None:
-    problem = build_provider("openai").classify(build_reply(coded(None, "a\x1b[2J\r\nb\u202e" + "x" * 5000), 400))
+    problem = build_provider("openai").classify(build_reply(error_body(None, "a\x1b[2J\r\nb\u202e" + "x" * 5000), 400))
     assert problem is not None
     assert problem.message.startswith("openai answered 400: a [2J b xxx")
     assert len(problem.message) < 250
@@ -206,7 +208,7 @@ def test_messages_are_short_and_on_one_line() -> None:
         ({}, None),
     ],
 )
-def test_the_wait_asked_for_is_kept_in_bounds(headers: dict[str, str], wait: float | None) -> None:
-    problem = build_provider("together").classify(build_reply(coded(None), 429, headers))
+def test_the_requested_wait_is_limited(headers: dict[str, str], wait: float | None) -> None:
+    problem = build_provider("together").classify(build_reply(error_body(None), 429, headers))
     assert problem is not None
     assert problem.wait == wait

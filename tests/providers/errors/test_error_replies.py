@@ -23,14 +23,14 @@ KEYLIKE = [
 ]
 
 
-def told(status: int, body: Any, provider: str = "together", **headers: str) -> Problem:
+def classify(status: int, body: Any, provider: str = "together", **headers: str) -> Problem:
     """What a provider makes of an error reply."""
     problem = build_provider(provider).classify(build_reply(body, status, headers))
     assert problem is not None
     return problem
 
 
-def error(message: str, code: Any = None, kind: Any = None) -> dict[str, Any]:
+def error_body(message: str, code: Any = None, kind: Any = None) -> dict[str, Any]:
     """The usual envelope."""
     return {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
@@ -60,9 +60,9 @@ def error(message: str, code: Any = None, kind: Any = None) -> dict[str, Any]:
         (599, "retry", "server_error"),
     ],
 )
-def test_statuses(name: str, status: int, verdict: str, kind: str) -> None:
-    for body in (b"", error("it broke"), b"<html><title>it broke</title></html>"):
-        problem = told(status, body, name)
+def test_every_status_has_its_verdict_for_every_provider(name: str, status: int, verdict: str, kind: str) -> None:
+    for body in (b"", error_body("it broke"), b"<html><title>it broke</title></html>"):
+        problem = classify(status, body, name)
         assert (problem.verdict, problem.kind) == (verdict, kind)
         assert problem.message.startswith(f"{name} answered {status}: ")
 
@@ -70,29 +70,29 @@ def test_statuses(name: str, status: int, verdict: str, kind: str) -> None:
 @pytest.mark.parametrize(
     ("status", "body", "verdict", "kind"),
     [
-        (429, error("quota", "insufficient_quota"), "stop", "credits"),
-        (429, error("quota", None, "insufficient_quota"), "stop", "credits"),
-        (400, error("spend cap", "blocked_api_access"), "stop", "credits"),
-        (400, error("no such", "model_not_available"), "stop", "no_model"),
-        (404, error("The model `x` does not exist"), "stop", "no_model"),
-        (404, error("gone", "model_not_found"), "stop", "no_model"),
-        (400, error("long", "audio_too_long"), "fail", "too_long"),
-        (400, error("big", "file_too_large"), "fail", "too_large"),
-        (413, error("too many tokens", "rate_limit_exceeded"), "fail", "too_large"),
+        (429, error_body("quota", "insufficient_quota"), "stop", "credits"),
+        (429, error_body("quota", None, "insufficient_quota"), "stop", "credits"),
+        (400, error_body("spend cap", "blocked_api_access"), "stop", "credits"),
+        (400, error_body("no such", "model_not_available"), "stop", "no_model"),
+        (404, error_body("The model `x` does not exist"), "stop", "no_model"),
+        (404, error_body("gone", "model_not_found"), "stop", "no_model"),
+        (400, error_body("long", "audio_too_long"), "fail", "too_long"),
+        (400, error_body("big", "file_too_large"), "fail", "too_large"),
+        (413, error_body("too many tokens", "rate_limit_exceeded"), "fail", "too_large"),
         (400, {"code": "c", "error": "Incorrect API key provided: x."}, "stop", "auth"),
-        (500, error("retry", "processing_failed"), "retry", "server_error"),
-        (400, error("both", "invalid_api_key", "insufficient_quota"), "stop", "auth"),
+        (500, error_body("retry", "processing_failed"), "retry", "server_error"),
+        (400, error_body("both", "invalid_api_key", "insufficient_quota"), "stop", "auth"),
     ],
 )
-def test_codes_decide_where_statuses_do_not(status: int, body: Any, verdict: str, kind: str) -> None:
-    assert (told(status, body).verdict, told(status, body).kind) == (verdict, kind)
+def test_error_codes_refine_what_the_status_means(status: int, body: Any, verdict: str, kind: str) -> None:
+    assert (classify(status, body).verdict, classify(status, body).kind) == (verdict, kind)
 
 
 @pytest.mark.parametrize(
     "body",
     [
-        error("it broke"),
-        {"id": "r", **error("it broke")},
+        error_body("it broke"),
+        {"id": "r", **error_body("it broke")},
         {"error": "it broke"},
         {"code": "c", "error": "it broke"},
         {"code": 3, "message": "it broke"},
@@ -105,50 +105,50 @@ def test_codes_decide_where_statuses_do_not(status: int, body: Any, verdict: str
         b"it\r\nbroke",
     ],
 )
-def test_every_envelope_gives_its_message(body: Any) -> None:
-    assert told(400, body).message == "together answered 400: it broke"
+def test_the_message_of_every_shape_of_body_is_one_line(body: Any) -> None:
+    assert classify(400, body).message == "together answered 400: it broke"
 
 
 def test_a_validation_error_names_its_field() -> None:
     body = {"detail": [{"loc": ["body", "file"], "msg": "field required", "type": "t"}]}
-    assert told(422, body).message.endswith("file: field required")
+    assert classify(422, body).message.endswith("file: field required")
 
 
-def test_the_server_may_say_whether_to_retry() -> None:
-    assert told(503, b"", x_should_retry="false").verdict == "fail"
-    assert told(400, b"", x_should_retry="true").verdict == "retry"
-    assert told(401, b"", x_should_retry="true").verdict == "stop"
+def test_x_should_retry_changes_retry_and_fail_but_not_stop() -> None:
+    assert classify(503, b"", x_should_retry="false").verdict == "fail"
+    assert classify(400, b"", x_should_retry="true").verdict == "retry"
+    assert classify(401, b"", x_should_retry="true").verdict == "stop"
 
 
-def test_waits_come_with_retries_only() -> None:
-    assert told(429, error("Please try again in 2s"), "groq").wait == 2
-    assert told(429, b"", retry_after="7").wait == 7
-    assert told(400, b"", retry_after="7").wait is None
+def test_only_problems_to_retry_have_a_wait() -> None:
+    assert classify(429, error_body("Please try again in 2s"), "groq").wait == 2
+    assert classify(429, b"", retry_after="7").wait == 7
+    assert classify(400, b"", retry_after="7").wait is None
 
 
 def test_a_hint_names_the_variable_and_not_the_key() -> None:
-    assert told(401, b"").hint == "check the key in TOGETHER_API_KEY"
+    assert classify(401, b"").hint == "check the key in TOGETHER_API_KEY"
 
 
-def test_an_answer_is_no_problem() -> None:
+def test_a_success_is_no_problem() -> None:
     for body in (b'{"text":"hi"}', b'{"text":"hi","message":"fine"}', b' {"text":""}', b'{"text":"x","error":null}'):
         assert build_provider("together").classify(Reply(200, {}, body)) is None
 
 
 @pytest.mark.parametrize("body", [b"", b"hello", b"<html><title>Login</title>", b"\x00\xff"])
-def test_a_200_that_is_no_json_may_have_been_billed(body: bytes) -> None:
-    problem = told(200, body)
+def test_a_200_that_is_not_json_may_have_been_billed(body: bytes) -> None:
+    problem = classify(200, body)
     assert (problem.verdict, problem.billed) == ("unknown", True)
 
 
-def test_nesting_without_end_is_judged() -> None:
+def test_a_deeply_nested_error_body_is_classified() -> None:
     for depth in (500, 900, 1023, 5000, 100_000):
         for body in (
             b'{"error":' * depth + b"1" + b"}" * depth,
             b'{"error":{"message":' + b"[" * depth + b"]" * depth + b"}}",
         ):
-            assert told(400, body).verdict == "fail"
-            assert len(told(400, body).message) <= 250
+            assert classify(400, body).verdict == "fail"
+            assert len(classify(400, body).message) <= 250
 
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=300) | st.sampled_from(KEYLIKE)
@@ -161,15 +161,17 @@ _NAMES = ("error", "message", "code", "type", "detail", "errors", "object", "tex
 envelopes = st.dictionaries(
     st.sampled_from(_NAMES), values | st.dictionaries(st.sampled_from(_NAMES), values), max_size=4
 )
-bodies = st.binary(max_size=300) | envelopes.map(lambda e: orjson.dumps(_sendable(e), option=orjson.OPT_NON_STR_KEYS))
+bodies = st.binary(max_size=300) | envelopes.map(
+    lambda e: orjson.dumps(_to_json_values(e), option=orjson.OPT_NON_STR_KEYS)
+)
 
 
-def _sendable(value: Any) -> Any:
+def _to_json_values(value: Any) -> Any:
     """Without what JSON cannot say."""
     if isinstance(value, dict):
-        return {_sendable(k): _sendable(v) for k, v in value.items()}
+        return {_to_json_values(k): _to_json_values(v) for k, v in value.items()}
     if isinstance(value, list):
-        return [_sendable(v) for v in value]
+        return [_to_json_values(v) for v in value]
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
     return float(value) if isinstance(value, int) and abs(value) >= 2**63 else value
@@ -178,7 +180,7 @@ def _sendable(value: Any) -> Any:
 @repeatable
 @given(st.integers(0, 999), bodies, st.sampled_from(PROVIDERS))
 @example(400, b"\xff\xfe{}", "local")
-def test_any_status_with_any_body_is_judged(status: int, body: bytes, name: str) -> None:
+def test_any_status_with_any_body_is_classified(status: int, body: bytes, name: str) -> None:
     problem = build_provider(name).classify(Reply(status, {"retry-after": "1e309"}, body))
     if problem is None:
         assert status < 300
@@ -200,17 +202,19 @@ def test_any_status_with_any_body_is_judged(status: int, body: bytes, name: str)
 )
 @example(500, KEYLIKE[0], "x" * 190, " ", "raw")
 @example(500, KEYLIKE[4], "x" * 380, " ", "raw")
-def test_a_key_in_a_body_never_gets_into_the_message(status: int, key: str, text: str, before: str, where: str) -> None:
+def test_a_key_in_an_error_body_is_never_in_the_message(
+    status: int, key: str, text: str, before: str, where: str
+) -> None:
     line = text.encode("utf-8", "replace").decode() + before + key
-    told_in: dict[str, Any] = {
-        "message": error(line),
+    bodies_by_place: dict[str, Any] = {
+        "message": error_body(line),
         "error": {"error": line},
         "detail": {"detail": [{"loc": [line], "msg": line}]},
         "raw": line.encode(),
         "html": f"<title>{line}</title>".encode(),
-        "code": error("x", line, line),
+        "code": error_body("x", line, line),
     }
-    problem = told(status, told_in[where])
-    said = f"{problem.message} {problem.code} {problem.hint}"
-    assert key not in said
-    assert key[:16] not in said
+    problem = classify(status, bodies_by_place[where])
+    shown = f"{problem.message} {problem.code} {problem.hint}"
+    assert key not in shown
+    assert key[:16] not in shown

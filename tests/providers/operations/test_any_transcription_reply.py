@@ -99,23 +99,23 @@ SHAPES: dict[str, dict[str, Any]] = {
 }
 
 
-def parsed(reply: Any) -> Parsed:
+def parse_together_reply(reply: Any) -> Parsed:
     """A reply as Together's adapter reads it."""
-    (parsed,) = build_provider("together").parse(build_reply(reply), [build_ask("transcription")])
-    return parsed
+    (parse_together_reply,) = build_provider("together").parse(build_reply(reply), [build_ask("transcription")])
+    return parse_together_reply
 
 
 @pytest.mark.parametrize("name", providers_with("transcription"))
 @pytest.mark.parametrize("shape", SHAPES)
-def test_every_provider_reads_every_shape(name: str, shape: str) -> None:
-    one = parse_reply(name, build_ask("transcription"), build_reply(SHAPES[shape]))
-    assert one.data["text"] == SHAPES[shape]["text"].strip()
-    assert set(one.data) == {"text", "language", "duration_s", "segments", "words", "speakers"}
-    assert (one.engine, one.simulated) == (None, False)
+def test_every_provider_parses_every_shape_of_reply(name: str, shape: str) -> None:
+    parsed = parse_reply(name, build_ask("transcription"), build_reply(SHAPES[shape]))
+    assert parsed.data["text"] == SHAPES[shape]["text"].strip()
+    assert set(parsed.data) == {"text", "language", "duration_s", "segments", "words", "speakers"}
+    assert (parsed.engine, parsed.simulated) == (None, False)
 
 
-def test_together_with_speakers() -> None:
-    data = parsed(TOGETHER).data
+def test_together_reply_with_speakers_has_them_in_segments_and_words() -> None:
+    data = parse_together_reply(TOGETHER).data
     assert (data["language"], data["duration_s"]) == ("en", 3.5)
     assert [(s["id"], s["text"], s["speaker"]) for s in data["segments"]] == [
         (0, "Hello", "SPEAKER_00"),
@@ -126,18 +126,18 @@ def test_together_with_speakers() -> None:
 
 
 def test_words_inside_speaker_segments_are_found() -> None:
-    spoken = [
+    speaker_segments = [
         {"id": 0, "speaker_id": "S", "start": 0, "end": 1, "text": "a", "words": [{"word": "a", "start": 0, "end": 1}]}
     ]
-    data = parsed({"text": "a", "speaker_segments": spoken}).data
+    data = parse_together_reply({"text": "a", "speaker_segments": speaker_segments}).data
     assert [w["word"] for w in data["words"]] == ["a"]
     assert [s["speaker"] for s in data["segments"]] == ["S"]
 
 
 def test_speakers_of_other_providers_become_text() -> None:
-    assert parsed(SHAPES["openai diarized"]).data["speakers"] == ["A", "agent"]
-    assert [s["id"] for s in parsed(SHAPES["openai diarized"]).data["segments"]] == [0, 1]
-    assert parsed(SHAPES["xai"]).data["speakers"] == ["0"]
+    assert parse_together_reply(SHAPES["openai diarized"]).data["speakers"] == ["A", "agent"]
+    assert [s["id"] for s in parse_together_reply(SHAPES["openai diarized"]).data["segments"]] == [0, 1]
+    assert parse_together_reply(SHAPES["xai"]).data["speakers"] == ["0"]
 
 
 @pytest.mark.parametrize(
@@ -152,35 +152,35 @@ def test_speakers_of_other_providers_become_text() -> None:
     ],
 )
 def test_usage_is_what_the_reply_states(shape: str, seconds: str) -> None:
-    assert parsed(SHAPES[shape]).usage.audio_seconds == Decimal(seconds)
+    assert parse_together_reply(SHAPES[shape]).usage.audio_seconds == Decimal(seconds)
 
 
 def test_usage_in_tokens() -> None:
-    usage = parsed(SHAPES["openai json"]).usage
+    usage = parse_together_reply(SHAPES["openai json"]).usage
     assert (usage.input_tokens, usage.audio_input_tokens, usage.output_tokens) == (14, 10, 45)
     assert usage.audio_seconds is None
 
 
 def test_unstated_usage_is_not_zero() -> None:
-    usage = parsed({"text": ""}).usage
+    usage = parse_together_reply({"text": ""}).usage
     assert usage.audio_seconds is None
     assert usage.input_tokens is None
 
 
-def test_a_length_has_no_more_digits_than_money_keeps() -> None:
-    exponent = parsed({"text": "", "duration": 8.470000267028809}).usage.audio_seconds
+def test_a_duration_is_rounded_to_the_precision_of_money() -> None:
+    exponent = parse_together_reply({"text": "", "duration": 8.470000267028809}).usage.audio_seconds
     assert exponent == Decimal("8.470000267029")
 
 
 @pytest.mark.parametrize("duration", [-1, 1e9, "NaN", "inf", "soon", True, None, [], {}, "1e999999999"])
-def test_lengths_that_cannot_be_are_not_stated(duration: Any) -> None:
-    one = parsed({"text": "x", "duration": duration})
-    assert one.data["duration_s"] is None
-    assert one.usage.audio_seconds is None
+def test_an_impossible_duration_is_ignored(duration: Any) -> None:
+    parsed = parse_together_reply({"text": "x", "duration": duration})
+    assert parsed.data["duration_s"] is None
+    assert parsed.usage.audio_seconds is None
 
 
 @pytest.mark.parametrize(
-    ("told", "code"),
+    ("language", "code"),
     [
         ("english", "en"),
         ("EN", "en"),
@@ -192,31 +192,31 @@ def test_lengths_that_cannot_be_are_not_stated(duration: Any) -> None:
         ("klingon", None),
     ],
 )
-def test_languages_become_codes(told: Any, code: str | None) -> None:
-    assert parsed({"text": "x", "language": told}).data["language"] == code
+def test_language_names_and_tags_become_iso_codes(language: Any, code: str | None) -> None:
+    assert parse_together_reply({"text": "x", "language": language}).data["language"] == code
 
 
 @pytest.mark.parametrize(
     "body", [b"", b"Hi", b"{", b"[]", b"null", b'"text"', b'{"text":null}', b'{"text":["x"]}', b'{"txt":"x"}']
 )
-def test_what_holds_no_text_is_a_bad_reply(body: bytes) -> None:
+def test_a_reply_without_text_is_a_bad_reply(body: bytes) -> None:
     with pytest.raises(BadReply) as refused:
-        parsed(body)
+        parse_together_reply(body)
     assert "\n" not in str(refused.value)
 
 
 def test_a_bad_reply_names_its_keys_and_not_its_content() -> None:
     with pytest.raises(BadReply) as refused:
-        parsed({"a" * 5000: 1, "line\nbreak": "secret"})
+        parse_together_reply({"a" * 5000: 1, "line\nbreak": "secret"})
     assert len(str(refused.value)) <= 250
     assert "\n" not in str(refused.value)
     assert "secret" not in str(refused.value)
 
 
-def test_what_the_built_in_server_says_of_itself_is_kept() -> None:
+def test_engine_and_simulated_are_read_from_the_built_in_servers_headers() -> None:
     headers = {"x-mediamill-engine": "echo", "x-mediamill-simulated": "true"}
-    one = parse_reply("local", build_ask("transcription"), build_reply(b'{"text":""}', headers=headers))
-    assert (one.engine, one.simulated) == ("echo", True)
+    parsed = parse_reply("local", build_ask("transcription"), build_reply(b'{"text":""}', headers=headers))
+    assert (parsed.engine, parsed.simulated) == ("echo", True)
 
 
 json_values = st.recursive(
@@ -245,11 +245,11 @@ odd_replies = st.fixed_dictionaries(
 
 @repeatable
 @given(odd_replies)
-def test_any_reply_with_text_is_kept_and_fits_the_columns(reply: dict[str, Any]) -> None:
-    one = parsed(reply)
-    assert one.data["text"] == reply["text"].strip()
+def test_any_reply_with_text_is_parsed_and_fits_the_columns(reply: dict[str, Any]) -> None:
+    parsed = parse_together_reply(reply)
+    assert parsed.data["text"] == reply["text"].strip()
     schema = Transcribe().schema(None, build_provider("local"), "pocketsphinx")
-    (row,) = to_table([orjson.dumps(one.data)], schema).to_pylist()
+    (row,) = to_table([orjson.dumps(parsed.data)], schema).to_pylist()
     for name in ("text", "language", "segments", "words", "speakers"):
-        assert row[name] == one.data[name]
-    assert one.usage.from_dict(orjson.loads(orjson.dumps(one.usage.as_dict()))) == one.usage
+        assert row[name] == parsed.data[name]
+    assert parsed.usage.from_dict(orjson.loads(orjson.dumps(parsed.usage.as_dict()))) == parsed.usage

@@ -35,7 +35,7 @@ MODELS = [
 ]
 every_model = pytest.mark.parametrize(("name", "model"), MODELS)
 FLUX, KONTEXT = "black-forest-labs/FLUX.1-schnell", "black-forest-labs/FLUX.1-kontext-dev"
-SHOWN = Payload("picture.png", "image/png", 3, data=b"png")
+REFERENCE_IMAGE = Payload("picture.png", "image/png", 3, data=b"png")
 
 
 def parse_image_reply(name: str, model: str, body: Any, **params: Any) -> Any:
@@ -44,11 +44,13 @@ def parse_image_reply(name: str, model: str, body: Any, **params: Any) -> Any:
 
 
 @every_model
-def test_nothing_is_sent_that_was_not_asked_for(name: str, model: str) -> None:
+def test_only_requested_fields_are_sent(name: str, model: str) -> None:
     sent = build_body(name, build_ask(IMAGE, model))
-    form = {"together": "base64", "openai": None}.get(name, "b64_json")
-    wanted: dict[str, Any] = {"model": model, "prompt": "a fox"} | ({} if form is None else {"response_format": form})
-    assert sent == wanted
+    response_format = {"together": "base64", "openai": None}.get(name, "b64_json")
+    expected: dict[str, Any] = {"model": model, "prompt": "a fox"} | (
+        {} if response_format is None else {"response_format": response_format}
+    )
+    assert sent == expected
     wire = build_provider(name).to_wire(build_ask(IMAGE, model))
     assert wire.path.endswith("/v1/images/generations")
     assert not wire.repeatable
@@ -56,7 +58,7 @@ def test_nothing_is_sent_that_was_not_asked_for(name: str, model: str) -> None:
 
 
 @every_model
-def test_a_size_is_spelled_as_the_endpoint_wants_it(name: str, model: str) -> None:
+def test_a_size_is_sent_in_the_fields_of_the_endpoint(name: str, model: str) -> None:
     if name == "xai":
         with pytest.raises(BadInput, match="does not take size") as refused:
             build_body(name, build_ask(IMAGE, model, size="1024x1024"))
@@ -106,7 +108,7 @@ def test_only_fields_of_the_endpoint_are_sent(name: str, model: str) -> None:
         ("xai", "grok-imagine-image", {"aspect_ratio": "7:1"}, "16:9"),
     ],
 )
-def test_what_a_model_does_not_take_is_told_with_what_it_does(
+def test_an_unsupported_parameter_is_refused_with_the_allowed_values(
     name: str, model: str, params: dict[str, Any], allowed: str
 ) -> None:
     with pytest.raises(BadInput) as refused:
@@ -115,52 +117,59 @@ def test_what_a_model_does_not_take_is_told_with_what_it_does(
     assert refused.value.kind == "bad_request"
 
 
-def test_reference_pictures_go_along_and_their_bytes_are_no_part_of_the_wire() -> None:
-    held, linked = Input("a" * 64, payload=SHOWN), Input("b" * 64, "url", payload=Payload("", "", 0, url="https://x/y"))
+def test_reference_images_are_sent_and_their_bytes_are_not_in_the_wire() -> None:
+    file, linked = (
+        Input("a" * 64, payload=REFERENCE_IMAGE),
+        Input("b" * 64, "url", payload=Payload("", "", 0, url="https://x/y")),
+    )
     data = "data:image/png;base64," + base64.b64encode(b"png").decode()
-    assert build_body("together", build_ask(IMAGE, KONTEXT, inputs=[held]))["image_url"] == data
-    assert build_body("together", build_ask(IMAGE, "black-forest-labs/FLUX.2-dev", inputs=[held, linked]))[
+    assert build_body("together", build_ask(IMAGE, KONTEXT, inputs=[file]))["image_url"] == data
+    assert build_body("together", build_ask(IMAGE, "black-forest-labs/FLUX.2-dev", inputs=[file, linked]))[
         "reference_images"
     ] == [data, "https://x/y"]
-    assert build_provider("together").to_wire(build_ask(IMAGE, KONTEXT, inputs=[held])) == build_provider(
+    assert build_provider("together").to_wire(build_ask(IMAGE, KONTEXT, inputs=[file])) == build_provider(
         "together"
     ).to_wire(build_ask(IMAGE, KONTEXT, inputs=[linked]))
-    for name, model, most in (("together", KONTEXT, 1), ("together", FLUX, 0), ("openai", "gpt-image-1", 0)):
+    for name, model, maximum in (("together", KONTEXT, 1), ("together", FLUX, 0), ("openai", "gpt-image-1", 0)):
         with pytest.raises(BadInput, match="reference_images"):
-            build_body(name, build_ask(IMAGE, model, inputs=[*[held] * (most + 1)]))
+            build_body(name, build_ask(IMAGE, model, inputs=[*[file] * (maximum + 1)]))
 
 
-def test_who_makes_no_pictures_says_so() -> None:
+def test_a_provider_without_images_is_a_usage_error() -> None:
     with pytest.raises(UsageError):
         build_provider("groq").model_facts(IMAGE, "any", ImageModel)
 
 
-def test_pictures_are_found_by_what_the_reply_holds() -> None:
-    told: dict[str, Any] = {
+def test_images_are_found_in_every_field_of_a_reply() -> None:
+    body: dict[str, Any] = {
         "data": [{"type": "b64_json", "b64_json": "AA=="}, {"url": "https://x/a.png"}, {"url": "data:a/b;x,QQ=="}]
     }
-    pictures = parse_image_reply("together", FLUX, told).data["pictures"]
-    assert [(one["b64"], one["url"]) for one in pictures] == [("AA==", None), (None, "https://x/a.png"), ("QQ==", None)]
-    told = {"data": [{"url": "", "respect_moderation": False}, {"url": "https://x/b", "revised_prompt": "A fox."}]}
-    withheld, passed = parse_image_reply("xai", "grok-imagine-image", told).data["pictures"]
+    images = parse_image_reply("together", FLUX, body).data["pictures"]
+    assert [(image["b64"], image["url"]) for image in images] == [
+        ("AA==", None),
+        (None, "https://x/a.png"),
+        ("QQ==", None),
+    ]
+    body = {"data": [{"url": "", "respect_moderation": False}, {"url": "https://x/b", "revised_prompt": "A fox."}]}
+    withheld, passed = parse_image_reply("xai", "grok-imagine-image", body).data["pictures"]
     assert (withheld["moderated"], passed["moderated"], passed["revised_prompt"]) == (True, False, "A fox.")
 
 
-@pytest.mark.parametrize("told", [b"", b"{", [], {}, {"data": []}, {"data": {}}, {"data": [{}]}, {"data": [None]}])
-def test_a_reply_without_pictures_is_no_answer(told: Any) -> None:
+@pytest.mark.parametrize("body", [b"", b"{", [], {}, {"data": []}, {"data": {}}, {"data": [{}]}, {"data": [None]}])
+def test_a_reply_without_images_is_a_bad_reply(body: Any) -> None:
     with pytest.raises(BadReply):
-        parse_image_reply("together", FLUX, told)
+        parse_image_reply("together", FLUX, body)
 
 
-def test_usage_counts_pictures_pixels_and_tokens() -> None:
+def test_usage_counts_images_megapixels_and_tokens() -> None:
     two = {"data": [{"url": "https://x/a"}, {"url": "https://x/b"}]}
     assert parse_image_reply("together", FLUX, two).usage.megapixels == Decimal("2.097152")
     assert parse_image_reply("together", FLUX, two, width=512, height=256).usage.megapixels == Decimal("0.262144")
     assert parse_image_reply("together", FLUX, two, steps=8).usage.megapixels == Decimal("4.194304")
     assert parse_image_reply("together", FLUX, two, steps=2).usage.megapixels == Decimal("2.097152")
     assert parse_image_reply("together", FLUX, two, aspect_ratio="16:9").usage.megapixels is None
-    held = {"data": [{"b64_json": encode_png(320, 200)}]}
-    assert parse_image_reply("together", FLUX, held, aspect_ratio="16:10").usage.megapixels == Decimal("0.064")
+    encoded = {"data": [{"b64_json": encode_png(320, 200)}]}
+    assert parse_image_reply("together", FLUX, encoded, aspect_ratio="16:10").usage.megapixels == Decimal("0.064")
     flat = parse_image_reply("together", "black-forest-labs/FLUX.2-pro", two).usage
     assert (flat.images, flat.megapixels) == (2, None)
     tokens = {
@@ -175,35 +184,35 @@ def test_usage_counts_pictures_pixels_and_tokens() -> None:
 
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.just(encode_png(2, 2))
-NAMED = st.sampled_from(
+FIELD_NAMES = st.sampled_from(
     [
         *("data", "b64_json", "url", "usage", "seed", "revised_prompt", "respect_moderation", "output_tokens"),
         *("input_tokens", "input_tokens_details", "output_tokens_details", "image_tokens", "cost_in_usd_ticks"),
     ]
 )
-TOLD = st.recursive(
-    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMED, inner, max_size=5), max_leaves=15
+ANY_JSON = st.recursive(
+    LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELD_NAMES, inner, max_size=5), max_leaves=15
 )
-PICTURES = st.lists(st.dictionaries(NAMED, LEAVES, max_size=4) | LEAVES, min_size=1, max_size=3)
+ANY_IMAGES = st.lists(st.dictionaries(FIELD_NAMES, LEAVES, max_size=4) | LEAVES, min_size=1, max_size=3)
 
 
 @repeatable
-@given(st.sampled_from(MODELS), TOLD | st.fixed_dictionaries({"data": PICTURES, "usage": TOLD}))
-def test_any_reply_is_pictures_or_no_answer(which: tuple[str, str], told: Any) -> None:
+@given(st.sampled_from(MODELS), ANY_JSON | st.fixed_dictionaries({"data": ANY_IMAGES, "usage": ANY_JSON}))
+def test_any_reply_has_images_or_is_a_bad_reply(which: tuple[str, str], body: Any) -> None:
     try:
-        raw = orjson.dumps(told)
+        raw = orjson.dumps(body)
     except TypeError:  # integers beyond 64 bits are no JSON that is read here
         return
     try:
-        part = parse_image_reply(*which, raw, aspect_ratio="16:9")
+        parsed = parse_image_reply(*which, raw, aspect_ratio="16:9")
     except BadReply:
         return
-    assert part.usage.images == len(part.data["pictures"]) > 0
-    for one in part.data["pictures"]:
-        assert one["moderated"] or one["b64"] or one["url"]
+    assert parsed.usage.images == len(parsed.data["pictures"]) > 0
+    for image in parsed.data["pictures"]:
+        assert image["moderated"] or image["b64"] or image["url"]
 
 
-REFUSED = [
+REFUSALS = [
     ("together", 400, {"error": {"message": "no", "code": "content_policy_violation"}}),
     ("openai", 400, {"error": {"message": "no", "code": "moderation_blocked", "type": "image_generation_user_error"}}),
     ("openai", 400, {"error": {"message": "Your request was rejected by the safety system.", "code": None}}),
@@ -214,9 +223,9 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("name", "status", "told"), REFUSED)
-def test_a_prompt_that_is_refused_for_what_it_says_is_moderated(name: str, status: int, told: Any) -> None:
-    problem = build_provider(name).classify(Reply(status, {}, orjson.dumps(told)), IMAGE)
+@pytest.mark.parametrize(("name", "status", "body"), REFUSALS)
+def test_a_content_refusal_is_moderated(name: str, status: int, body: Any) -> None:
+    problem = build_provider(name).classify(Reply(status, {}, orjson.dumps(body)), IMAGE)
     assert problem is not None
     assert (problem.verdict, problem.kind, problem.billed) == ("fail", "moderated", False)
 
@@ -225,25 +234,25 @@ def test_a_prompt_that_is_refused_for_what_it_says_is_moderated(name: str, statu
     ("status", "message", "kind"),
     [(400, "Invalid value for 'moderation'", "bad_request"), (401, "bad key", "auth"), (500, "nsfw?", "server_error")],
 )
-def test_other_errors_keep_their_meaning(status: int, message: str, kind: str) -> None:
+def test_other_errors_are_not_moderated(status: int, message: str, kind: str) -> None:
     problem = build_provider("openai").classify(Reply(status, {}, orjson.dumps({"error": {"message": message}})), IMAGE)
     assert problem is not None
     assert problem.kind == kind
 
 
 @every_model
-def test_the_most_is_never_less_than_what_is_likely(name: str, model: str) -> None:
+def test_the_maximum_is_never_below_the_likely_value(name: str, model: str) -> None:
     facts = build_provider(name).model_facts(IMAGE, model, ImageModel)
-    for asked in ({}, {"quality": "high"}, {"steps": 40}, {"size": "1024x1024"}, {"aspect_ratio": "1:1"}):
-        assert facts.max_billed_megapixels(asked) >= facts.likely_billed_megapixels(asked) > 0
+    for params in ({}, {"quality": "high"}, {"steps": 40}, {"size": "1024x1024"}, {"aspect_ratio": "1:1"}):
+        assert facts.max_billed_megapixels(params) >= facts.likely_billed_megapixels(params) > 0
         if facts.tokens:
             assert (
-                (facts.estimate_output_tokens(asked, ceiling=True) or 0)
-                > (facts.estimate_output_tokens(asked, ceiling=False) or 0)
+                (facts.estimate_output_tokens(params, ceiling=True) or 0)
+                > (facts.estimate_output_tokens(params, ceiling=False) or 0)
                 > 0
             )
 
 
-def test_steps_of_a_model_nobody_knows_are_bounded() -> None:
+def test_the_steps_of_a_model_without_a_known_default_are_bounded() -> None:
     assert ImageModel(default_size="1000x1000").max_billed_megapixels({"steps": 40}) == 10
     assert ImageModel(default_size="1000x1000").steps_factor(40) is None

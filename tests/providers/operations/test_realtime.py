@@ -30,37 +30,37 @@ WHISPER = "openai/whisper-large-v3"
 ORPHEUS = "canopylabs/orpheus-3b-0.1-ft"
 ITEM = "conversation.item.input_audio_transcription."
 SECOND = Payload("a.pcm", "audio/pcm", 32_000, data=bytes(32_000))
-FACTS = SocketConfig(path="/realtime", quiet=10, settle=1, ahead=5)
+SOCKET = SocketConfig(path="/realtime", quiet=10, settle=1, ahead=5)
 
 
-def build_recording_ask(model: str = STREAMING, sound: Payload = SECOND, **params: Any) -> Ask:
+def build_recording_ask(model: str = STREAMING, audio: Payload = SECOND, **params: Any) -> Ask:
     ceiling = Usage(audio_seconds=Decimal(1), requests=1)
-    return build_ask("transcription", model, payload=sound, ceiling=ceiling, **params)
+    return build_ask("transcription", model, payload=audio, ceiling=ceiling, **params)
 
 
 def build_speech_ask(**params: Any) -> Ask:
     return build_ask("tts", ORPHEUS, **{"format": "pcm", "transport": "socket", **params})
 
 
-def query(asked: Ask, name: str = "together") -> tuple[str, dict[str, list[str]]]:
-    parts = urlsplit(build_request(name, asked).path)
+def parse_query(ask: Ask, name: str = "together") -> tuple[str, dict[str, list[str]]]:
+    parts = urlsplit(build_request(name, ask).path)
     return parts.path, parse_qs(parts.query)
 
 
-def event(kind: str, **more: Any) -> str:
+def encode_event(kind: str, **more: Any) -> str:
     return orjson.dumps({"type": kind, **more}).decode()
 
 
-def ended(*frames: str, end: str = "over", status: int = 101, **headers: str) -> Reply:
-    told = {SOCKET_HEADER: end, **{name.replace("_", "-"): value for name, value in headers.items()}}
-    return Reply(status, told, "".join(frame + "\n" for frame in frames).encode())
+def build_socket_reply(*frames: str, end: str = "over", status: int = 101, **headers: str) -> Reply:
+    reply_headers = {SOCKET_HEADER: end, **{name.replace("_", "-"): value for name, value in headers.items()}}
+    return Reply(status, reply_headers, "".join(frame + "\n" for frame in frames).encode())
 
 
-def talk(sound: Payload = SECOND, facts: SocketConfig = FACTS, **params: Any) -> TogetherSession:
-    return TogetherSession(sound, facts, params)
+def build_session(audio: Payload = SECOND, config: SocketConfig = SOCKET, **params: Any) -> TogetherSession:
+    return TogetherSession(audio, config, params)
 
 
-def test_models_that_need_a_socket_get_one_and_others_when_asked() -> None:
+def test_a_socket_is_used_by_models_that_need_one_and_on_request() -> None:
     provider = build_provider("together")
     assert provider.to_wire(build_recording_ask()).encoding == "socket"
     assert provider.to_wire(build_recording_ask(WHISPER)).encoding == "multipart"
@@ -76,10 +76,10 @@ def test_models_that_need_a_socket_get_one_and_others_when_asked() -> None:
         build_provider("openai").to_wire(build_recording_ask("whisper-1", transport="socket"))
 
 
-def test_the_session_is_set_up_in_the_url_and_the_key_is_not() -> None:
-    path, told = query(build_recording_ask(language="de"))
+def test_the_session_parameters_are_in_the_url_and_the_key_is_not() -> None:
+    path, params = parse_query(build_recording_ask(language="de"))
     assert path == "/v1/realtime"
-    assert told == {
+    assert params == {
         "model": [STREAMING],
         "language": ["de"],
         "input_audio_format": ["pcm_s16le_16000"],
@@ -92,100 +92,104 @@ def test_the_session_is_set_up_in_the_url_and_the_key_is_not() -> None:
 
 
 @pytest.mark.parametrize(("name", "value"), [("diarize", True), ("temperature", 0.5), ("prompt", "names")])
-def test_what_a_socket_does_not_take_is_refused_before_it_costs(name: str, value: Any) -> None:
+def test_a_parameter_that_a_socket_lacks_is_refused_before_sending(name: str, value: Any) -> None:
     with pytest.raises(BadInput, match="on a socket"):
         build_provider("together").to_wire(build_recording_ask(**{name: value}))
 
 
-def test_a_prompt_is_said_where_the_model_listens_to_it() -> None:
+def test_a_prompt_is_sent_in_a_message_and_not_in_the_url() -> None:
     provider = build_provider("together")
-    asked = build_recording_ask(WHISPER, transport="socket", prompt="Ada")
-    request = provider.build_request(provider.to_wire(asked), [asked])
+    ask = build_recording_ask(WHISPER, transport="socket", prompt="Ada")
+    request = provider.build_request(provider.to_wire(ask), [ask])
     assert "Ada" not in request.path
     assert request.session is not None
     assert [orjson.loads(m)["session"] for m in request.session.opening_messages()] == [{"prompt": "Ada"}]
 
 
-def test_sound_goes_in_base64_and_ends_with_a_commit() -> None:
-    said = talk()
-    appended = orjson.loads(said.encode_chunk(b"\1\2"))
+def test_audio_is_sent_in_base64_and_ends_with_a_commit() -> None:
+    session = build_session()
+    appended = orjson.loads(session.encode_chunk(b"\1\2"))
     assert (appended["type"], base64.b64decode(appended["audio"])) == ("input_audio_buffer.append", b"\1\2")
-    assert [orjson.loads(m)["type"] for m in said.closing_messages()] == ["input_audio_buffer.commit", "echo"]
+    assert [orjson.loads(m)["type"] for m in session.closing_messages()] == ["input_audio_buffer.commit", "echo"]
 
 
-def test_nothing_is_over_before_the_commit() -> None:
-    said = talk()
-    assert said.receive(event("session.created")) == MessageFlags.READY
-    assert said.receive(event(ITEM + "completed", transcript="a", start=0, duration=1.0)) == MessageFlags.KEEP
-    assert said.receive(event("echo.response")) == MessageFlags.SKIP
-    assert said.max_silence_seconds() is None
-    assert not said.is_complete()
+def test_a_session_is_never_complete_before_the_commit() -> None:
+    session = build_session()
+    assert session.receive(encode_event("session.created")) == MessageFlags.READY
+    assert session.receive(encode_event(ITEM + "completed", transcript="a", start=0, duration=1.0)) == MessageFlags.KEEP
+    assert session.receive(encode_event("echo.response")) == MessageFlags.SKIP
+    assert session.max_silence_seconds() is None
+    assert not session.is_complete()
 
 
-def test_a_transcript_that_reaches_the_end_is_the_end() -> None:
-    said = talk()
-    said.closing_messages()
-    assert said.receive(event(ITEM + "delta", item_id="i", delta="one")) == MessageFlags.SKIP
-    assert said.receive(event(ITEM + "delta", item_id="i", delta="one two")) == MessageFlags.SKIP
-    assert said.max_silence_seconds() is None, "with a delta under way silence proves nothing"
-    last = event(ITEM + "completed", item_id="i", transcript="one two", start=0, duration=0.9)
-    assert said.receive(last) == MessageFlags.KEEP | MessageFlags.OVER
+def test_a_transcript_that_reaches_the_end_of_the_audio_ends_the_session() -> None:
+    session = build_session()
+    session.closing_messages()
+    assert session.receive(encode_event(ITEM + "delta", item_id="i", delta="one")) == MessageFlags.SKIP
+    assert session.receive(encode_event(ITEM + "delta", item_id="i", delta="one two")) == MessageFlags.SKIP
+    assert session.max_silence_seconds() is None, "with a delta under way silence proves nothing"
+    last = encode_event(ITEM + "completed", item_id="i", transcript="one two", start=0, duration=0.9)
+    assert session.receive(last) == MessageFlags.KEEP | MessageFlags.OVER
 
 
-def test_a_transcript_without_times_is_the_end_after_a_while_or_with_the_servers_progress() -> None:
-    for last in (None, event("input_audio_buffer.processed", processed_ms=1000)):
-        said = talk()
-        said.closing_messages()
-        assert said.receive(event(ITEM + "completed", transcript="one")) == MessageFlags.KEEP
-        assert said.max_silence_seconds() == FACTS.settle
+def test_a_transcript_without_times_ends_the_session_after_silence_or_by_the_servers_progress() -> None:
+    for last in (None, encode_event("input_audio_buffer.processed", processed_ms=1000)):
+        session = build_session()
+        session.closing_messages()
+        assert session.receive(encode_event(ITEM + "completed", transcript="one")) == MessageFlags.KEEP
+        assert session.max_silence_seconds() == SOCKET.settle
         if last:
-            assert said.receive(last) == MessageFlags.OVER
+            assert session.receive(last) == MessageFlags.OVER
 
 
-def test_silence_is_believed_of_a_server_that_is_there() -> None:
-    said = talk()
-    said.closing_messages()
-    assert said.max_silence_seconds() is None
-    said.receive(event("echo.response", echo_id="committed"))
-    assert said.max_silence_seconds() == FACTS.quiet
-    said.receive(event("input_audio_buffer.processed", processed_ms=990))
-    assert said.max_silence_seconds() == FACTS.settle
+def test_silence_counts_only_after_the_server_has_echoed() -> None:
+    session = build_session()
+    session.closing_messages()
+    assert session.max_silence_seconds() is None
+    session.receive(encode_event("echo.response", echo_id="committed"))
+    assert session.max_silence_seconds() == SOCKET.quiet
+    session.receive(encode_event("input_audio_buffer.processed", processed_ms=990))
+    assert session.max_silence_seconds() == SOCKET.settle
 
 
-def test_a_short_sound_is_not_over_before_anything_was_said_of_it() -> None:
-    said = talk(Payload("a", "audio/pcm", 3200, data=bytes(3200)))
-    said.closing_messages()
-    said.receive(event("echo.response", echo_id="committed"))
-    assert said.max_silence_seconds() == FACTS.quiet
-    assert not said.is_complete()
+def test_a_short_recording_is_not_complete_without_a_transcript() -> None:
+    session = build_session(Payload("a", "audio/pcm", 3200, data=bytes(3200)))
+    session.closing_messages()
+    session.receive(encode_event("echo.response", echo_id="committed"))
+    assert session.max_silence_seconds() == SOCKET.quiet
+    assert not session.is_complete()
 
 
-def test_a_turn_that_failed_ends_it_and_a_delta_that_failed_does_not() -> None:
-    said = talk()
-    assert said.receive(event(ITEM + "failed", event_type="delta")) == MessageFlags.SKIP
-    assert said.receive(event(ITEM + "failed", event_type="completed")) == MessageFlags.KEEP | MessageFlags.OVER
-    assert said.receive(event(ITEM + "failed", error={"message": "x"})) == MessageFlags.KEEP | MessageFlags.OVER
+def test_a_failed_transcript_ends_the_session_and_a_failed_delta_does_not() -> None:
+    session = build_session()
+    assert session.receive(encode_event(ITEM + "failed", event_type="delta")) == MessageFlags.SKIP
+    assert (
+        session.receive(encode_event(ITEM + "failed", event_type="completed")) == MessageFlags.KEEP | MessageFlags.OVER
+    )
+    assert (
+        session.receive(encode_event(ITEM + "failed", error={"message": "x"})) == MessageFlags.KEEP | MessageFlags.OVER
+    )
 
 
-def test_sound_waits_for_a_server_that_is_behind() -> None:
-    said = talk(Payload("a", "audio/pcm", 320_000, data=bytes(320_000)))
+def test_sending_waits_while_the_server_is_behind() -> None:
+    session = build_session(Payload("a", "audio/pcm", 320_000, data=bytes(320_000)))
     for _ in range(9):
-        assert said.can_send()
-        said.encode_chunk(bytes(32_000))
-    said.receive(event("input_audio_buffer.processed", processed_ms=0))
-    assert said.can_send(), "it may begin with the commit"
-    said.receive(event("input_audio_buffer.processed", processed_ms=1000))
-    assert not said.can_send()
-    said.receive(event("input_audio_buffer.processed", processed_ms=5000))
-    assert said.can_send()
+        assert session.can_send()
+        session.encode_chunk(bytes(32_000))
+    session.receive(encode_event("input_audio_buffer.processed", processed_ms=0))
+    assert session.can_send(), "it may begin with the commit"
+    session.receive(encode_event("input_audio_buffer.processed", processed_ms=1000))
+    assert not session.can_send()
+    session.receive(encode_event("input_audio_buffer.processed", processed_ms=5000))
+    assert session.can_send()
 
 
 @pytest.mark.parametrize("garbage", ["", "{", "[]", "null", "7", '"x"', "\x00"])
 @pytest.mark.parametrize("shape", [*SESSIONS, "speech"])
-def test_garbage_is_told_from_messages(shape: str, garbage: str) -> None:
-    said = TtsSession("x", FACTS) if shape == "speech" else SESSIONS[shape](SECOND, FACTS, {"model": "m"})
+def test_a_message_that_is_not_a_json_object_is_unreadable(shape: str, garbage: str) -> None:
+    session = TtsSession("x", SOCKET) if shape == "speech" else SESSIONS[shape](SECOND, SOCKET, {"model": "m"})
     with pytest.raises(UnreadableMessage):
-        said.receive(garbage)
+        session.receive(garbage)
 
 
 NUMBERS = st.none() | st.floats() | st.integers(-5, 2**70) | st.text(max_size=3) | st.booleans()
@@ -222,7 +226,7 @@ MESSAGES = st.fixed_dictionaries(
 )
 
 
-def dumped(message: dict[str, Any]) -> str:
+def encode_message(message: dict[str, Any]) -> str:
     try:
         return orjson.dumps(message).decode()
     except orjson.JSONEncodeError:  # an integer that JSON's readers here do not hold
@@ -230,46 +234,46 @@ def dumped(message: dict[str, Any]) -> str:
 
 
 @given(st.sampled_from([*SESSIONS, "speech"]), st.lists(MESSAGES, max_size=12), st.integers(0, 12))
-def test_any_conversation_ends_only_after_its_last_word(shape: str, messages: list[Any], committed: int) -> None:
-    said = TtsSession("x", FACTS) if shape == "speech" else SESSIONS[shape](SECOND, FACTS, {"model": "m"})
+def test_any_session_ends_only_after_its_closing_messages(shape: str, messages: list[Any], committed: int) -> None:
+    session = TtsSession("x", SOCKET) if shape == "speech" else SESSIONS[shape](SECOND, SOCKET, {"model": "m"})
     kept = []
     closed = False
     for n, message in enumerate(messages):
         if n == committed:
-            said.closing_messages()
+            session.closing_messages()
             closed = True
-        turn = said.receive(dumped(message))
-        if MessageFlags.KEEP in turn:
-            kept.append(dumped(message))
+        flags = session.receive(encode_message(message))
+        if MessageFlags.KEEP in flags:
+            kept.append(encode_message(message))
         if shape != "speech":
-            assert closed or MessageFlags.OVER not in turn
-            assert closed or said.max_silence_seconds() is None
-        patience = said.max_silence_seconds()
-        assert patience is None or patience > 0
+            assert closed or MessageFlags.OVER not in flags
+            assert closed or session.max_silence_seconds() is None
+        max_silence = session.max_silence_seconds()
+        assert max_silence is None or max_silence > 0
     provider = build_provider("together")
-    asked = build_speech_ask() if shape == "speech" else build_recording_ask()
-    reply = ended(*kept)
-    problem = provider.classify(reply, asked.operation)
+    ask = build_speech_ask() if shape == "speech" else build_recording_ask()
+    reply = build_socket_reply(*kept)
+    problem = provider.classify(reply, ask.operation)
     assert problem is None or len(problem.message) < 300
-    refusal = ""
+    error_text = ""
     try:
-        (parsed,) = provider.parse(reply, [asked])
+        (parsed,) = provider.parse(reply, [ask])
     except BadReply as error:
-        refusal = str(error)
+        error_text = str(error)
     else:
         assert parsed.usage.requests == 1
         if shape != "speech":
             assert isinstance(parsed.data["text"], str)
             for part in [*(parsed.data["segments"] or []), *(parsed.data["words"] or [])]:
                 assert all(part[side] is None or part[side] >= 0 for side in ("start", "end"))
-    assert "\n" not in refusal
+    assert "\n" not in error_text
 
 
-def test_the_transcript_is_all_utterances_with_times_that_can_be() -> None:
-    reply = ended(
-        event(ITEM + "completed", transcript=" One two. ", start=0, duration=0.5),
-        event(ITEM + "completed", transcript="Three.", start=0.5, duration=0.4),
-        event(ITEM + "completed", transcript=""),
+def test_the_transcript_joins_all_utterances_with_their_times() -> None:
+    reply = build_socket_reply(
+        encode_event(ITEM + "completed", transcript=" One two. ", start=0, duration=0.5),
+        encode_event(ITEM + "completed", transcript="Three.", start=0.5, duration=0.4),
+        encode_event(ITEM + "completed", transcript=""),
         x_mediamill_engine="echo-1",
     )
     (parsed,) = build_provider("together").parse(reply, [build_recording_ask(language="de")])
@@ -280,100 +284,108 @@ def test_the_transcript_is_all_utterances_with_times_that_can_be() -> None:
 
 
 @pytest.mark.parametrize("times", [{}, {"start": 0.5, "duration": 99}])
-def test_utterances_without_a_place_are_text_only_and_a_single_one_is_the_whole(times: dict[str, float]) -> None:
-    lost = event(ITEM + "completed", transcript="Three.", **times)
-    (one,) = build_provider("together").parse(ended(lost), [build_recording_ask()])
-    assert [(s["start"], s["end"]) for s in one.data["segments"]] == [(0.0, 1.0)]
-    placed = event(ITEM + "completed", transcript="One.", start=0, duration=0.5)
-    (two,) = build_provider("together").parse(ended(placed, lost), [build_recording_ask()])
-    assert (two.data["text"], two.data["segments"]) == ("One. Three.", None)
+def test_utterances_without_times_have_no_segments_and_a_single_one_spans_the_audio(times: dict[str, float]) -> None:
+    untimed = encode_event(ITEM + "completed", transcript="Three.", **times)
+    (single,) = build_provider("together").parse(build_socket_reply(untimed), [build_recording_ask()])
+    assert [(s["start"], s["end"]) for s in single.data["segments"]] == [(0.0, 1.0)]
+    timed = encode_event(ITEM + "completed", transcript="One.", start=0, duration=0.5)
+    (both,) = build_provider("together").parse(build_socket_reply(timed, untimed), [build_recording_ask()])
+    assert (both.data["text"], both.data["segments"]) == ("One. Three.", None)
 
 
-def test_the_other_wires_are_parsed_too() -> None:
-    done = event("transcription.done", text="Hello there.", usage={"type": "duration"})
-    (vllm,) = build_provider("compatible").parse(ended(done), [build_recording_ask("any", transport="socket")])
+def test_vllm_and_xai_sessions_are_parsed() -> None:
+    done = encode_event("transcription.done", text="Hello there.", usage={"type": "duration"})
+    (vllm,) = build_provider("compatible").parse(
+        build_socket_reply(done), [build_recording_ask("any", transport="socket")]
+    )
     assert (vllm.data["text"], vllm.data["segments"]) == ("Hello there.", None)
     words = [{"text": "Hello", "start": 0.0, "end": 0.4, "speaker": 1}]
-    partial = event("transcript.partial", text="Hello", words=words, speech_final=True, start=0.0, duration=0.4)
+    partial = encode_event("transcript.partial", text="Hello", words=words, speech_final=True, start=0.0, duration=0.4)
     model = "grok-voice-transcribe-2.0"
     (xai,) = build_provider("xai").parse(
-        ended(partial, event("transcript.done", duration=1)), [build_recording_ask(model, transport="socket")]
+        build_socket_reply(partial, encode_event("transcript.done", duration=1)),
+        [build_recording_ask(model, transport="socket")],
     )
     assert xai.data["text"] == "Hello"
     assert xai.data["words"][0]["speaker"] == "1"
-    path, told = query(build_recording_ask(model, transport="socket", language="en", diarize=True), "xai")
-    assert (path, told["encoding"], told["diarize"]) == ("/v1/stt", ["pcm"], ["true"])
+    path, params = parse_query(build_recording_ask(model, transport="socket", language="en", diarize=True), "xai")
+    assert (path, params["encoding"], params["diarize"]) == ("/v1/stt", ["pcm"], ["true"])
 
 
 def test_speech_is_pcm_at_the_sockets_own_rate() -> None:
     pcm = base64.b64encode(bytes(480)).decode()
-    delta = event("conversation.item.audio_output.delta", item_id="a", delta=pcm)
-    done = event("conversation.item.audio_output.done", item_id="a")
-    (parsed,) = build_provider("together").parse(ended(delta, delta, done), [build_speech_ask()])
+    delta = encode_event("conversation.item.audio_output.delta", item_id="a", delta=pcm)
+    done = encode_event("conversation.item.audio_output.done", item_id="a")
+    (parsed,) = build_provider("together").parse(build_socket_reply(delta, delta, done), [build_speech_ask()])
     assert (parsed.data.format, parsed.data.rate, len(parsed.data.audio)) == ("pcm", 24_000, 960)
     assert parsed.usage.characters == 12
     with pytest.raises(BadReply, match="ended before the audio was complete"):
-        build_provider("together").parse(ended(delta), [build_speech_ask()])
+        build_provider("together").parse(build_socket_reply(delta), [build_speech_ask()])
     wire = build_provider("together").to_wire(build_speech_ask())
     assert (wire.repeatable, wire.path) == (False, "/v1/audio/speech/websocket")
-    path, told = query(build_speech_ask(voice="leah"))
-    assert told == {"model": [ORPHEUS], "voice": ["leah"]}
+    path, params = parse_query(build_speech_ask(voice="leah"))
+    assert params == {"model": [ORPHEUS], "voice": ["leah"]}
     assert "Hello" not in path
 
 
-def test_speech_is_over_when_no_item_is_open_for_a_while() -> None:
-    said = TtsSession("One. Two.", FACTS)
-    said.closing_messages()
-    assert said.max_silence_seconds() is None
-    said.receive(event("conversation.item.audio_output.delta", item_id="a", delta="AAAA"))
-    said.receive(event("conversation.item.audio_output.delta", item_id="b", delta="AAAA"))
-    said.receive(event("conversation.item.audio_output.done", item_id="a"))
-    assert said.max_silence_seconds() is None
-    said.receive(event("conversation.item.audio_output.done", item_id="b"))
-    assert (said.max_silence_seconds(), said.is_complete()) == (FACTS.settle, True)
+def test_a_speech_session_is_complete_when_every_item_is_done() -> None:
+    session = TtsSession("One. Two.", SOCKET)
+    session.closing_messages()
+    assert session.max_silence_seconds() is None
+    session.receive(encode_event("conversation.item.audio_output.delta", item_id="a", delta="AAAA"))
+    session.receive(encode_event("conversation.item.audio_output.delta", item_id="b", delta="AAAA"))
+    session.receive(encode_event("conversation.item.audio_output.done", item_id="a"))
+    assert session.max_silence_seconds() is None
+    session.receive(encode_event("conversation.item.audio_output.done", item_id="b"))
+    assert (session.max_silence_seconds(), session.is_complete()) == (SOCKET.settle, True)
 
 
-HEARD = event(ITEM + "completed", transcript="One.")
-LOST = event(ITEM + "failed", error={"message": "worker lost", "code": "processing_failed"})
-BROKE = event(ITEM + "failed", error={"message": "no credits", "code": "insufficient_quota"})
+TRANSCRIBED = encode_event(ITEM + "completed", transcript="One.")
+WORKER_LOST = encode_event(ITEM + "failed", error={"message": "worker lost", "code": "processing_failed"})
+NO_CREDITS = encode_event(ITEM + "failed", error={"message": "no credits", "code": "insufficient_quota"})
 
 
 @pytest.mark.parametrize(
     ("reply", "verdict", "kind", "billed"),
     [
-        (ended(end="closed 4503 no healthy workers"), "retry", "overloaded", False),
-        (ended(HEARD, end="closed 4503"), "unknown", "overloaded", True),
-        (ended(end="closed 1000"), "unknown", "server_error", True),
-        (ended(end="closed 1011"), "unknown", "server_error", True),
-        (ended(end="closed"), "unknown", "server_error", True),
-        (ended(end="unsent 1011"), "retry", "server_error", False),
-        (ended(end="unsent 4503"), "retry", "overloaded", False),
-        (ended(end="unsent 1008 no key"), "fail", "bad_request", False),
-        (ended(end="closed 1009"), "fail", "too_large", False),
-        (ended(end="closed 1008 policy"), "fail", "bad_request", False),
-        (ended(LOST), "retry", "server_error", False),
-        (ended(HEARD, LOST), "unknown", "server_error", True),
-        (ended(BROKE, end="closed 1011"), "stop", "credits", False),
-        (ended(HEARD, BROKE), "stop", "credits", False),
-        (ended(event("error", message="bad audio", code="audio_too_long")), "fail", "too_long", False),
-        (ended(status=401, end="refused"), "stop", "auth", False),
-        (ended('{"error": {"message": "no"}}', status=403, end="refused"), "stop", "forbidden", False),
-        (ended('{"error": {"message": "no"}}', status=404, end="refused"), "stop", "no_model", False),
-        (ended(status=404, end="refused"), "stop", "no_model", False),
-        (ended(status=429, end="refused"), "retry", "rate_limit", False),
-        (ended(status=502, end="refused"), "retry", "server_error", False),
-        (ended(status=200, end="refused"), "stop", "not_found", False),
-        (ended(status=302, end="refused"), "stop", "not_found", False),
+        (build_socket_reply(end="closed 4503 no healthy workers"), "retry", "overloaded", False),
+        (build_socket_reply(TRANSCRIBED, end="closed 4503"), "unknown", "overloaded", True),
+        (build_socket_reply(end="closed 1000"), "unknown", "server_error", True),
+        (build_socket_reply(end="closed 1011"), "unknown", "server_error", True),
+        (build_socket_reply(end="closed"), "unknown", "server_error", True),
+        (build_socket_reply(end="unsent 1011"), "retry", "server_error", False),
+        (build_socket_reply(end="unsent 4503"), "retry", "overloaded", False),
+        (build_socket_reply(end="unsent 1008 no key"), "fail", "bad_request", False),
+        (build_socket_reply(end="closed 1009"), "fail", "too_large", False),
+        (build_socket_reply(end="closed 1008 policy"), "fail", "bad_request", False),
+        (build_socket_reply(WORKER_LOST), "retry", "server_error", False),
+        (build_socket_reply(TRANSCRIBED, WORKER_LOST), "unknown", "server_error", True),
+        (build_socket_reply(NO_CREDITS, end="closed 1011"), "stop", "credits", False),
+        (build_socket_reply(TRANSCRIBED, NO_CREDITS), "stop", "credits", False),
+        (
+            build_socket_reply(encode_event("error", message="bad audio", code="audio_too_long")),
+            "fail",
+            "too_long",
+            False,
+        ),
+        (build_socket_reply(status=401, end="refused"), "stop", "auth", False),
+        (build_socket_reply('{"error": {"message": "no"}}', status=403, end="refused"), "stop", "forbidden", False),
+        (build_socket_reply('{"error": {"message": "no"}}', status=404, end="refused"), "stop", "no_model", False),
+        (build_socket_reply(status=404, end="refused"), "stop", "no_model", False),
+        (build_socket_reply(status=429, end="refused"), "retry", "rate_limit", False),
+        (build_socket_reply(status=502, end="refused"), "retry", "server_error", False),
+        (build_socket_reply(status=200, end="refused"), "stop", "not_found", False),
+        (build_socket_reply(status=302, end="refused"), "stop", "not_found", False),
     ],
 )
-def test_what_an_end_means(reply: Reply, verdict: str, kind: str, billed: bool) -> None:
+def test_the_end_of_a_session_is_classified(reply: Reply, verdict: str, kind: str, billed: bool) -> None:
     problem = build_provider("together").classify(reply, "transcription")
     assert problem is not None
     assert (problem.verdict, problem.kind, problem.billed) == (verdict, kind, billed)
     assert problem.message.startswith("together ")
 
 
-def test_a_model_that_takes_no_uploads_names_the_setting_that_helps() -> None:
+def test_a_model_that_refuses_uploads_gets_a_hint_to_use_the_socket() -> None:
     body = {"error": {"message": f"Model {STREAMING} only supports WebSocket streaming", "code": "invalid_params"}}
     problem = build_provider("together").classify(Reply(400, {}, orjson.dumps(body)), "transcription")
     assert problem is not None
@@ -385,16 +397,16 @@ def test_a_model_that_takes_no_uploads_names_the_setting_that_helps() -> None:
 def test_every_model_that_needs_a_socket_has_one() -> None:
     for name in ("together", "local", "openai", "groq", "xai", "compatible"):
         for operation in load_config(name).operations.values():
-            able = [facts for facts in operation.models.values() if isinstance(facts, SpeechModel)]
-            needing = [facts for facts in able if facts.transport == "socket"]
-            assert not needing or (
+            speech_models = [facts for facts in operation.models.values() if isinstance(facts, SpeechModel)]
+            socket_models = [facts for facts in speech_models if facts.transport == "socket"]
+            assert not socket_models or (
                 isinstance(operation, SpeechToTextConfig | TtsConfig) and operation.socket is not None
             )
 
 
 @pytest.mark.parametrize("kind", [[], {}, 5, None, ["error"]])
 @pytest.mark.parametrize("operation", ["transcription", "tts"])
-def test_a_message_of_no_known_type_means_nothing(kind: Any, operation: str) -> None:
-    odd = orjson.dumps({"type": kind}).decode()
-    assert build_provider("together").classify(ended(odd), operation) is None
-    assert talk().receive(odd) == TtsSession("x", FACTS).receive(odd) == MessageFlags.SKIP
+def test_a_message_of_unknown_type_is_skipped(kind: Any, operation: str) -> None:
+    message = orjson.dumps({"type": kind}).decode()
+    assert build_provider("together").classify(build_socket_reply(message), operation) is None
+    assert build_session().receive(message) == TtsSession("x", SOCKET).receive(message) == MessageFlags.SKIP

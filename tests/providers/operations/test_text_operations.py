@@ -36,38 +36,38 @@ DOCUMENTS = SAMPLES["rerank"].params["documents"]
 MODELS = list_models(*OPERATIONS)
 
 
-def test_every_provider_that_has_one_is_here() -> None:
+def test_every_provider_with_a_text_operation_is_tested() -> None:
     assert {name for name, _, _ in MODELS} == {"local", "together", "openai", "cohere", "compatible"}
 
 
 @pytest.mark.parametrize(("name", "operation", "model"), MODELS)
-def test_every_model_is_wired_without_the_key_and_the_same_each_time(name: str, operation: str, model: str) -> None:
-    provider, one = build_provider(name), build_ask(operation, model)
-    wire = provider.to_wire(one)
-    request = provider.build_request(wire, [one])
+def test_every_models_wire_is_deterministic_and_without_the_key(name: str, operation: str, model: str) -> None:
+    provider, ask = build_provider(name), build_ask(operation, model)
+    wire = provider.to_wire(ask)
+    request = provider.build_request(wire, [ask])
     assert (request.method, request.path) == ("POST", wire.path)
     assert SECRET_KEY not in repr((wire, request, provider))
-    assert request_key(name, one, wire) == request_key(
-        name, one, build_provider(name).to_wire(build_ask(operation, model))
+    assert request_key(name, ask, wire) == request_key(
+        name, ask, build_provider(name).to_wire(build_ask(operation, model))
     )
     assert wire.repeatable == (operation != "code_interpreter")
     sent: Any = request.json
     if operation != "code_interpreter":
         assert sent["model"] == model
-    (parsed,) = parse_replies(name, one, SAMPLES[operation].reply)
+    (parsed,) = parse_replies(name, ask, SAMPLES[operation].reply)
     assert parsed.data
 
 
-def parse_replies(name: str, one: Ask, told: Any, count: int = 1) -> list[Parsed]:
-    reply = build_reply(told)
+def parse_replies(name: str, ask: Ask, body: Any, count: int = 1) -> list[Parsed]:
+    reply = build_reply(body)
     provider = build_provider(name)
-    problem = provider.classify(reply, one.operation)
+    problem = provider.classify(reply, ask.operation)
     assert problem is None, problem
-    return list(provider.parse(reply, [one] * count))
+    return list(provider.parse(reply, [ask] * count))
 
 
 @pytest.mark.parametrize(
-    ("name", "spelling", "path", "field"),
+    ("name", "api_style", "path", "field"),
     [
         ("together", None, "/v1/rerank", "documents"),
         ("cohere", None, "/v2/rerank", "documents"),
@@ -77,26 +77,26 @@ def parse_replies(name: str, one: Ask, told: Any, count: int = 1) -> list[Parsed
         ("compatible", "tei", "/rerank", "texts"),
     ],
 )
-def test_each_spelling_has_its_own_fields(name: str, spelling: str | None, path: str, field: str) -> None:
-    style: dict[str, Any] = {"spelling": spelling} if spelling else {}
-    one = build_ask("rerank", "m", rank_fields=["title"], **style)
-    told = build_body(name, one)
-    assert build_provider(name).to_wire(one).path == path
-    objects = name == "together" or spelling == "cohere-v1"
-    assert told[field] == (DOCUMENTS if objects else ["a river", "title: b", "title: e"])
-    assert ("rank_fields" in told, told.get("return_documents")) == (objects, False if objects else None)
-    assert ("model" in told) == (spelling != "tei")
-    assert "top_n" not in told
+def test_each_api_style_has_its_own_path_and_fields(name: str, api_style: str | None, path: str, field: str) -> None:
+    params: dict[str, Any] = {"spelling": api_style} if api_style else {}
+    ask = build_ask("rerank", "m", rank_fields=["title"], **params)
+    body = build_body(name, ask)
+    assert build_provider(name).to_wire(ask).path == path
+    objects = name == "together" or api_style == "cohere-v1"
+    assert body[field] == (DOCUMENTS if objects else ["a river", "title: b", "title: e"])
+    assert ("rank_fields" in body, body.get("return_documents")) == (objects, False if objects else None)
+    assert ("model" in body) == (api_style != "tei")
+    assert "top_n" not in body
 
 
-def test_a_spelling_that_is_not_spoken_is_refused_here() -> None:
+def test_an_api_style_that_the_provider_lacks_is_refused() -> None:
     with pytest.raises(BadInput, match="together does not speak tei"):
         build_provider("together").to_wire(build_ask("rerank", spelling="tei"))
     with pytest.raises(UsageError):
         build_provider("groq").model_facts("rerank", "m", RerankModel)
 
 
-def test_objects_become_a_line_for_each_field() -> None:
+def test_objects_become_one_line_per_field() -> None:
     documents = [{"b": 1, "a": ["x"], "c": None}]
     assert build_body("cohere", build_ask("rerank", documents=documents))["documents"] == ['b: 1\na: ["x"]']
     assert build_body("cohere", build_ask("rerank", documents=documents, rank_fields=["a", "b"]))["documents"] == [
@@ -104,19 +104,19 @@ def test_objects_become_a_line_for_each_field() -> None:
     ]
 
 
-def test_scores_are_put_in_the_documents_order_and_usage_is_kept() -> None:
+def test_scores_are_in_the_documents_order_and_usage_is_parsed() -> None:
     results = [
         {"index": 2, "relevance_score": 9.5},
         {"index": 0, "relevance_score": -3},
         {"index": 1, "relevance_score": 0},
     ]
-    one = build_ask("rerank")
-    (units,) = parse_replies("cohere", one, {"results": results, "meta": {"billed_units": {"search_units": 1}}})
+    ask = build_ask("rerank")
+    (units,) = parse_replies("cohere", ask, {"results": results, "meta": {"billed_units": {"search_units": 1}}})
     assert (units.data["scores"], units.usage.searches, units.usage.input_tokens) == ([-3.0, 0.0, 9.5], 1, None)
-    (tokens,) = parse_replies("cohere", one, {"results": results, "meta": {"billed_units": {"input_tokens": 7.0}}})
+    (tokens,) = parse_replies("cohere", ask, {"results": results, "meta": {"billed_units": {"input_tokens": 7.0}}})
     assert (tokens.usage.searches, tokens.usage.input_tokens) == (None, 7)
-    (bare,) = parse_replies("compatible", one, [{"index": n, "score": n / 4} for n in range(3)])
-    assert bare.data["scores"] == [0, 0.25, 0.5]
+    (listed,) = parse_replies("compatible", ask, [{"index": n, "score": n / 4} for n in range(3)])
+    assert listed.data["scores"] == [0, 0.25, 0.5]
 
 
 @pytest.mark.parametrize(
@@ -131,28 +131,28 @@ def test_scores_are_put_in_the_documents_order_and_usage_is_kept() -> None:
         "no list",
     ],
 )
-def test_a_ranking_with_a_hole_is_no_answer(results: Any) -> None:
+def test_an_incomplete_ranking_is_a_bad_reply(results: Any) -> None:
     with pytest.raises(BadReply):
         parse_replies("together", build_ask("rerank"), {"results": results})
 
 
-def test_texts_of_one_kind_share_a_pack_and_others_do_not() -> None:
-    packs = [
+def test_texts_with_the_same_model_and_dimensions_share_a_batch() -> None:
+    batchings = [
         build_provider("openai").to_wire(build_ask("embeddings", "text-embedding-3-small", **p)).batching
         for p in ({}, {"text": "b"}, {"dimensions": 8})
     ]
-    assert all(pack is not None for pack in packs)
-    one, same, other = (pack for pack in packs if pack is not None)
-    assert one.group == same.group != other.group
-    assert (one.max_asks, one.max_weight) == (2048, 300_000)
+    assert all(batching is not None for batching in batchings)
+    first, same, other = (batching for batching in batchings if batching is not None)
+    assert first.group == same.group != other.group
+    assert (first.max_asks, first.max_weight) == (2048, 300_000)
     again = (
         build_provider("openai").to_wire(replace(build_ask("embeddings", "text-embedding-3-small"), sample=1)).batching
     )
     assert again is not None
-    assert again.group != one.group
+    assert again.group != first.group
 
 
-def test_dimensions_go_only_where_the_model_takes_them() -> None:
+def test_dimensions_are_sent_only_to_models_that_accept_them() -> None:
     assert build_body("openai", build_ask("embeddings", "text-embedding-3-small", dimensions=64))["dimensions"] == 64
     assert "dimensions" not in build_body("openai", build_ask("embeddings", "text-embedding-3-small", dimensions=1536))
     with pytest.raises(BadInput, match="has vectors of 1024 numbers, not 64"):
@@ -163,50 +163,50 @@ def test_dimensions_go_only_where_the_model_takes_them() -> None:
     assert build_body("openai", build_ask("embeddings", "text-embedding-3-small"))["encoding_format"] == "base64"
 
 
-def test_vectors_come_back_by_index_as_numbers_or_base64() -> None:
+def test_vectors_are_parsed_by_index_from_numbers_or_base64() -> None:
     floats = np.array([0.1, -2.5], "<f4")
-    told = {
+    body = {
         "data": [
             {"index": 1, "embedding": base64.b64encode(floats.tobytes()).decode()},
             {"index": 0, "embedding": [1, 0.5, 3]},
         ],
         "usage": {"prompt_tokens": 5, "total_tokens": 5},
     }
-    first, second = parse_replies("openai", build_ask("embeddings", "text-embedding-3-small"), told, 2)
+    first, second = parse_replies("openai", build_ask("embeddings", "text-embedding-3-small"), body, 2)
     assert np.frombuffer(base64.b64decode(second.data["vector"]), "<f4").tolist() == floats.tolist()
     assert (first.data["dimensions"], second.data["dimensions"]) == (3, 2)
-    assert [one.usage.input_tokens for one in (first, second)] == [3, 2]
+    assert [parsed.usage.input_tokens for parsed in (first, second)] == [3, 2]
 
 
 @pytest.mark.parametrize(
     "vector", [[], None, "", "abc", "AAA=", ["a"], [[1.0]], [1e40], [None], base64.b64encode(b"\0\0\xc0\x7f").decode()]
 )
-def test_what_is_no_vector_is_no_answer(vector: Any) -> None:
+def test_an_invalid_vector_is_a_bad_reply(vector: Any) -> None:
     with pytest.raises(BadReply):
         parse_replies(
             "openai", build_ask("embeddings", "text-embedding-3-small"), {"data": [{"index": 0, "embedding": vector}]}
         )
 
 
-def test_indexes_that_are_doubled_or_missing_are_no_answer() -> None:
-    for places in ([0, 0], [0, 2], ["0", 1]):
+def test_repeated_or_missing_indexes_are_a_bad_reply() -> None:
+    for indexes in ([0, 0], [0, 2], ["0", 1]):
         with pytest.raises(BadReply):
             parse_replies(
-                "together", build_ask("embeddings"), {"data": [{"index": n, "embedding": [1]} for n in places]}, 2
+                "together", build_ask("embeddings"), {"data": [{"index": n, "embedding": [1]} for n in indexes]}, 2
             )
     with pytest.raises(BadReply):
         parse_replies("together", build_ask("embeddings"), {"data": [{"index": 0, "embedding": [1]}]}, 2)
 
 
-def test_the_group_of_a_cell_is_bought_apart_but_never_sent() -> None:
-    one, other = build_ask("code_interpreter", group="a#0.0"), build_ask("code_interpreter", group="b#0.0")
-    wires = [build_provider("together").to_wire(each) for each in (one, other)]
-    assert request_key("together", one, wires[0]) != request_key("together", other, wires[1])
-    assert build_body("together", one) == build_body("together", other) == {"language": "python", "code": "1 + 1"}
+def test_the_group_of_a_cell_changes_its_key_but_is_never_sent() -> None:
+    ask, other = build_ask("code_interpreter", group="a#0.0"), build_ask("code_interpreter", group="b#0.0")
+    wires = [build_provider("together").to_wire(each) for each in (ask, other)]
+    assert request_key("together", ask, wires[0]) != request_key("together", other, wires[1])
+    assert build_body("together", ask) == build_body("together", other) == {"language": "python", "code": "1 + 1"}
 
 
 @pytest.mark.parametrize(
-    ("told", "error"),
+    ("body", "error"),
     [
         ({"errors": None}, None),
         ({"errors": ["NameError: x"]}, "NameError: x"),
@@ -214,24 +214,24 @@ def test_the_group_of_a_cell_is_bought_apart_but_never_sent() -> None:
         ({"data": {"outputs": [{"type": "error", "data": "Traceback"}]}}, "Traceback"),
     ],
 )
-def test_code_that_failed_is_an_answer(told: dict[str, Any], error: str | None) -> None:
-    data = {"session_id": "s", **told.get("data", {})}
-    (parsed,) = parse_replies("together", build_ask("code_interpreter"), {**told, "data": data})
+def test_failed_code_is_a_parsed_reply_with_its_error(body: dict[str, Any], error: str | None) -> None:
+    data = {"session_id": "s", **body.get("data", {})}
+    (parsed,) = parse_replies("together", build_ask("code_interpreter"), {**body, "data": data})
     assert (parsed.data["error"], parsed.usage.sessions) == (error, 1)
-    (later,) = parse_replies("together", build_ask("code_interpreter", session_id="s"), {**told, "data": data})
+    (later,) = parse_replies("together", build_ask("code_interpreter", session_id="s"), {**body, "data": data})
     assert later.usage.sessions == 0
 
 
-def test_a_session_that_is_refused_is_no_answer() -> None:
+def test_a_refused_session_is_a_bad_reply() -> None:
     reply = Reply(200, {}, orjson.dumps({"data": None, "errors": ["Session not found"]}))
     problem = build_provider("together").classify(reply, "code_interpreter")
     if problem is None:
         with pytest.raises(BadReply):
             build_provider("together").parse(reply, [build_ask("code_interpreter")])
-    spoken = Reply(400, {}, orjson.dumps({"id": "1", "message": "too many documents"}))
-    refused = build_provider("cohere").classify(spoken, "rerank")
-    assert refused
-    assert (refused.verdict, "too many documents" in refused.message) == ("fail", True)
+    error_reply = Reply(400, {}, orjson.dumps({"id": "1", "message": "too many documents"}))
+    cohere_problem = build_provider("cohere").classify(error_reply, "rerank")
+    assert cohere_problem
+    assert (cohere_problem.verdict, "too many documents" in cohere_problem.message) == ("fail", True)
 
 
 CHANGES: list[tuple[str, dict[str, Any]]] = [
@@ -248,11 +248,11 @@ CHANGES: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("operation", "change"), CHANGES)
-def test_the_request_key_ignores_nothing_that_is_bought(operation: str, change: dict[str, Any]) -> None:
+def test_every_parameter_and_sample_changes_the_request_key(operation: str, change: dict[str, Any]) -> None:
     name, model = ("openai", "text-embedding-3-small") if operation == "embeddings" else ("together", "m")
-    one, other = build_ask(operation, model), build_ask(operation, model, **change)
+    ask, other = build_ask(operation, model), build_ask(operation, model, **change)
     keys = {
-        request_key(name, each, build_provider(name).to_wire(each)) for each in (one, other, replace(one, sample=1))
+        request_key(name, each, build_provider(name).to_wire(each)) for each in (ask, other, replace(ask, sample=1))
     }
     assert len(keys) == 3
 
@@ -282,9 +282,9 @@ GOOD: Mapping[str, Any] = {
 }
 
 
-def check_any_reply(told: Any, operation: str) -> None:
+def check_any_reply(body: Any, operation: str) -> None:
     """Any body is an answer, a problem or a BadReply."""
-    reply = build_reply(told)
+    reply = build_reply(body)
     provider = build_provider("together")
     if provider.classify(reply, operation) is not None:
         return
@@ -298,13 +298,13 @@ def check_any_reply(told: Any, operation: str) -> None:
 
 @repeatable
 @given(st.sampled_from(OPERATIONS), SHAPED)
-def test_any_reply_is_an_answer_or_an_error(operation: str, told: Any) -> None:
-    check_any_reply(told, operation)
+def test_any_json_reply_is_parsed_or_refused(operation: str, body: Any) -> None:
+    check_any_reply(body, operation)
 
 
 @repeatable
 @given(st.sampled_from(OPERATIONS), st.sampled_from(["usage", "meta", "data", "results", "errors"]), SHAPED)
-def test_so_is_a_good_one_with_a_bad_part(operation: str, name: str, bad: Any) -> None:
+def test_a_good_reply_with_a_bad_part_is_parsed_or_refused(operation: str, name: str, bad: Any) -> None:
     check_any_reply({**GOOD[operation], name: bad}, operation)
     usage = {"usage": {"prompt_tokens": bad}, "meta": {"billed_units": {"search_units": bad, "input_tokens": bad}}}
     check_any_reply({**GOOD[operation], **usage}, operation)
@@ -314,10 +314,10 @@ def test_so_is_a_good_one_with_a_bad_part(operation: str, name: str, bad: Any) -
 
 @repeatable
 @given(st.sampled_from(OPERATIONS), st.binary(max_size=40))
-def test_so_are_bytes(operation: str, told: bytes) -> None:
-    check_any_reply(told, operation)
+def test_any_bytes_are_parsed_or_refused(operation: str, body: bytes) -> None:
+    check_any_reply(body, operation)
 
 
-def test_numbers_too_large_to_be_counts_are_none() -> None:
-    told = b'{"results":[{"index":0,"relevance_score":1}],"usage":{"prompt_tokens":1e400}}'
-    check_any_reply(told, "rerank")
+def test_an_infinite_token_count_is_ignored() -> None:
+    body = b'{"results":[{"index":0,"relevance_score":1}],"usage":{"prompt_tokens":1e400}}'
+    check_any_reply(body, "rerank")

@@ -12,52 +12,52 @@ from tests.providers.builders import RECORDING_URL, build_ask, build_ask_for, bu
 GRANULARITIES = "timestamp_granularities[]"
 
 
-def transcription_form(name: str, model: str | None = None, **params: Any) -> dict[str, list[str]]:
+def build_transcription_form(name: str, model: str | None = None, **params: Any) -> dict[str, list[str]]:
     """The form that a provider is sent for a recording."""
     provider = build_provider(name)
     model = model or choose_model(provider, "transcription")
     return build_form(provider, build_ask("transcription", model, **params))
 
 
-def test_together_is_always_told_the_language() -> None:
-    assert transcription_form("together")["language"] == ["auto"]
-    assert transcription_form("together", language="de")["language"] == ["de"]
+def test_together_always_gets_a_language() -> None:
+    assert build_transcription_form("together")["language"] == ["auto"]
+    assert build_transcription_form("together", language="de")["language"] == ["de"]
 
 
 @pytest.mark.parametrize("name", ["openai", "groq", "compatible", "local"])
-def test_the_others_detect_it_when_nothing_is_said(name: str) -> None:
-    assert "language" not in transcription_form(name, language="auto")
+def test_other_providers_get_no_language_if_it_is_to_be_detected(name: str) -> None:
+    assert "language" not in build_transcription_form(name, language="auto")
 
 
-@pytest.mark.parametrize(("asked", "sent"), [("pt-BR", "pt"), ("EN", "en"), ("yue", "yue")])
-def test_languages_are_sent_as_iso_codes(asked: str, sent: str) -> None:
-    assert transcription_form("groq", language=asked)["language"] == [sent]
+@pytest.mark.parametrize(("requested", "sent"), [("pt-BR", "pt"), ("EN", "en"), ("yue", "yue")])
+def test_languages_are_sent_as_iso_codes(requested: str, sent: str) -> None:
+    assert build_transcription_form("groq", language=requested)["language"] == [sent]
 
 
-def test_times_are_asked_for_by_repeating_the_field() -> None:
-    assert transcription_form("together", words=True, segments=True)[GRANULARITIES] == ["segment", "word"]
-    assert transcription_form("together", words=False, segments=True)[GRANULARITIES] == ["segment"]
-    assert GRANULARITIES not in transcription_form("together", words=False, segments=False)
+def test_times_are_requested_by_repeating_the_field() -> None:
+    assert build_transcription_form("together", words=True, segments=True)[GRANULARITIES] == ["segment", "word"]
+    assert build_transcription_form("together", words=False, segments=True)[GRANULARITIES] == ["segment"]
+    assert GRANULARITIES not in build_transcription_form("together", words=False, segments=False)
 
 
-def test_models_without_times_are_asked_for_plain_json() -> None:
+def test_models_without_times_get_response_format_json() -> None:
     for model in ("gpt-transcribe", "gpt-4o-mini-transcribe", "gpt-4o-mini-transcribe-2099-01-01"):
-        form = transcription_form("openai", model, words=True)
+        form = build_transcription_form("openai", model, words=True)
         assert form["response_format"] == ["json"]
         assert GRANULARITIES not in form
-    assert transcription_form("openai", "whisper-1")["response_format"] == ["verbose_json"]
+    assert build_transcription_form("openai", "whisper-1")["response_format"] == ["verbose_json"]
 
 
-def test_speakers_together() -> None:
-    form = transcription_form("together", diarize=True, min_speakers=2, max_speakers=4)
+def test_together_speakers_are_requested_with_their_counts() -> None:
+    form = build_transcription_form("together", diarize=True, min_speakers=2, max_speakers=4)
     assert form["diarize"] == ["true"]
     assert form["response_format"] == ["verbose_json"]
     assert (form["min_speakers"], form["max_speakers"]) == (["2"], ["4"])
-    assert not {"diarize", "min_speakers"} & set(transcription_form("together", diarize=False, min_speakers=2))
+    assert not {"diarize", "min_speakers"} & set(build_transcription_form("together", diarize=False, min_speakers=2))
 
 
-def test_speakers_openai() -> None:
-    form = transcription_form("openai", "gpt-4o-transcribe-diarize", diarize=True)
+def test_openai_speakers_are_requested_with_diarized_json() -> None:
+    form = build_transcription_form("openai", "gpt-4o-transcribe-diarize", diarize=True)
     assert form["response_format"] == ["diarized_json"]
     assert form["chunking_strategy"] == ["auto"]
 
@@ -73,7 +73,7 @@ def test_speakers_openai() -> None:
         ("local", "pocketsphinx", {"language": "de"}, "language"),
     ],
 )
-def test_what_a_model_cannot_is_refused_before_anything_is_sent(
+def test_a_parameter_that_the_model_lacks_is_refused_before_sending(
     name: str, model: str | None, params: dict[str, Any], names: str
 ) -> None:
     provider = build_provider(name)
@@ -83,23 +83,23 @@ def test_what_a_model_cannot_is_refused_before_anything_is_sent(
     assert not caught.value.transient
 
 
-def test_a_url_goes_where_the_provider_takes_it() -> None:
-    assert transcription_form("groq", payload=RECORDING_URL)["url"] == [RECORDING_URL.url]
+def test_a_url_is_sent_in_the_providers_field() -> None:
+    assert build_transcription_form("groq", payload=RECORDING_URL)["url"] == [RECORDING_URL.url]
     together = build_provider("together")
-    made = build_ask_for(together, "transcription", payload=RECORDING_URL)
-    assert together.build_request(together.to_wire(made), [made]).files == [("file", RECORDING_URL)]
+    ask = build_ask_for(together, "transcription", payload=RECORDING_URL)
+    assert together.build_request(together.to_wire(ask), [ask]).files == [("file", RECORDING_URL)]
 
 
-def test_parameters_not_given_are_not_sent() -> None:
-    assert set(transcription_form("openai", prompt=None, temperature=None)) == {
+def test_unset_parameters_are_not_sent() -> None:
+    assert set(build_transcription_form("openai", prompt=None, temperature=None)) == {
         "model",
         "response_format",
         GRANULARITIES,
     }
-    assert transcription_form("openai", temperature=0.0)["temperature"] == ["0.0"]
+    assert build_transcription_form("openai", temperature=0.0)["temperature"] == ["0.0"]
 
 
-def test_the_built_in_providers_key_names_the_engine_not_the_port() -> None:
+def test_the_built_in_providers_origin_is_the_engine_and_not_the_port() -> None:
     provider = build_provider("local")
     wire = provider.to_wire(build_ask_for(provider, "transcription"))
     assert wire.origin.startswith("local:pocketsphinx-")

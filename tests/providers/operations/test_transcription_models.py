@@ -37,13 +37,13 @@ MODELS = [
     if name not in OWN_FIELDS and model_facts(name, model).transport == "http"
 ]
 every_model = pytest.mark.parametrize(("name", "model"), MODELS)
-TIMES = "timestamp_granularities[]"
+GRANULARITIES = "timestamp_granularities[]"
 
 
 @every_model
 def test_the_wire_is_deterministic_json(name: str, model: str) -> None:
-    asked = build_ask("transcription", model, language="en", temperature=0.2)
-    wires = [build_provider(name).to_wire(asked) for _ in range(2)]
+    ask = build_ask("transcription", model, language="en", temperature=0.2)
+    wires = [build_provider(name).to_wire(ask) for _ in range(2)]
     assert orjson.dumps([wires[0].origin, wires[0].path, dict(wires[0].params)]) == orjson.dumps(
         [wires[1].origin, wires[1].path, dict(wires[1].params)]
     )
@@ -54,17 +54,17 @@ def test_the_wire_is_deterministic_json(name: str, model: str) -> None:
 
 @every_model
 def test_bytes_and_items_do_not_change_the_wire(name: str, model: str) -> None:
-    one = build_ask("transcription", model, payload=RECORDING)
+    ask = build_ask("transcription", model, payload=RECORDING)
     other = replace(build_ask("transcription", model, payload=RECORDING_ON_DISK), item_id="b")
-    assert build_provider(name).to_wire(one) == build_provider(name).to_wire(other)
+    assert build_provider(name).to_wire(ask) == build_provider(name).to_wire(other)
 
 
 @every_model
 def test_no_key_is_in_a_wire_or_a_request(name: str, model: str) -> None:
-    asked = build_ask("transcription", model)
+    ask = build_ask("transcription", model)
     provider = build_provider(name)
-    wire = provider.to_wire(asked)
-    assert SECRET_KEY not in repr((wire, provider.build_request(wire, [asked]), provider, vars(provider)))
+    wire = provider.to_wire(ask)
+    assert SECRET_KEY not in repr((wire, provider.build_request(wire, [ask]), provider, vars(provider)))
 
 
 @every_model
@@ -79,18 +79,18 @@ def test_a_request_is_model_then_fields_then_the_file(name: str, model: str) -> 
 
 
 @every_model
-def test_formats_and_times_are_what_the_model_takes(name: str, model: str) -> None:
+def test_format_and_times_are_those_that_the_model_supports(name: str, model: str) -> None:
     facts = model_facts(name, model)
     params = build_provider(name).to_wire(build_ask("transcription", model)).params
     expected = "diarized_json" if facts.diarized_format else "verbose_json" if facts.verbose else "json"
     assert params["response_format"] == expected
-    assert (TIMES in params) == facts.verbose
+    assert (GRANULARITIES in params) == facts.verbose
     if facts.verbose:
-        assert params[TIMES] == (["segment", "word"] if facts.words else ["segment"])
+        assert params[GRANULARITIES] == (["segment", "word"] if facts.words else ["segment"])
 
 
 @pytest.mark.parametrize(
-    ("asked", "times"),
+    ("params", "times"),
     [
         ({"words": False}, ["segment"]),
         ({"segments": False}, ["word"]),
@@ -98,14 +98,18 @@ def test_formats_and_times_are_what_the_model_takes(name: str, model: str) -> No
     ],
 )
 @pytest.mark.parametrize(("name", "model"), [m for m in MODELS if model_facts(*m).verbose])
-def test_times_are_asked_for_as_wanted(name: str, model: str, asked: dict[str, Any], times: list[str] | None) -> None:
-    assert build_provider(name).to_wire(build_ask("transcription", model, **asked)).params.get(TIMES) == times
-    repeated = [v for n, v in build_request(name, build_ask("transcription", model, **asked)).fields if n == TIMES]
+def test_times_are_requested_as_the_parameters_say(
+    name: str, model: str, params: dict[str, Any], times: list[str] | None
+) -> None:
+    assert build_provider(name).to_wire(build_ask("transcription", model, **params)).params.get(GRANULARITIES) == times
+    repeated = [
+        v for n, v in build_request(name, build_ask("transcription", model, **params)).fields if n == GRANULARITIES
+    ]
     assert repeated == (times or [])
 
 
 @every_model
-def test_a_prompt_goes_only_to_models_that_take_one(name: str, model: str) -> None:
+def test_a_prompt_is_sent_only_to_models_that_accept_one(name: str, model: str) -> None:
     if model_facts(name, model).prompt:
         assert build_provider(name).to_wire(build_ask("transcription", model, prompt="Ada")).params["prompt"] == "Ada"
     else:
@@ -115,7 +119,7 @@ def test_a_prompt_goes_only_to_models_that_take_one(name: str, model: str) -> No
 
 
 @every_model
-def test_speakers_are_told_only_by_models_that_can(name: str, model: str) -> None:
+def test_speakers_are_requested_only_of_models_that_support_them(name: str, model: str) -> None:
     facts = model_facts(name, model)
     if not (facts.diarize or facts.diarized_format):
         with pytest.raises(BadInput, match="does not tell speakers apart"):
@@ -137,14 +141,14 @@ def test_speakers_are_told_only_by_models_that_can(name: str, model: str) -> Non
 
 
 @every_model
-def test_speaker_hints_without_diarization_stay_home(name: str, model: str) -> None:
+def test_speaker_counts_are_not_sent_without_diarization(name: str, model: str) -> None:
     assert not {"diarize", "min_speakers", "max_speakers"} & set(
         build_provider(name).to_wire(build_ask("transcription", model, min_speakers=2)).params
     )
 
 
 @every_model
-def test_together_is_always_told_the_language_and_others_only_when_it_is_known(name: str, model: str) -> None:
+def test_together_always_gets_a_language_and_others_only_a_known_one(name: str, model: str) -> None:
     assert build_provider(name).to_wire(build_ask("transcription", model, language="en")).params["language"] == "en"
     unknown: list[dict[str, Any]] = [{}, {"language": "auto"}]
     for detect in unknown:
@@ -165,7 +169,7 @@ def test_nothing_unset_is_sent(name: str, model: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "field"), [("together", "file"), ("groq", "url")])
-def test_a_url_goes_where_the_provider_looks_for_it(name: str, field: str) -> None:
+def test_a_url_is_sent_in_the_providers_field(name: str, field: str) -> None:
     model = load_config(name).operations["transcription"].default_model or ""
     request = build_request(name, build_ask("transcription", model, payload=RECORDING_URL))
     in_fields = [n for n, v in request.fields if v == RECORDING_URL.url]
@@ -175,13 +179,13 @@ def test_a_url_goes_where_the_provider_looks_for_it(name: str, field: str) -> No
 
 
 @pytest.mark.parametrize("name", providers_with("transcription"))
-def test_an_operation_it_lacks_is_a_usage_error(name: str) -> None:
+def test_an_operation_that_the_provider_lacks_is_a_usage_error(name: str) -> None:
     with pytest.raises(UsageError, match=f"{name} has no levitation"):
         build_provider(name).choose_model("levitation", None)
 
 
 @pytest.mark.parametrize("name", providers_with("transcription"))
-def test_the_default_model_is_one_it_lists(name: str) -> None:
+def test_the_default_model_is_listed(name: str) -> None:
     operation = load_config(name).operations["transcription"]
     if operation.default_model is None:
         with pytest.raises(UsageError, match="needs a model"):
@@ -191,6 +195,6 @@ def test_the_default_model_is_one_it_lists(name: str) -> None:
     assert build_provider(name).choose_model("transcription", "mine") == "mine"
 
 
-@pytest.mark.parametrize(("name", "most"), [("together", 80_000_000), ("openai", 25_000_000), ("groq", 25_000_000)])
-def test_uploads_stay_within_the_documented_size(name: str, most: int) -> None:
-    assert build_provider(name).audio_limits("transcription", "m").max_bytes <= most
+@pytest.mark.parametrize(("name", "maximum"), [("together", 80_000_000), ("openai", 25_000_000), ("groq", 25_000_000)])
+def test_uploads_stay_within_the_documented_size(name: str, maximum: int) -> None:
+    assert build_provider(name).audio_limits("transcription", "m").max_bytes <= maximum

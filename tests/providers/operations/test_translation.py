@@ -21,19 +21,19 @@ WITH_A_DEFAULT = ["together", "openai", "groq", "compatible"]
 """Those that a person without a model of their own in mind is sent to, as they are preferred."""
 
 
-def translation_form(name: str, model: str, **params: Any) -> dict[str, list[str]]:
-    asked = build_ask("translation", model, **params)
+def build_translation_form(name: str, model: str, **params: Any) -> dict[str, list[str]]:
+    ask = build_ask("translation", model, **params)
     provider = build_provider(name)
-    wire = provider.to_wire(asked)
+    wire = provider.to_wire(ask)
     assert wire.path.endswith("/v1/audio/translations")
     assert wire.repeatable
-    request = provider.build_request(wire, [asked])
+    request = provider.build_request(wire, [ask])
     assert request.fields[0] == ("model", model)
     assert request.files == [("file", RECORDING)]
-    return build_form(provider, asked)
+    return build_form(provider, ask)
 
 
-def test_who_translates() -> None:
+def test_the_providers_that_translate() -> None:
     known = {
         ("together", "openai/whisper-large-v3"),
         ("openai", "whisper-1"),
@@ -48,8 +48,8 @@ def test_who_translates() -> None:
 
 
 @pytest.mark.parametrize(("name", "model"), TRANSLATORS)
-def test_to_english_with_text_and_segments(name: str, model: str) -> None:
-    sent = translation_form(
+def test_a_translation_to_english_requests_segments(name: str, model: str) -> None:
+    sent = build_translation_form(
         name, model, to="en", language="auto", prompt="Ada", temperature=0.2, segments=True, words=True
     )
     assert sent["response_format"] == ["verbose_json"]
@@ -57,17 +57,17 @@ def test_to_english_with_text_and_segments(name: str, model: str) -> None:
     assert not {"diarize", "to", "segments", "words"} & set(sent)
 
 
-def test_where_the_target_goes() -> None:
-    assert translation_form("together", "openai/whisper-large-v3", to="de", language="fr")["language"] == ["de"]
-    both = translation_form("compatible", "mine", to="de", language="fr")
+def test_the_target_language_is_sent_in_the_providers_field() -> None:
+    assert build_translation_form("together", "openai/whisper-large-v3", to="de", language="fr")["language"] == ["de"]
+    both = build_translation_form("compatible", "mine", to="de", language="fr")
     assert (both["language"], both["to_language"]) == (["fr"], ["de"])
-    detected = translation_form("compatible", "mine", to="pt-BR", language="auto")
+    detected = build_translation_form("compatible", "mine", to="pt-BR", language="auto")
     assert (detected.get("language"), detected["to_language"]) == (None, ["pt"])
 
 
 @pytest.mark.parametrize(("name", "model"), [("openai", "whisper-1"), ("groq", "whisper-large-v3")])
-def test_who_knows_only_english_is_sent_no_language_and_no_granularity(name: str, model: str) -> None:
-    sent = translation_form(name, model, to="en", language="fr", words=True)
+def test_a_provider_with_english_only_gets_no_language_and_no_granularity(name: str, model: str) -> None:
+    sent = build_translation_form(name, model, to="en", language="fr", words=True)
     assert not {"language", "to_language", "timestamp_granularities[]"} & set(sent)
     with pytest.raises(BadInput, match=f"{model} translates to en only, not to 'de'") as refused:
         build_provider(name).to_wire(build_ask("translation", model, to="de"))
@@ -84,13 +84,13 @@ def test_who_knows_only_english_is_sent_no_language_and_no_granularity(name: str
         ("local", "pocketsphinx"),
     ],
 )
-def test_a_model_that_does_not_translate_is_refused_naming_what_does(name: str, model: str) -> None:
+def test_a_model_that_does_not_translate_is_refused_with_one_that_does(name: str, model: str) -> None:
     with pytest.raises(UsageError, match=f"{model} does not translate") as refused:
         build_provider(name).choose_model("translation", model)
     assert f"--model {dict(TRANSLATORS)[name]}" in str(refused.value.hint)
 
 
-def test_a_provider_that_does_not_translate_is_refused_naming_who_does() -> None:
+def test_a_provider_that_does_not_translate_is_refused_with_those_that_do() -> None:
     for name, why in (("xai", "xai has no translation"), ("local", "built-in recogniser does not translate")):
         provider = make_provider(name, base_url=None, api_key_env=None, environ=ENVIRON)
         with pytest.raises(UsageError, match=why) as refused:
@@ -98,12 +98,12 @@ def test_a_provider_that_does_not_translate_is_refused_naming_who_does() -> None
         assert f"--provider {', '.join(providers_with('translation'))}" in str(refused.value.hint)
 
 
-def test_a_model_nobody_lists_is_tried() -> None:
+def test_an_unlisted_model_is_accepted() -> None:
     assert build_provider("groq").choose_model("translation", "whisper-large-v9") == "whisper-large-v9"
 
 
 @pytest.mark.parametrize(
-    ("told", "code"),
+    ("language", "code"),
     [
         ("eng", "en"),
         ("deu", "de"),
@@ -119,5 +119,5 @@ def test_a_model_nobody_lists_is_tried() -> None:
         (7, None),
     ],
 )
-def test_detected_languages_become_iso_codes(told: Any, code: str | None) -> None:
-    assert to_iso_code(told) == code
+def test_detected_languages_become_iso_codes(language: Any, code: str | None) -> None:
+    assert to_iso_code(language) == code

@@ -30,8 +30,8 @@ from tests.providers.builders import (
 )
 
 PCM = b"\x01\x00\xff\xff" * 600
-SPEAKING = [(name, model) for name, _, model in list_models("tts") if model != UNLISTED_MODEL]
-SPEAKING.append(("compatible", "any/voice"))
+TTS_MODELS = [(name, model) for name, _, model in list_models("tts") if model != UNLISTED_MODEL]
+TTS_MODELS.append(("compatible", "any/voice"))
 
 
 def build_speech_wire(name: str, model: str, **params: Any) -> Wire:
@@ -53,47 +53,47 @@ def parse_speech(body: bytes, kind: str = "audio/wav", *, name: str = "together"
     return parse_reply(provider, build_ask_for(provider, "tts", format=form), build_reply(body, content_type=kind))
 
 
-def encode_events(*told: Any, end: bytes = b"data: [DONE]\n") -> bytes:
-    return b"".join(b"data: " + json.dumps(t).encode() + b"\n\n" for t in told) + end
+def encode_events(*events: Any, end: bytes = b"data: [DONE]\n") -> bytes:
+    return b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events) + end
 
 
 def encode_base64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-@pytest.mark.parametrize(("name", "model"), SPEAKING)
-def test_what_is_unset_is_not_sent(name: str, model: str) -> None:
+@pytest.mark.parametrize(("name", "model"), TTS_MODELS)
+def test_unset_parameters_are_not_sent(name: str, model: str) -> None:
     provider = build_provider(name)
-    made = provider.to_wire(build_ask("tts", model))
+    wire = provider.to_wire(build_ask("tts", model))
     known = {"model", "input", "voice", "response_format", "text", "output_format", "language"}
-    assert set(made.params) <= known
-    assert made.params.get("input", made.params.get("text")) == "Hello there."
-    assert ("language" in made.params) == (name == "xai")
-    assert made.encoding == "json"
-    assert made.repeatable == (name == "local")
-    request = provider.build_request(made, [build_ask("tts", model)])
-    assert (request.method, request.json, request.files, request.fields) == ("POST", dict(made.params), (), ())
+    assert set(wire.params) <= known
+    assert wire.params.get("input", wire.params.get("text")) == "Hello there."
+    assert ("language" in wire.params) == (name == "xai")
+    assert wire.encoding == "json"
+    assert wire.repeatable == (name == "local")
+    request = provider.build_request(wire, [build_ask("tts", model)])
+    assert (request.method, request.json, request.files, request.fields) == ("POST", dict(wire.params), (), ())
     assert provider.model_facts(TTS, model, TtsModel).max_characters <= 15_000
 
 
-@pytest.mark.parametrize(("name", "model"), SPEAKING)
-def test_other_texts_and_voices_are_other_purchases(name: str, model: str) -> None:
+@pytest.mark.parametrize(("name", "model"), TTS_MODELS)
+def test_text_voice_and_format_change_the_request_key(name: str, model: str) -> None:
     provider = build_provider(name)
     voices = [
         build_ask("tts", model),
         build_ask("tts", model, text="Hello."),
         build_ask("tts", model, voice="x"),
-        build_ask("tts", model, format=list(_formats(name, model))[-1]),
+        build_ask("tts", model, format=list(list_formats(name, model))[-1]),
     ]
     keys = {request_key(name, a, provider.to_wire(a)) for a in voices}
-    assert len(keys) == 4 if len(_formats(name, model)) > 1 else 3
+    assert len(keys) == 4 if len(list_formats(name, model)) > 1 else 3
 
 
-def _formats(name: str, model: str) -> tuple[str, ...]:
+def list_formats(name: str, model: str) -> tuple[str, ...]:
     return tuple(build_provider(name).model_facts(TTS, model, TtsModel).formats)
 
 
-def test_every_provider_has_its_own_names() -> None:
+def test_parameters_have_each_providers_field_names() -> None:
     together = build_speech_wire(
         "together", "cartesia/sonic-3", format="pcm", voice="v", sample_rate=8000, language="de"
     )
@@ -137,13 +137,15 @@ def test_every_provider_has_its_own_names() -> None:
         ("xai", "grok-voice-tts-1.0", {"speed": 0.1}),
     ],
 )
-def test_what_a_model_lacks_is_refused_before_it_costs(name: str, model: str, params: dict[str, Any]) -> None:
+def test_a_parameter_that_the_model_lacks_is_refused_before_sending(
+    name: str, model: str, params: dict[str, Any]
+) -> None:
     with pytest.raises(BadInput) as refused:
         build_speech_wire(name, model, **params)
     assert refused.value.hint
 
 
-def test_a_model_that_hears_does_not_speak() -> None:
+def test_an_operation_that_the_provider_lacks_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="has no realtime"):
         build_provider("groq").choose_model("realtime", None)
 
@@ -169,15 +171,15 @@ SHAPES = {
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_every_shape_of_a_stream(shape: str) -> None:
-    told = parse_speech(SHAPES[shape], "text/event-stream; charset=utf-8", form="pcm")
-    assert (told.data.audio, told.data.format, told.data.rate) == (PCM, "pcm", 24_000)
-    assert told.usage.characters == 12
+def test_every_shape_of_a_stream_is_parsed(shape: str) -> None:
+    parsed = parse_speech(SHAPES[shape], "text/event-stream; charset=utf-8", form="pcm")
+    assert (parsed.data.audio, parsed.data.format, parsed.data.rate) == (PCM, "pcm", 24_000)
+    assert parsed.usage.characters == 12
     if shape == "openai":
-        assert (told.usage.input_tokens, told.usage.output_tokens) == (3, 9)
+        assert (parsed.usage.input_tokens, parsed.usage.output_tokens) == (3, 9)
 
 
-def test_a_stream_that_breaks_off_is_no_answer() -> None:
+def test_an_incomplete_stream_is_a_bad_reply() -> None:
     provider = build_provider("together")
     for body, why in (
         (encode_events({"type": "delta", "audio": encode_base64(PCM)}, end=b""), "ended before the audio was complete"),
@@ -192,7 +194,7 @@ def test_a_stream_that_breaks_off_is_no_answer() -> None:
         assert refused.value.hint
 
 
-def test_an_error_in_a_stream_is_judged_by_whether_sound_came_first() -> None:
+def test_an_error_in_a_stream_is_billed_only_after_audio() -> None:
     error = {"error": {"message": "The engine is overloaded", "code": "overloaded", "type": "server_error"}}
     before = build_provider("together").classify(
         build_reply(encode_events(error), content_type="text/event-stream"), TTS
@@ -205,7 +207,7 @@ def test_an_error_in_a_stream_is_judged_by_whether_sound_came_first() -> None:
     assert (after.verdict, after.billed) == ("unknown", True)
 
 
-def test_content_is_believed_rather_than_names() -> None:
+def test_the_format_is_detected_from_the_content() -> None:
     assert parse_speech(pcm_wav(), "audio/mpeg", form="mp3").data.format == "wav"
     assert parse_speech(pcm_wav(), "audio/mpeg", form="mp3").data.warnings == ("requested mp3, got wav",)
     assert parse_speech(pcm_wav(), "application/json").data.format == "wav"
@@ -213,47 +215,47 @@ def test_content_is_believed_rather_than_names() -> None:
         assert parse_speech(head + bytes(64), "application/octet-stream", form="mp3").data.format == form
 
 
-def test_headerless_pcm_is_taken_where_its_type_says_so() -> None:
-    bare = parse_speech(PCM + b"\x07", "audio/pcm;rate=16000", form="wav").data
-    assert (bare.format, bare.rate, bare.audio) == ("pcm", 16_000, PCM)
-    assert bare.warnings == ("requested wav, got PCM without a header",)
-    loud = b"\xff\xfb\x90\x00" * 50
-    assert parse_speech(loud, "audio/pcm", form="pcm").data.format == "pcm"
+def test_headerless_pcm_is_accepted_by_its_media_type() -> None:
+    speech = parse_speech(PCM + b"\x07", "audio/pcm;rate=16000", form="wav").data
+    assert (speech.format, speech.rate, speech.audio) == ("pcm", 16_000, PCM)
+    assert speech.warnings == ("requested wav, got PCM without a header",)
+    mp3_like = b"\xff\xfb\x90\x00" * 50
+    assert parse_speech(mp3_like, "audio/pcm", form="pcm").data.format == "pcm"
     with pytest.raises(BadReply, match="not audio in a known format"):
         parse_speech(b"<html>busy</html>", "audio/wav")
 
 
-def test_an_empty_answer_may_have_been_billed() -> None:
+def test_an_empty_reply_may_have_been_billed() -> None:
     problem = build_provider("openai").classify(build_reply(b"", content_type="audio/wav"), TTS)
     assert problem is not None
     assert (problem.verdict, problem.billed) == ("unknown", True)
 
 
 @given(st.binary(max_size=400), st.sampled_from(["audio/wav", "text/event-stream", "application/octet-stream", "x"]))
-def test_any_reply_is_sound_or_a_told_failure(body: bytes, kind: str) -> None:
+def test_any_reply_has_audio_or_is_a_bad_reply(body: bytes, kind: str) -> None:
     provider = build_provider("together")
-    made = build_reply(body, content_type=kind)
-    if provider.classify(made, TTS) is None:
+    reply = build_reply(body, content_type=kind)
+    if provider.classify(reply, TTS) is None:
         try:
-            (told,) = provider.parse(made, [build_ask_for(provider, "tts", format="mp3")])
+            (parsed,) = provider.parse(reply, [build_ask_for(provider, "tts", format="mp3")])
         except BadReply as error:
             assert error.message  # noqa: PT017
         else:
-            assert told.data.audio
+            assert parsed.data.audio
 
 
-def test_what_speech_costs() -> None:
+def test_the_cost_of_speech_by_characters_tokens_and_minutes() -> None:
     names = ("together", "openai", "groq", "xai")
     pricing = {
         name: Pricing.load(name, build_provider(name).billing, find_meter, find_price_fallback) for name in names
     }
     usage = Usage(characters=1_000_000, requests=1)
-    most = {
+    ceilings = {
         n: p.ceiling(build_provider(n).choose_model("tts", None), "tts", usage)
         for n, p in pricing.items()
         if n != "openai"
     }
-    assert {n: int(usd or 0) for n, usd in most.items()} == {"together": 15, "groq": 22, "xai": 15}
+    assert {n: int(usd or 0) for n, usd in ceilings.items()} == {"together": 15, "groq": 22, "xai": 15}
     mini = pricing["openai"]
     tokens = mini.cost(
         "gpt-4o-mini-tts", "tts", Usage(characters=9, input_tokens=1_000_000, output_tokens=1_000_000), None
@@ -271,9 +273,9 @@ def test_what_speech_costs() -> None:
 
 
 @pytest.mark.parametrize("kind", [[], {}, 5, None, ["done"]])
-def test_an_event_of_no_known_type_is_passed_over(kind: Any) -> None:
-    odd = {"type": kind, "audio": encode_base64(b"\x02\x00")}
-    told = parse_speech(
-        encode_events(odd, {"type": "delta", "audio": encode_base64(PCM)}), "text/event-stream", form="pcm"
+def test_an_event_of_unknown_type_is_skipped(kind: Any) -> None:
+    event = {"type": kind, "audio": encode_base64(b"\x02\x00")}
+    parsed = parse_speech(
+        encode_events(event, {"type": "delta", "audio": encode_base64(PCM)}), "text/event-stream", form="pcm"
     )
-    assert told.data.audio == PCM
+    assert parsed.data.audio == PCM

@@ -23,15 +23,15 @@ from mediamill.tasks.wire import JOB_ID_HEADER, JOB_STATES_HEADER, Reply, Wire
 from tests.helpers.hypothesis_profile import repeatable
 from tests.providers.builders import build_ask, build_provider, build_reply, list_models
 
-MAKERS = [(name, model) for name, _, model in list_models(VIDEO)]
-PICTURE = Payload("picture.jpg", "image/jpeg", 3, data=b"jpg")
+MODELS = [(name, model) for name, _, model in list_models(VIDEO)]
+IMAGE = Payload("picture.jpg", "image/jpeg", 3, data=b"jpg")
 
 
 def build_video_params(name: str, model: str, **params: Any) -> dict[str, Any]:
     provider = build_provider(name)
-    told = GenerateVideoParams.model_validate(params)
+    validated = GenerateVideoParams.model_validate(params)
     return build_request_params(
-        told,
+        validated,
         "a boat",
         provider.model_facts(VIDEO, model, VideoModel),
         provider.operation_config(VIDEO, VideoConfig),
@@ -39,23 +39,23 @@ def build_video_params(name: str, model: str, **params: Any) -> dict[str, Any]:
     )
 
 
-def sent_fields(provider: BaseProvider, wire: Wire, of: Ask) -> Any:
-    request = provider.build_request(wire, [of])
+def build_fields(provider: BaseProvider, wire: Wire, ask: Ask) -> Any:
+    request = provider.build_request(wire, [ask])
     return request.json if wire.encoding == "json" else dict(request.fields)
 
 
-@pytest.mark.parametrize(("name", "model"), MAKERS)
-def test_what_is_unset_is_not_sent_and_what_the_model_makes_is_taken(name: str, model: str) -> None:
+@pytest.mark.parametrize(("name", "model"), MODELS)
+def test_unset_parameters_are_not_sent_and_listed_values_are_accepted(name: str, model: str) -> None:
     provider = build_provider(name)
-    bare = build_ask(VIDEO, model)
-    wire = provider.to_wire(bare)
-    assert sent_fields(provider, wire, bare) == {"model": model, "prompt": "a boat"}
+    ask = build_ask(VIDEO, model)
+    wire = provider.to_wire(ask)
+    assert build_fields(provider, wire, ask) == {"model": model, "prompt": "a boat"}
     assert (wire.job, wire.repeatable) == (True, False)
-    films = provider.model_facts(VIDEO, model, VideoModel)
-    for size in films.sizes:
+    facts = provider.model_facts(VIDEO, model, VideoModel)
+    for size in facts.sizes:
         assert build_video_params(name, model, size=size)["size"] == size
-    for seconds in films.seconds:
-        sent = sent_fields(
+    for seconds in facts.seconds:
+        sent = build_fields(
             provider,
             provider.to_wire(build_ask(VIDEO, model, seconds=seconds)),
             build_ask(VIDEO, model, seconds=seconds),
@@ -65,22 +65,22 @@ def test_what_is_unset_is_not_sent_and_what_the_model_makes_is_taken(name: str, 
         build_video_params(name, model, size="17x17", seconds=59, steps=9)
 
 
-@pytest.mark.parametrize(("name", "model"), MAKERS)
-def test_a_preview_is_something_the_model_makes(name: str, model: str) -> None:
-    films = build_provider(name).model_facts(VIDEO, model, VideoModel)
+@pytest.mark.parametrize(("name", "model"), MODELS)
+def test_a_preview_has_the_cheapest_values_of_the_model(name: str, model: str) -> None:
+    facts = build_provider(name).model_facts(VIDEO, model, VideoModel)
     cheap = build_video_params(name, model, preview=True)
-    assert cheap.get("size") == films.smallest_size()
-    assert cheap.get("seconds") == min(films.seconds, default=None)
-    assert cheap.get("steps") == (films.steps[0] if films.steps else None)
+    assert cheap.get("size") == facts.smallest_size()
+    assert cheap.get("seconds") == min(facts.seconds, default=None)
+    assert cheap.get("steps") == (facts.steps[0] if facts.steps else None)
 
 
-def test_keyframes_and_references_go_where_the_provider_looks_for_them() -> None:
-    inputs = (Input("a" * 64, payload=PICTURE), Input("b" * 64, payload=Payload("", "", 0, url="https://e.org/b.jpg")))
+def test_keyframes_and_references_are_sent_in_the_providers_fields() -> None:
+    inputs = (Input("a" * 64, payload=IMAGE), Input("b" * 64, payload=Payload("", "", 0, url="https://e.org/b.jpg")))
     raw = base64.b64encode(b"jpg").decode()
     provider = build_provider("together")
-    told: dict[str, Any] = {"seconds": 8, "size": "640x360", "aspect_ratio": "16:9", "guidance_scale": 8.0}
-    of = build_ask(VIDEO, "vidu/vidu-2.0", inputs=inputs, frames=["first"], **told)
-    assert sent_fields(provider, provider.to_wire(of), of) == {
+    params: dict[str, Any] = {"seconds": 8, "size": "640x360", "aspect_ratio": "16:9", "guidance_scale": 8.0}
+    ask = build_ask(VIDEO, "vidu/vidu-2.0", inputs=inputs, frames=["first"], **params)
+    assert build_fields(provider, provider.to_wire(ask), ask) == {
         "model": "vidu/vidu-2.0",
         "prompt": "a boat",
         "seconds": "8",
@@ -94,36 +94,36 @@ def test_keyframes_and_references_go_where_the_provider_looks_for_them() -> None
         },
     }
     grok = build_provider("xai")
-    of = build_ask(VIDEO, "grok-imagine-video", inputs=inputs, frames=["first", "last"], aspect_ratio="16:9")
-    sent = sent_fields(grok, grok.to_wire(of), of)
+    ask = build_ask(VIDEO, "grok-imagine-video", inputs=inputs, frames=["first", "last"], aspect_ratio="16:9")
+    sent = build_fields(grok, grok.to_wire(ask), ask)
     assert sent["image"] == {"url": f"data:image/jpeg;base64,{raw}"}
     assert (sent["last_frame"], sent["aspect_ratio"]) == ({"url": "https://e.org/b.jpg"}, "16:9")
     sora = build_provider("openai")
-    of = build_ask(VIDEO, "sora-2", inputs=inputs[:1], frames=["first"], size="1280x720")
-    request = sora.build_request(sora.to_wire(of), [of])
+    ask = build_ask(VIDEO, "sora-2", inputs=inputs[:1], frames=["first"], size="1280x720")
+    request = sora.build_request(sora.to_wire(ask), [ask])
     assert dict(request.fields) == {"model": "sora-2", "prompt": "a boat", "size": "1280x720"}
-    assert request.files == [("input_reference", PICTURE)]
+    assert request.files == [("input_reference", IMAGE)]
 
 
-def test_the_key_tells_what_is_bought_apart() -> None:
+def test_every_parameter_and_image_changes_the_request_key() -> None:
     provider = build_provider("together")
     model = "pixverse/pixverse-v5"
-    one, other = Input("a" * 64, payload=PICTURE), Input("b" * 64, payload=PICTURE)
+    image, other = Input("a" * 64, payload=IMAGE), Input("b" * 64, payload=IMAGE)
     asks = [
         build_ask(VIDEO, model),
         build_ask(VIDEO, model, seed=1),
-        build_ask(VIDEO, model, inputs=(one,), frames=["first"]),
-        build_ask(VIDEO, model, inputs=(one,), frames=["last"]),
-        build_ask(VIDEO, model, inputs=(one,)),
+        build_ask(VIDEO, model, inputs=(image,), frames=["first"]),
+        build_ask(VIDEO, model, inputs=(image,), frames=["last"]),
+        build_ask(VIDEO, model, inputs=(image,)),
         build_ask(VIDEO, model, inputs=(other,), frames=["first"]),
         build_ask(VIDEO, "vidu/vidu-q1"),
     ]
-    keys = {request_key("together", of, provider.to_wire(of)) for of in asks}
+    keys = {request_key("together", ask, provider.to_wire(ask)) for ask in asks}
     assert len(keys) == len(asks)
 
 
 @pytest.mark.parametrize(
-    ("name", "told", "state"),
+    ("name", "body", "state"),
     [
         ("together", {"id": "v", "status": "queued"}, "pending"),
         ("together", {"id": "v", "status": "in_progress"}, "pending"),
@@ -137,10 +137,10 @@ def test_the_key_tells_what_is_bought_apart() -> None:
         ("xai", {"status": "expired"}, "failed"),
     ],
 )
-def test_documented_and_undocumented_states(name: str, told: Mapping[str, Any], state: str) -> None:
+def test_documented_and_unknown_job_states(name: str, body: Mapping[str, Any], state: str) -> None:
     provider = build_provider(name)
-    assert provider.classify(build_reply(told), VIDEO) is None
-    poll = provider.parse_poll(build_reply(told), VIDEO)
+    assert provider.classify(build_reply(body), VIDEO) is None
+    poll = provider.parse_poll(build_reply(body), VIDEO)
     assert poll.state == state
     if state == "failed":
         assert poll.problem is not None
@@ -161,8 +161,8 @@ def test_an_expired_job_may_have_been_billed_and_a_refusal_is_its_own_kind() -> 
     assert problem.kind == "moderated"
 
 
-def test_what_is_billed_is_what_the_reply_says() -> None:
-    told = {
+def test_cost_seconds_and_url_are_read_from_the_reply() -> None:
+    body = {
         "id": "v",
         "status": "completed",
         "seconds": "5",
@@ -170,7 +170,7 @@ def test_what_is_billed_is_what_the_reply_says() -> None:
     }
     states = orjson.dumps([["queued", 1.0], ["completed", 9.5]]).decode()
     (parsed,) = build_provider("together").parse(
-        build_reply(told, headers={JOB_ID_HEADER: "v", JOB_STATES_HEADER: states}), [build_ask(VIDEO, "m")]
+        build_reply(body, headers={JOB_ID_HEADER: "v", JOB_STATES_HEADER: states}), [build_ask(VIDEO, "m")]
     )
     assert parsed.usage.billed_usd == Decimal("0.28")
     assert parsed.usage.video_seconds == 5
@@ -193,17 +193,17 @@ ANY = st.recursive(
 
 @repeatable
 @given(
-    name=st.sampled_from(["together", "openai", "xai", "local"]), told=ANY | st.binary(max_size=40), status=st.just(200)
+    name=st.sampled_from(["together", "openai", "xai", "local"]), body=ANY | st.binary(max_size=40), status=st.just(200)
 )
-def test_any_reply_is_read_or_refused(name: str, told: Any, status: int) -> None:
+def test_any_reply_is_parsed_or_refused(name: str, body: Any, status: int) -> None:
     provider = build_provider(name)
-    content = told if isinstance(told, bytes) else json.dumps(told, default=str).encode()
-    given_reply = Reply(status, {}, content)
-    provider.classify(given_reply, VIDEO)
-    poll = provider.parse_poll(given_reply, VIDEO)
+    content = body if isinstance(body, bytes) else json.dumps(body, default=str).encode()
+    reply = Reply(status, {}, content)
+    provider.classify(reply, VIDEO)
+    poll = provider.parse_poll(reply, VIDEO)
     assert poll.state in ("pending", "done", "failed")
     try:
-        (parsed,) = provider.parse(given_reply, [build_ask(VIDEO, "m")])
+        (parsed,) = provider.parse(reply, [build_ask(VIDEO, "m")])
     except BadReply:
         return
     assert parsed.data["job_id"]

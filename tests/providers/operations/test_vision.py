@@ -11,9 +11,9 @@ from mediamill.tasks.providers.operations.vision_chat import VisionModel
 from mediamill.tasks.providers.registry import load_config
 from tests.helpers.hypothesis_profile import repeatable
 
-TILES = Vision(tokens="tiles560", auto_side=1120, economy_side=559)
-HIGH = Vision(tokens="patches", high=Patches(side=2048, budget=2500), multiplier=1.2)
-SMALL = Vision(tokens="tiles512", base=85, per_tile=170, detail=True)
+TILES_560 = Vision(tokens="tiles560", auto_side=1120, economy_side=559)
+PATCHES = Vision(tokens="patches", high=Patches(side=2048, budget=2500), multiplier=1.2)
+TILES_512 = Vision(tokens="tiles512", base=85, per_tile=170, detail=True)
 
 
 @pytest.mark.parametrize(
@@ -34,19 +34,19 @@ SMALL = Vision(tokens="tiles512", base=85, per_tile=170, detail=True)
         ((3840, 2160), 6404, 6404),
     ],
 )
-def test_togethers_code_and_its_table_are_the_two_ends(sides: tuple[int, int], low: int, high: int) -> None:
-    assert TILES.estimate_tokens(*sides) == (low, high)
+def test_together_estimates_lie_between_its_code_and_its_table(sides: tuple[int, int], low: int, high: int) -> None:
+    assert TILES_560.estimate_tokens(*sides) == (low, high)
 
 
 @pytest.mark.parametrize(
     ("sides", "tokens"), [((1024, 1024), 1229), ((2048, 2048), 3000), ((4096, 8192), 2458), ((1280, 720), 1104)]
 )
-def test_openais_patches(sides: tuple[int, int], tokens: int) -> None:
-    low, high = HIGH.estimate_tokens(*sides)
+def test_openai_patch_tokens(sides: tuple[int, int], tokens: int) -> None:
+    low, high = PATCHES.estimate_tokens(*sides)
     assert low + 1 == high - 1 == tokens
 
 
-def test_an_older_budget_of_patches() -> None:
+def test_openai_patch_tokens_with_an_older_budget() -> None:
     old = Vision(tokens="patches", high=Patches(side=2400, budget=1536))
     assert old.estimate_tokens(1800, 2400) == (1451, 1453)
 
@@ -54,9 +54,9 @@ def test_an_older_budget_of_patches() -> None:
 @pytest.mark.parametrize(
     ("sides", "low", "high"), [((1024, 1024), 765, 765), ((2048, 4096), 1105, 1105), ((512, 512), 255, 765)]
 )
-def test_openais_tiles_and_the_guide_that_enlarges(sides: tuple[int, int], low: int, high: int) -> None:
-    assert SMALL.estimate_tokens(*sides) == (low, high)
-    assert SMALL.estimate_tokens(*sides, "economy") == (85, 85)
+def test_openai_tile_tokens_with_and_without_enlarging(sides: tuple[int, int], low: int, high: int) -> None:
+    assert TILES_512.estimate_tokens(*sides) == (low, high)
+    assert TILES_512.estimate_tokens(*sides, "economy") == (85, 85)
 
 
 SIDES = st.integers(1, 9000)
@@ -74,7 +74,7 @@ KNOWN = [
 @pytest.mark.parametrize("vision", KNOWN)
 @repeatable
 @given(SIDES, SIDES)
-def test_a_picture_of_any_size_has_its_bounds(vision: Vision, width: int, height: int) -> None:
+def test_an_image_of_any_size_is_within_the_bounds(vision: Vision, width: int, height: int) -> None:
     low, high = vision.estimate_tokens(width, height)
     assert 1 <= low <= high
     longest = vision.max_side("auto")
