@@ -35,27 +35,29 @@ class PrefectServer:
         """An environment whose runs go to this server."""
         return {**bare_environment(self.home), "PREFECT_API_URL": self.api, **more}
 
-    def ask(self, method: str, path: str, body: Any = None) -> Any:
+    def call_api(self, method: str, path: str, body: Any = None) -> Any:
         """A call of the server's API."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(
             f"{self.api}/{path}", data, {"Content-Type": "application/json"}, method=method
         )
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        for patience in range(20, -1, -1):
+        for retries_left in range(20, -1, -1):
             try:
                 with opener.open(request, timeout=30) as reply:
-                    told = reply.read()
+                    content = reply.read()
                 break
             except urllib.error.HTTPError as error:
-                if error.code != 503 or not patience:  # its SQLite file is locked now and then
+                if error.code != 503 or not retries_left:  # its SQLite file is locked now and then
                     raise
                 time.sleep(0.2)
-        return json.loads(told) if told else None
+        return json.loads(content) if content else None
 
     def flow_runs(self, **filters: Any) -> list[dict[str, Any]]:
         """Flow runs, the oldest first."""
-        found: list[dict[str, Any]] = self.ask("POST", "flow_runs/filter", {"flow_runs": filters, "sort": "ID_DESC"})
+        found: list[dict[str, Any]] = self.call_api(
+            "POST", "flow_runs/filter", {"flow_runs": filters, "sort": "ID_DESC"}
+        )
         return sorted(found, key=lambda run: str(run["expected_start_time"]))
 
     def flow_run(self, name: str) -> dict[str, Any]:
@@ -70,7 +72,7 @@ class PrefectServer:
 
     def state(self, run_id: str) -> dict[str, Any]:
         """A flow run's state now."""
-        state: dict[str, Any] = self.ask("GET", f"flow_runs/{run_id}")["state"]
+        state: dict[str, Any] = self.call_api("GET", f"flow_runs/{run_id}")["state"]
         return state
 
     def wait_for_end(self, run_id: str, seconds: float = 60) -> dict[str, Any]:
@@ -81,18 +83,18 @@ class PrefectServer:
 
     def task_runs(self, run_id: str) -> dict[str, dict[str, Any]]:
         """The task runs of a flow run, by name."""
-        found = self.ask("POST", "task_runs/filter", {"flow_runs": {"id": {"any_": [run_id]}}})
+        found = self.call_api("POST", "task_runs/filter", {"flow_runs": {"id": {"any_": [run_id]}}})
         return {run["name"]: run for run in found}
 
     def artifacts(self, run_id: str) -> dict[str, dict[str, Any]]:
         """The artifacts of a flow run, by type."""
-        found = self.ask("POST", "artifacts/filter", {"flow_runs": {"id": {"any_": [run_id]}}})
+        found = self.call_api("POST", "artifacts/filter", {"flow_runs": {"id": {"any_": [run_id]}}})
         return {artifact["type"]: artifact for artifact in found}
 
     def logs(self, run_id: str) -> list[str]:
         """What a flow run logged."""
         body = {"logs": {"flow_run_id": {"any_": [run_id]}}, "sort": "TIMESTAMP_ASC"}
-        return [line["message"] for line in self.ask("POST", "logs/filter", body)]
+        return [line["message"] for line in self.call_api("POST", "logs/filter", body)]
 
     def cli(self, *arguments: str | Path, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
         """Run mediamill to its end."""

@@ -32,8 +32,8 @@ def test_a_deployed_chain_runs_its_steps_as_subflows(
     deployed = prefect_server.cli("deploy", path, "--pool", "chains")
     assert deployed.returncode == 0, deployed.stderr
     assert "dataset/chain" in deployed.stdout
-    deployment = prefect_server.ask("GET", "deployments/name/dataset/chain")
-    run = prefect_server.ask("POST", f"deployments/{deployment['id']}/create_flow_run", {})
+    deployment = prefect_server.call_api("GET", "deployments/name/dataset/chain")
+    run = prefect_server.call_api("POST", f"deployments/{deployment['id']}/create_flow_run", {})
     worker_output = prefect_server.run_worker_once("chains")
     state = prefect_server.wait_for_end(run["id"])
     assert state["type"] == "COMPLETED", worker_output

@@ -27,7 +27,7 @@ def deploy_nightly(prefect_server: PrefectServer, server: RunningServer, tmp_pat
     done = prefect_server.cli("deploy", job, "--pool", pool, "--name", pool, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "'0 2 * * *' Europe/Zurich" in done.stdout
-    return prefect_server.ask("GET", f"deployments/name/transcribe/{pool}"), pool
+    return prefect_server.call_api("GET", f"deployments/name/transcribe/{pool}"), pool
 
 
 def add_recordings(folder: Path, files: int) -> None:
@@ -42,7 +42,7 @@ def add_recordings(folder: Path, files: int) -> None:
 def create_due_run(prefect_server: PrefectServer, deployment: dict[str, Any], ago: timedelta) -> str:
     """A run the scheduler made, due some time ago: what a missed night leaves."""
     state = {"type": "SCHEDULED", "state_details": {"scheduled_time": (datetime.now(UTC) - ago).isoformat()}}
-    run = prefect_server.ask("POST", f"deployments/{deployment['id']}/create_flow_run", {"state": state})
+    run = prefect_server.call_api("POST", f"deployments/{deployment['id']}/create_flow_run", {"state": state})
     run_id: str = run["id"]
     return run_id
 
@@ -60,7 +60,7 @@ def test_three_nights_each_do_only_what_is_new(
         worker_output = prefect_server.run_worker_once(pool)
         state = prefect_server.wait_for_end(run_id)
         assert state["type"] == "COMPLETED", worker_output
-        names_and_messages.append((prefect_server.ask("GET", f"flow_runs/{run_id}")["name"], state["message"]))
+        names_and_messages.append((prefect_server.call_api("GET", f"flow_runs/{run_id}")["name"], state["message"]))
     assert [name.partition(": ")[2] for name, _ in names_and_messages] == ["3 items", "nothing new", "2 items"]
     assert "free" not in names_and_messages[0][1]
     assert "3 needed nothing" in names_and_messages[1][1]
@@ -101,7 +101,7 @@ def test_missed_nights_are_caught_up_by_one_run(
 def test_deploy_without_jobs_deploys_prefect_yaml(prefect_server: PrefectServer) -> None:
     done = prefect_server.cli("deploy", cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
-    deployment = prefect_server.ask("GET", "deployments/name/transcribe/nightly")
+    deployment = prefect_server.call_api("GET", "deployments/name/transcribe/nightly")
     assert deployment["entrypoint"] == "mediamill.flows.transcribe.transcribe"
     assert deployment["parameters"]["source"] == str(RECORDINGS)
 

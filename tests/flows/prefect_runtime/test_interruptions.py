@@ -98,7 +98,9 @@ def test_cancel_in_the_ui_drains_and_leaves_the_rest_to_the_next_run(
     prefect_server: PrefectServer, own_local_server: RunningServer, tmp_path: Path
 ) -> None:
     process, run_id = start_run(prefect_server, own_local_server, tmp_path)
-    prefect_server.ask("POST", f"flow_runs/{run_id}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})
+    prefect_server.call_api(
+        "POST", f"flow_runs/{run_id}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}}
+    )
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 4, stderr
     state = prefect_server.wait_for_end(run_id)
@@ -142,11 +144,11 @@ def test_after_a_sigkill_the_next_run_completes_the_work_and_marks_the_killed_ru
 def test_a_run_that_never_held_its_out_is_not_marked_crashed(prefect_server: PrefectServer, tmp_path: Path) -> None:
     out = tmp_path / "out"
     tag = f"out:{sha256(str(out).encode()).hexdigest()[:12]}"
-    flow = prefect_server.ask("POST", "flows/", {"name": "transcribe"})["id"]
+    flow = prefect_server.call_api("POST", "flows/", {"name": "transcribe"})["id"]
 
     def create_running_run(*tags: str) -> str:
         body = {"flow_id": flow, "state": {"type": "RUNNING"}, "tags": [tag, *tags]}
-        return str(prefect_server.ask("POST", "flow_runs/", body)["id"])
+        return str(prefect_server.call_api("POST", "flow_runs/", body)["id"])
 
     without_out, with_out = create_running_run(), create_running_run(f"{tag}:held")
     make_wavs(get_source(tmp_path), 2)
@@ -230,8 +232,8 @@ def start_worker_run(
     pool = f"{name}-{os.getpid()}"
     done = prefect_server.cli("deploy", job, "--pool", pool, "--name", pool)
     assert done.returncode == 0, done.stderr
-    deployment = prefect_server.ask("GET", f"deployments/name/transcribe/{pool}")
-    run_id: str = prefect_server.ask("POST", f"deployments/{deployment['id']}/create_flow_run", {})["id"]
+    deployment = prefect_server.call_api("GET", f"deployments/name/transcribe/{pool}")
+    run_id: str = prefect_server.call_api("POST", f"deployments/{deployment['id']}/create_flow_run", {})["id"]
     worker = prefect_server.prefect("worker", "start", "--pool", pool, "--type", "process")
     wait_until(lambda: server.bill()["requests"] > IN_FLIGHT, "the run to be at work")
     return worker, run_id
@@ -257,7 +259,7 @@ def test_cancel_in_the_ui_stops_a_run_on_a_worker(
 ) -> None:
     worker, run_id = start_worker_run(prefect_server, own_local_server, tmp_path, "cancelled")
     try:
-        prefect_server.ask(
+        prefect_server.call_api(
             "POST", f"flow_runs/{run_id}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}}
         )
         assert prefect_server.wait_for_end(run_id)["type"] == "CANCELLED"

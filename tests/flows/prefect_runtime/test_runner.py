@@ -34,7 +34,7 @@ def test_a_run_is_a_flow_run_with_tasks_costs_and_no_key(
     assert done.returncode == 3, done.stderr
     assert f"flow run at {prefect_server.api.removesuffix('/api')}" in done.stderr.splitlines()[0]
     run_id = done.stderr.strip().splitlines()[-1].rpartition("/")[2]
-    run = prefect_server.ask("GET", f"flow_runs/{run_id}")
+    run = prefect_server.call_api("GET", f"flow_runs/{run_id}")
     assert run["name"] == "transcribe in: 31 items"
     assert {"mediamill", "transcribe", "provider:together"} <= set(run["tags"])
     assert run["state"]["type"] == "COMPLETED"
@@ -76,7 +76,7 @@ def test_a_rerun_with_nothing_to_do_is_named_so_and_sends_nothing(
     again = prefect_server.cli(*command)
     assert again.returncode == 0
     run_id = again.stderr.strip().splitlines()[-1].rpartition("/")[2]
-    assert prefect_server.ask("GET", f"flow_runs/{run_id}")["name"] == "transcribe in: nothing new"
+    assert prefect_server.call_api("GET", f"flow_runs/{run_id}")["name"] == "transcribe in: nothing new"
     assert own_local_server.bill()["requests"] == 3
 
 

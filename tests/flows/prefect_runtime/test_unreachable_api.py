@@ -138,8 +138,8 @@ def test_a_run_on_a_worker_exits_in_time_and_the_next_run_reports_its_end(
     )
     done = prefect_server.cli("deploy", file, "--pool", "lost", "--name", "lost")
     assert done.returncode == 0, done.stderr
-    deployment = prefect_server.ask("GET", "deployments/name/transcribe/lost")
-    run_id: str = prefect_server.ask("POST", f"deployments/{deployment['id']}/create_flow_run", {})["id"]
+    deployment = prefect_server.call_api("GET", "deployments/name/transcribe/lost")
+    run_id: str = prefect_server.call_api("POST", f"deployments/{deployment['id']}/create_flow_run", {})["id"]
     worker = prefect_server.prefect("worker", "start", "--pool", "lost", "--type", "process")
     try:
         wait_until(lambda: own_local_server.bill()["requests"] > 10, "the run to be at work")
