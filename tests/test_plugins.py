@@ -205,12 +205,12 @@ PROVIDER_YAML = (
     ("source", "configuration"),
     [
         ("1 / 0", b""),
-        ("import sys\nsys.exit(3)", b""),
-        ("CONFIG = 'odd.yaml'", b""),
-        ("", "# Z\xfcrich".encode("latin-1")),
-        ("", b""),
-        ("", PROVIDER_YAML.format("broken_adapter").encode()),
-        ("", PROVIDER_YAML.format("leaving_adapter").encode()),
+        pytest.param("import sys\nsys.exit(3)", b"", marks=pytest.mark.long),
+        pytest.param("CONFIG = 'odd.yaml'", b"", marks=pytest.mark.long),
+        pytest.param("", "# Z\xfcrich".encode("latin-1"), marks=pytest.mark.long),
+        pytest.param("", b"", marks=pytest.mark.long),
+        pytest.param("", PROVIDER_YAML.format("broken_adapter").encode(), marks=pytest.mark.long),
+        pytest.param("", PROVIDER_YAML.format("leaving_adapter").encode(), marks=pytest.mark.long),
     ],
     ids=["an error", "an exit", "no path", "no UTF-8", "nothing", "an adapter's error", "an adapter's exit"],
 )
@@ -233,6 +233,7 @@ def test_a_provider_that_cannot_be_loaded_stops_only_commands_that_name_it(
     assert findings["provider odd"] is False
 
 
+@pytest.mark.long
 def test_invalid_columns_are_refused_and_undeclared_ones_fail_their_item(tmp_path: Path) -> None:
     texts = tmp_path / "texts.csv"
     texts.write_text("id,text\na,one\n")

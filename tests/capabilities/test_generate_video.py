@@ -81,7 +81,10 @@ def test_a_parameter_that_the_model_does_not_take_is_refused_before_anything_is_
     assert local_server.bill()["requests"] == 0
 
 
-@pytest.mark.parametrize(("provider", "model", "prefix"), [("openai", SORA, "openai-api"), ("xai", GROK, "xai")])
+@pytest.mark.parametrize(
+    ("provider", "model", "prefix"),
+    mark_rest_long([("openai", SORA, "openai-api"), ("xai", GROK, "xai")], [("openai", SORA, "openai-api")]),
+)
 def test_every_other_provider_generates_videos(
     provider: str, model: str, prefix: str, local_server: RunningServer, tmp_path: Path
 ) -> None:
@@ -129,6 +132,7 @@ def test_refusals_and_failed_jobs_cost_nothing_and_have_their_own_kinds(
     assert len(check_video_files(out)) == 2
 
 
+@pytest.mark.long
 def test_a_creation_without_an_answer_is_reported_and_repeated_only_by_retry(
     local_server: RunningServer, tmp_path: Path
 ) -> None:
@@ -147,6 +151,7 @@ def test_a_creation_without_an_answer_is_reported_and_repeated_only_by_retry(
     assert local_server.bill()["billed"] == 2
 
 
+@pytest.mark.long
 def test_an_expired_link_is_requested_anew_and_a_broken_download_is_repeated(
     local_server: RunningServer, tmp_path: Path
 ) -> None:
@@ -175,6 +180,7 @@ def test_a_lost_file_is_fetched_again_for_free(local_server: RunningServer, tmp_
     assert local_server.bill()["billed"] == 1
 
 
+@pytest.mark.long
 def test_previews_that_are_kept_are_promoted_to_full_versions(local_server: RunningServer, tmp_path: Path) -> None:
     out = tmp_path / "out"
     rows = [{"prompt": f"boat number {n}", "size": "640x360"} for n in range(3)]
@@ -289,7 +295,7 @@ DICE = random.Random(7)
 INSTANTS = [f"{POINTS[n % len(POINTS)]}:{DICE.randrange(1, 12)}" for n in range(20)]
 
 
-@pytest.mark.parametrize("point", mark_rest_long(INSTANTS, [INSTANTS[1], INSTANTS[4]]))
+@pytest.mark.parametrize("point", mark_rest_long(INSTANTS, INSTANTS[1:2]))
 def test_sigkill_buys_no_video_twice_and_tears_no_file(point: str, local_server: RunningServer, tmp_path: Path) -> None:
     out, count = tmp_path / "out", 12
     rows = [{"prompt": f"boat number {n}", "size": SMALL} for n in range(count)]

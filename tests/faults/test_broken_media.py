@@ -12,6 +12,7 @@ from tests.helpers.local_server import running_server
 from tests.helpers.paths import OUTSIDE_SAMPLES, SAMPLES, needs_outside_samples
 
 
+@pytest.mark.long
 @needs_outside_samples
 @pytest.mark.parametrize("name", ["audio_weird", "audio_formats", "tiny"])
 def test_every_unusual_file_becomes_a_result_or_a_failure(name: str, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def list_every_failpoint() -> list[str]:
     return [f"{point}:1:kill" for point in FAILPOINTS if not point.startswith(not_passed)]
 
 
-QUICK_FAILPOINTS = ("call.replied.after", "part.rename.after")
+QUICK_FAILPOINTS = ("call.replied.after",)
 
 
 def list_faults() -> list[Any]:

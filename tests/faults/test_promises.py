@@ -76,6 +76,7 @@ def test_the_api_key_is_never_printed_or_stored(
         assert SENTINEL.encode() not in path.read_bytes(), path
 
 
+@pytest.mark.long
 def test_a_second_run_on_the_same_out_is_refused(thirty_recordings: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with running_server(engine="echo", dialect="together", latency="1s") as slow:
@@ -252,6 +253,7 @@ def test_a_torn_part_is_written_again_for_free(
     assert own_local_server.bill()["requests"] == 30
 
 
+@pytest.mark.long
 def test_permanent_errors_cost_one_attempt(
     thirty_recordings: Path, own_local_server: RunningServer, tmp_path: Path
 ) -> None:
@@ -319,7 +321,7 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("name", mark_rest_long(FAULTS, ["status-503-lying", "reset-mid-body", "error-in-200"]))
+@pytest.mark.parametrize("name", mark_rest_long(FAULTS, ["reset-mid-body"]))
 def test_every_item_becomes_a_result_or_a_failure_whatever_the_server_does(
     name: str, own_local_server: RunningServer, tmp_path: Path
 ) -> None:
@@ -349,6 +351,7 @@ def test_a_redirect_is_not_followed(own_local_server: RunningServer, tmp_path: P
         assert elsewhere.bill()["requests"] == 0
 
 
+@pytest.mark.long
 def test_an_attempt_that_exceeds_its_timeout_is_retried(own_local_server: RunningServer, tmp_path: Path) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     make_wavs(source, 3)

@@ -42,7 +42,7 @@ LONG_FAILPOINTS = [
 ]
 
 
-@pytest.mark.parametrize("point", mark_rest_long([*FAILPOINTS, *LONG_FAILPOINTS], FAILPOINTS[:1]))
+@pytest.mark.parametrize("point", mark_rest_long([*FAILPOINTS, *LONG_FAILPOINTS], []))
 def test_sigkill_buys_no_text_twice_and_tears_no_file(
     point: str, own_local_server: RunningServer, tmp_path: Path
 ) -> None:
@@ -76,6 +76,7 @@ def test_sigkill_buys_no_text_twice_and_tears_no_file(
     )
 
 
+@pytest.mark.long
 def test_a_crash_between_the_file_and_its_row_writes_the_same_file_again(
     own_local_server: RunningServer, tmp_path: Path
 ) -> None:
@@ -89,6 +90,7 @@ def test_a_crash_between_the_file_and_its_row_writes_the_same_file_again(
     assert own_local_server.bill()["requests"] == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("action", ["enospc", "erofs"])
 def test_a_full_disk_fails_in_one_line_and_a_rerun_buys_nothing_again(
     action: str, own_local_server: RunningServer, tmp_path: Path

@@ -11,12 +11,13 @@ import pytest
 from mediamill.tasks.errors import OutputBusy
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.output_lock import OutputLock, describe_owner
+from tests.helpers.quick_tier import mark_rest_long
 from tests.journal.journal_process import KEYS
 from tests.journal.stores import StartProcess, Store, claim
 
 
 @pytest.mark.parametrize("point", ["journal.commit.before", "journal.commit.after"])
-@pytest.mark.parametrize("nth", [1, 8, 21])
+@pytest.mark.parametrize("nth", mark_rest_long([1, 8, 21], [8]))
 async def test_a_kill_loses_no_acknowledged_reply(
     store: Store, start_process: StartProcess, point: str, nth: int
 ) -> None:

@@ -56,7 +56,7 @@ def index_by_id(found: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {str(row["item_id"]): row for row in found}
 
 
-@pytest.mark.parametrize("out", FINISHED)
+@pytest.mark.parametrize("out", mark_rest_long(FINISHED, ["transcribe", "embed", "paid"]))
 def test_a_rerun_makes_no_calls_and_changes_no_row(out: str, root: Path) -> None:
     kinds = ("results", "failures", "calls")
     before, bill = [read_rows(root / out, kind) for kind in kinds], read_attempts(root, out)
@@ -67,9 +67,7 @@ def test_a_rerun_makes_no_calls_and_changes_no_row(out: str, root: Path) -> None
     assert read_attempts(root, out) == bill
 
 
-@pytest.mark.parametrize(
-    "out", mark_rest_long([name for name in FINISHED if name != "paid"], ["transcribe", "embed", "images"])
-)
+@pytest.mark.parametrize("out", mark_rest_long([name for name in FINISHED if name != "paid"], ["transcribe"]))
 def test_a_new_item_is_added_and_the_old_rows_stay(out: str, root: Path) -> None:
     source, before, bill = root / JOBS[out][1], index_by_id(read_rows(root / out)), read_attempts(root, out)
     if source.suffix == ".csv":
@@ -101,6 +99,7 @@ def test_a_rerun_completes_a_killed_run_and_reuses_its_replies(root: Path) -> No
     assert all(row["cost_basis"] == "free" for row in after)
 
 
+@pytest.mark.long
 def test_a_copy_of_a_cut_recording_reuses_its_replies(root: Path) -> None:
     """Pieces are found by their content, wherever the file is."""
     shutil.copy(root / "recordings" / "long.wav", root / "recordings" / "twin.wav")
@@ -110,6 +109,7 @@ def test_a_copy_of_a_cut_recording_reuses_its_replies(root: Path) -> None:
     assert found["twin.wav"]["text"] == found["long.wav"]["text"]
 
 
+@pytest.mark.long
 def test_retry_completes_failed_items(root: Path) -> None:
     shutil.copy(root / "recordings" / "a.wav", root / "recordings" / "broken.wav")
     bill = read_attempts(root, "transcribe")
@@ -121,7 +121,7 @@ def test_retry_completes_failed_items(root: Path) -> None:
     assert read_attempts(root, "transcribe") == bill
 
 
-@pytest.mark.parametrize("out", mark_rest_long(JOBS, ["transcribe", "caption-again", "paid"]))
+@pytest.mark.parametrize("out", mark_rest_long(JOBS, ["transcribe"]))
 def test_status_report_and_export_do_not_migrate(out: str, root: Path) -> None:
     """Reading does not migrate a journal: an older program may be working on it."""
     database = journal_path(root, out)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from mediamill.tasks.local.billing.bill import Bill
 from mediamill.tasks.local.billing.price_list import PriceList
 from tests.helpers.local_server import running_server
+from tests.helpers.quick_tier import mark_rest_long
 from tests.helpers.visual_samples import HOUSE, PAGE, data_url
 from tests.local.chat.test_chat_request import CHAT, HELLO, MODEL, ask
 
@@ -53,7 +54,7 @@ def test_every_call_tells_its_tokens_its_pictures_and_its_price() -> None:
     )
 
 
-@pytest.mark.parametrize("dialect", sorted(CHAT))
+@pytest.mark.parametrize("dialect", mark_rest_long(sorted(CHAT), ["together"]))
 def test_reasoning_is_paid_for_and_told_as_the_vendor_tells_it(dialect: str) -> None:
     with running_server(engine="echo", price=[f"{MODEL[dialect]}=1/2"]) as server:
         server.faults({"fault": {"kind": "say", "body": {"content": "a" * 8, "reasoning": "b" * 40}}})
