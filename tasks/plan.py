@@ -65,7 +65,7 @@ async def plan_source(context: RunContext, source: Source) -> list[ShardWork]:
         if planned.duplicates:
             item_id, first, second = planned.duplicates[0]
             raise UsageError(
-                f"{context.job.source}: id {item_id!r} stands at item {first + 1} and again at item {second + 1}",
+                f"{context.job.source}: item {first + 1} and item {second + 1} have the same id {item_id!r}",
                 hint="give every row its own id",
             )
         counts.planned += len(batch)

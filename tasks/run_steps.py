@@ -58,10 +58,10 @@ class RunSteps:
     async def plan(self) -> list[ShardWork]:
         """Plan the run and return the shards with pending items."""
         context, source = self.context, self._source
-        work = await (plan_retry(context, self._retry) if source is None else plan_source(context, source))
-        self._planned_shards = frozenset(one.shard for one in work)
+        shards = await (plan_retry(context, self._retry) if source is None else plan_source(context, source))
+        self._planned_shards = frozenset(shard.shard for shard in shards)
         context.phase = "run"
-        return work
+        return shards
 
     async def do_shards(self, shards: Sequence[int]) -> ShardResult:
         """Do these shards and return what their items came to."""
@@ -74,9 +74,9 @@ class RunSteps:
         if self.context.stop_switch.reason is not None:
             return ShardResult()
         unfinished = [
-            one.shard
-            for one in await self.context.journal.items.find_shards_with_work()
-            if one.shard in self._planned_shards
+            shard.shard
+            for shard in await self.context.journal.items.find_shards_with_work()
+            if shard.shard in self._planned_shards
         ]
         return await self.do_shards(unfinished)
 

@@ -125,7 +125,7 @@ def _choose_cause(error: BaseException) -> BaseException:
             pending.extend(current.exceptions)
         else:
             errors.append(current)
-    return next((one for one in errors if isinstance(one, MediamillError)), errors[0])
+    return next((each for each in errors if isinstance(each, MediamillError)), errors[0])
 
 
 async def run_shard(context: RunContext, shard: int) -> ShardResult:

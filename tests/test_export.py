@@ -1,4 +1,4 @@
-"""Results in one file: formats, columns, lists taken apart, and every mistake one line."""
+"""Export results to one file: formats, columns, exploded lists, and wrong options refused in one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Imports point one way; prefect stays in flows/; the built-in server shares nothing with the adapters it judges."""
+"""Imports follow the layers; prefect stays in flows/; the built-in server shares nothing with the providers' code."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ LAYERS = (
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 SEPARATE_ROOMS = ({"tasks.providers", "tasks.calls"},)
-"""Rooms of one layer that do not import each other: who plans a request knows nothing of who sends it."""
+"""Rooms of one layer that do not import each other: providers plan requests, the call path sends them."""
 SPAWN_IMPORT = ("tasks.engine", "tasks.local.spawn")
-"""The one way from the pipeline to the built-in server: starting it as a process of its own."""
+"""The only import of the built-in server by other tasks: it starts the server as a process."""
 
 FILES = sorted([*ROOT.glob("flows/**/*.py"), *ROOT.glob("tasks/**/*.py")])
 
@@ -58,7 +58,7 @@ def room(name: str) -> str:
 
 
 def find_imports(source: str, *, names: bool = False) -> list[str]:
-    """Every module a file imports, at any depth, for types or for use; with ``names`` also what it takes from them."""
+    """Every module that a file imports, at any depth, also for types; with ``names`` also the imported names."""
     found = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -132,7 +132,7 @@ def test_an_import_against_the_layers_is_found(here: str, source: str) -> None:
 
 
 def module_graph(sources: Mapping[str, str]) -> dict[str, set[str]]:
-    """Which of the modules import which, types included; a name that is imported from a package is its module."""
+    """The imports between the modules, also for types; a name imported from a package is resolved to its module."""
     return {
         here: {
             name
@@ -144,7 +144,7 @@ def module_graph(sources: Mapping[str, str]) -> dict[str, set[str]]:
 
 
 def resolve_module(name: str, known: Collection[str]) -> str | None:
-    """The module that an import reaches: itself, or the one that holds the name."""
+    """The known module that an import names, or the one that holds the imported name."""
     name = name.removeprefix("mediamill.")
     return next((n for n in (name, name.rpartition(".")[0]) if n in known), None)
 
@@ -195,7 +195,7 @@ def test_a_cycle_is_found_through_types_and_packages() -> None:
 
 
 def run_and_list_packages(*arguments: str) -> set[str]:
-    """The top-level packages a command has imported when it ends."""
+    """Run a command; the top-level packages that it has imported at its end."""
     script = (
         "import sys\nfrom mediamill.flows.cli.main import main\n"
         f"sys.argv = ['mediamill', *{list(arguments)!r}]\n"

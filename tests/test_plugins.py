@@ -1,4 +1,4 @@
-"""Capabilities of other packages, found by entry point: a good one works like ours, a broken one breaks only itself."""
+"""Capabilities of other packages, found by entry point: they work like ours; a broken one breaks nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A job is resolved once: what it names is looked up in one place, and what no run could start with is told there."""
+"""A job is resolved once, in one place; a job that no run could start with is refused there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run's steps: each done once whoever starts it, from any thread that holds the run's ticket."""
+"""The steps of a run: each is done once, however often and from whichever thread it is started."""
 
 from __future__ import annotations
 

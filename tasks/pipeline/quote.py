@@ -17,18 +17,18 @@ from mediamill.tasks.summary import Quote
 class ChainQuote:
     """The quotes of a chain by task and repeat.
 
-    ``unknown`` holds those that cannot be quoted yet, with the reason. ``perhaps`` names those that may find no rows:
-    repeats of ``until``, and tasks after a step that selects rows.
+    ``unknown`` holds those that cannot be quoted yet, with the reason. ``conditional`` names those that may find no
+    rows: repeats of ``until``, and tasks after a step that selects rows.
     """
 
     known: dict[str, Quote] = field(default_factory=dict)
-    perhaps: set[str] = field(default_factory=set)
+    conditional: set[str] = field(default_factory=set)
     unknown: dict[str, str] = field(default_factory=dict)
 
     @property
     def low_usd(self) -> Decimal:
-        """The minimum that the known tasks cost; those without a price and those of ``perhaps`` add nothing."""
-        lows = (quoted.low_usd for name, quoted in self.known.items() if name not in self.perhaps)
+        """The minimum that the known tasks cost; those without a price and those of ``conditional`` add nothing."""
+        lows = (quoted.low_usd for name, quoted in self.known.items() if name not in self.conditional)
         return sum((low or Decimal(0) for low in lows), Decimal(0))
 
     @property
@@ -57,10 +57,10 @@ def quote_chain(chain: Chain) -> ChainQuote:
             folder = folder if step.task else folder / name
             _quote_task(chain, name, task, [folder], result, first=number == 1)
             if rows_selected and not _manifest_path(folder).exists():
-                result.perhaps.add(name)
+                result.conditional.add(name)
             for repeat, change in enumerate(step.again, 1):
                 repeat_name, folders = f"{name} again {repeat}", [folder / f"again-{repeat}", folder]
-                result.perhaps.add(repeat_name)
+                result.conditional.add(repeat_name)
                 _quote_task(chain, repeat_name, task.with_changes(change), folders, result, first=number == 1)
         rows_selected = rows_selected or step.keep is not None
     return result

@@ -27,7 +27,7 @@ def render_page(report: ReportData, costs: pd.DataFrame) -> str:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, finalize=replace_invisible
     )
-    environment.filters.update(money=format_usd, clock=format_duration)
+    environment.filters.update(money=format_usd, clock=format_hms)
     template = environment.get_template("page.html")
     return template.render(report=report, costs=costs.to_dict("records"), money=format_usd)
 
@@ -52,7 +52,7 @@ def format_usd(value: Any) -> str:
     return f"${usd.quantize(_CENTS):,}" if usd >= 1 or not usd else f"${format_decimal(usd)}"
 
 
-def format_duration(seconds: Any) -> str:
+def format_hms(seconds: Any) -> str:
     """Seconds as h:mm:ss.s."""
     if seconds is None:
         return ""

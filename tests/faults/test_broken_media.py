@@ -1,4 +1,4 @@
-"""Whatever a folder holds, every file of it ends, and broken media is never sent."""
+"""Every file of a folder becomes a result or a failure, and broken media is never sent."""
 
 from __future__ import annotations
 

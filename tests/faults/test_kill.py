@@ -1,4 +1,4 @@
-"""A crash loses nothing and pays nothing twice. The server's own count is the judge."""
+"""A SIGKILL loses nothing and pays nothing twice, by the server's own count."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def server_options() -> dict[str, Any]:
 
 
 def choose_random_faults(count: int) -> list[str]:
-    """Points and how often they are passed before the kill, the same in every run."""
+    """Random failpoints, and how often they are passed before the kill; the same in every run."""
     rng = random.Random(20261120)
     points = [p for p in FAILPOINTS if p.startswith(_PER_ITEM) and "accepted" not in p]
     return [f"{rng.choice(points)}:{rng.randint(1, ITEMS - 1)}:kill" for _ in range(count)]
 
 
 def list_every_failpoint() -> list[str]:
-    """Each fault point that transcription passes once, at its first pass."""
+    """Each failpoint that transcription passes, at its first pass."""
     not_passed = ("call.accepted.", "collect.")  # jobs that are waited for
     return [f"{point}:1:kill" for point in FAILPOINTS if not point.startswith(not_passed)]
 
@@ -50,7 +50,7 @@ QUICK_FAILPOINTS = ("call.replied.after",)
 
 
 def list_faults() -> list[Any]:
-    """All of them; most take long."""
+    """All faults; most of them take long."""
     return mark_rest_long(
         [*list_every_failpoint(), *choose_random_faults(20)], [f"{point}:1:kill" for point in QUICK_FAILPOINTS]
     )

@@ -1,4 +1,4 @@
-"""What is promised when things go wrong, judged by the server's own count."""
+"""What is promised when something fails, checked against the server's own count."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ cp -r "$OUT" "$KEPT"
 def test_a_real_full_or_read_only_file_system_fails_the_run_and_a_rerun_completes_it(
     script: str, proof: str, message: str, thirty_recordings: Path, own_local_server: RunningServer, tmp_path: Path
 ) -> None:
-    """OUT lies on a file system that only this test's processes see; the script shows that it takes nothing more."""
+    """OUT is on a file system of this test's own processes; the script shows that nothing more can be written to it."""
     out, kept = tmp_path / "out", tmp_path / "kept"
     where = ("--provider", "together", "--base-url", own_local_server.origin, "--out", str(out))
     command = [sys.executable, "-m", "mediamill.flows.cli", "transcribe", str(thirty_recordings), *where, "--yes"]

@@ -1,4 +1,4 @@
-"""A crash while speaking: nothing is bought twice beyond what was in flight, and every file is whole."""
+"""A SIGKILL of `speak` buys nothing twice beyond the requests in flight, and every file is complete."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Driving the command line in processes of its own, and reading what it left."""
+"""Run the command line in processes of its own, and read what it wrote."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from tests.helpers.forked_cli import run_forked
 
 SENTINEL = "tgp_v1_SENTINEL-0123456789abcdefghijkl"
-"""A key that must turn up nowhere."""
+"""A key that must appear nowhere."""
 
 
 def make_wavs(folder: Path, count: int, *, twins: int = 0) -> None:

@@ -1,4 +1,4 @@
-"""The command line in processes that are forked off one which has imported everything: each starts at once.
+"""Run the command line in processes forked from one that has imported everything, so that each starts at once.
 
 A process for itself starts in about a second, nearly all of it imports; thousands of them would be most of what the
 tests take. What is forked has its own environment, folder, streams and exit, and can be killed like any other.
@@ -26,8 +26,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-_APART = ("mediamill.tasks.local",)
-"""What only the built-in server imports."""
+_SERVER_ONLY = ("mediamill.tasks.local",)
+"""Modules that only the built-in server imports."""
 _FLOWS = (
     "mediamill.flows.cli.main",
     "mediamill.flows.cli.capability_command",
@@ -47,15 +47,15 @@ def run_forked(arguments: Sequence[str], env: Mapping[str, str], timeout: float)
     if sys.platform != "linux":  # other systems' libraries do not outlive a fork
         command = [sys.executable, "-m", "mediamill.flows.cli", *arguments]
         return subprocess.run(command, env=env, capture_output=True, text=True, timeout=timeout, check=False)
-    with tempfile.TemporaryDirectory(prefix="mediamill-forked-") as name, socket.socket(socket.AF_UNIX) as asked:
+    with tempfile.TemporaryDirectory(prefix="mediamill-forked-") as name, socket.socket(socket.AF_UNIX) as connection:
         folder = Path(name)
-        asked.connect(_address())
-        asked.sendall(json.dumps([list(arguments), dict(env), str(Path.cwd()), name]).encode() + b"\n")
-        told = asked.makefile("r")
-        pid = int(told.readline())
-        asked.settimeout(timeout)
+        connection.connect(_address())
+        connection.sendall(json.dumps([list(arguments), dict(env), str(Path.cwd()), name]).encode() + b"\n")
+        reply = connection.makefile("r")
+        pid = int(reply.readline())
+        connection.settimeout(timeout)
         try:
-            code = int(told.readline())
+            code = int(reply.readline())
         except TimeoutError:
             os.kill(pid, signal.SIGKILL)
             raise subprocess.TimeoutExpired(list(arguments), timeout) from None
@@ -80,7 +80,7 @@ def _address() -> str:
 def _import_all() -> None:
     """Everything that a run may import; what an extra is missing for stays out."""
     for module in pkgutil.walk_packages(["mediamill/tasks"], "mediamill.tasks."):
-        if not module.name.startswith(_APART):
+        if not module.name.startswith(_SERVER_ONLY):
             with contextlib.suppress(ImportError):
                 importlib.import_module(module.name)
     for name in _FLOWS:
@@ -89,35 +89,35 @@ def _import_all() -> None:
 
 def _serve(address: str) -> tuple[Sequence[str], Mapping[str, str], str, str]:
     """Fork for every request; returns in the forked process alone, with what is asked of it."""
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(address)
-        listening.listen(16)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(address)
+        listener.listen(16)
         print("ready", flush=True)  # noqa: T201
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         while True:
-            ready, _, _ = select.select([listening, sys.stdin], [], [])
+            ready, _, _ = select.select([listener, sys.stdin], [], [])
             if sys.stdin in ready:  # whoever started this has ended
                 shutil.rmtree(Path(address).parent, ignore_errors=True)
                 sys.exit(0)
-            asked, _ = listening.accept()
+            connection, _ = listener.accept()
             if os.fork():
-                asked.close()
+                connection.close()
                 continue
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             pid = os.fork()
             if not pid:
-                told = asked.makefile("r").readline()
-                asked.close()
-                arguments, env, folder, streams = json.loads(told)
+                request = connection.makefile("r").readline()
+                connection.close()
+                arguments, env, folder, streams = json.loads(request)
                 return arguments, env, folder, streams
-            asked.sendall(f"{pid}\n".encode())
+            connection.sendall(f"{pid}\n".encode())
             _, status = os.waitpid(pid, 0)
             with contextlib.suppress(OSError):
-                asked.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
+                connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
             os._exit(0)
 
 
-def _become(arguments: Sequence[str], env: Mapping[str, str], folder: str, streams: str) -> None:
+def _take_on_request(arguments: Sequence[str], env: Mapping[str, str], folder: str, streams: str) -> None:
     """Take on a request's environment, folder, streams and arguments."""
     from mediamill.tasks import fault_injection
 
@@ -135,7 +135,7 @@ def _become(arguments: Sequence[str], env: Mapping[str, str], folder: str, strea
     fault_injection.arm(os.environ.get("MEDIAMILL_FAULTS", ""))
 
 
-def _end(code: object) -> NoReturn:
+def _exit_process(code: object) -> NoReturn:
     """End as an interpreter does, without taking apart all that was imported."""
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
@@ -147,10 +147,10 @@ def _end(code: object) -> NoReturn:
 if __name__ == "__main__":
     _import_all()
     gc.freeze()
-    _become(*_serve(sys.argv[1]))
+    _take_on_request(*_serve(sys.argv[1]))
     from mediamill.flows.cli.main import main
 
     try:
         main()
     except SystemExit as ended:
-        _end(ended.code)
+        _exit_process(ended.code)

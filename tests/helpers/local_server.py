@@ -22,27 +22,29 @@ class RunningServer:
 
     def bill(self) -> dict[str, Any]:
         """The bill with all its calls."""
-        page = bill = self._ask("GET", "bill?offset=0")
+        page = bill = self._call_control_api("GET", "bill?offset=0")
         while len(page["calls"]) == _PAGE:
-            page = self._ask("GET", f"bill?offset={len(bill['calls'])}")
+            page = self._call_control_api("GET", f"bill?offset={len(bill['calls'])}")
             bill["calls"] += page["calls"]
         return bill
 
     def faults(self, *rules: dict[str, Any]) -> None:
         """Replace the fault rules: ``{"match": {"nth": 3}, "fault": {"kind": "reset"}, "times": 1}``."""
-        self._ask("POST", "faults", list(rules))
+        self._call_control_api("POST", "faults", list(rules))
 
     def limits(self, **rates: float | str | None) -> None:
         """Change limits while it runs: ``rpm``, ``tpm``, ``rpd``, ``audio_per_hour``, ``burst``, ``limiter``."""
-        self._ask("POST", "limits", rates)
+        self._call_control_api("POST", "limits", rates)
 
     def reset(self) -> None:
         """Forget the bill and the fault rules."""
-        self._ask("POST", "reset", {})
+        self._call_control_api("POST", "reset", {})
 
-    def _ask(self, method: str, what: str, body: Sequence[Any] | dict[str, Any] | None = None) -> dict[str, Any]:
+    def _call_control_api(
+        self, method: str, path: str, body: Sequence[Any] | dict[str, Any] | None = None
+    ) -> dict[str, Any]:
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.origin}/mediamill/{what}", data, method=method)
+        request = urllib.request.Request(f"{self.origin}/mediamill/{path}", data, method=method)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(request, timeout=30) as reply:
             answer: dict[str, Any] = json.load(reply)

@@ -1,4 +1,4 @@
-"""Which of many parameters the quick suite takes."""
+"""Choose the parameters that the quick tier tests."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 
-def mark_rest_long(every: Iterable[Any], quick: Iterable[Any]) -> list[Any]:
+def mark_rest_long(parameters: Iterable[Any], quick: Iterable[Any]) -> list[Any]:
     """All parameters, those beyond ``quick`` marked long."""
-    every, quick = list(every), list(quick)
-    assert all(each in every for each in quick)
-    return [each if each in quick else pytest.param(*_to_tuple(each), marks=pytest.mark.long) for each in every]
+    parameters, quick = list(parameters), list(quick)
+    assert all(each in parameters for each in quick)
+    return [each if each in quick else pytest.param(*_to_tuple(each), marks=pytest.mark.long) for each in parameters]
 
 
 def _to_tuple(each: Any) -> tuple[Any, ...]:

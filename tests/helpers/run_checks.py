@@ -1,4 +1,4 @@
-"""What must hold of an OUT, with the server's own bill as the judge."""
+"""Checks of an OUT against the server's own bill."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def assert_ledger_equals_bill(out: Path, server: RunningServer) -> None:
 
 
 def assert_bill_within_ledger_bounds(out: Path, bill: str) -> None:
-    """Known cost <= the server's bill <= known cost and the most the unknowns can cost."""
+    """Known cost <= the server's bill <= known cost plus the maximum of unknown costs."""
     ledger = read_rows(out, "calls")
     known = sum((row["cost_usd"] for row in ledger if row["cost_usd"] is not None), Decimal(0))
     max_cost = known + sum((row["cost_max_usd"] for row in ledger if row["cost_usd"] is None), Decimal(0))

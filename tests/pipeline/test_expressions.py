@@ -1,4 +1,4 @@
-"""Expressions over a row: what they can say, and how far they cannot reach."""
+"""Expressions over a row: what they can express, and that they have access to nothing else."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ def test_column_names_of_an_expression() -> None:
 def test_any_text_is_an_expression_or_a_clear_error(text: str) -> None:
     row: dict[str, Any] = {"a": 1}
     try:
-        made = Expression(text)
+        expression = Expression(text)
     except ValueError:
         return
     with contextlib.suppress(BadInput):
-        assert made.is_true_for(row) in (True, False)
+        assert expression.is_true_for(row) in (True, False)

@@ -1,4 +1,4 @@
-"""Chains, through the command line: what each step gets, what it costs, and what a crash costs."""
+"""Chains, through the command line: the rows of each step, its costs, and the costs of a crash."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def server_options() -> dict[str, Any]:
 
 
 def write_chain(tmp_path: Path, server: RunningServer, *steps: dict[str, Any], **options: Any) -> Path:
-    """A chain over eight recordings, every task at the server."""
+    """Write a chain over eight recordings whose tasks all call the server."""
     make_wavs(tmp_path / "in", ITEMS)
     server.reset()
     for step in steps:
@@ -106,9 +106,9 @@ def test_a_step_is_repeated_until_its_condition_holds(local_server: RunningServe
 def test_columns_reach_the_next_steps_by_their_names_and_outlive_repeats(
     local_server: RunningServer, tmp_path: Path
 ) -> None:
-    ask = {"capability": "complete", "params": {"prompt": "{{ car_model }}", "max_tokens": 99}}
+    complete_task = {"capability": "complete", "params": {"prompt": "{{ car_model }}", "max_tokens": 99}}
     again = [{"params": {"max_tokens": 98}}]
-    asked_step = {"name": "asked", "task": ask, "until": "contains(text, 'never said')", "again": again}
+    asked_step = {"name": "asked", "task": complete_task, "until": "contains(text, 'never said')", "again": again}
     wanted = {"template": "{{ asked_text }} {{ asked_model }} {{ car_model }}"}
     vector = {"name": "vector", "task": {"capability": "embed", "provider": "local", "params": wanted}}
     lost = {"name": "lost", "task": {**vector["task"], "params": {"template": "{{ nowhere }}"}}}  # type: ignore[dict-item]
@@ -220,7 +220,7 @@ def test_an_expression_with_an_unknown_column_is_refused(
     assert "did you mean 'language'" in errors
 
 
-MISTAKES: list[Any] = [
+INVALID_CHAINS: list[Any] = [
     ({"steps": []}, "steps"),
     ({"steps": [{"name": "a", "task": {"capability": "transcribr"}}]}, "did you mean 'transcribe'"),
     ({"steps": [{"name": "a", "task": {"capability": "transcribe", "modell": "x"}}]}, "did you mean 'model'"),
@@ -236,7 +236,7 @@ MISTAKES: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize(("change", "message"), mark_rest_long(MISTAKES, MISTAKES[1:2]))
+@pytest.mark.parametrize(("change", "message"), mark_rest_long(INVALID_CHAINS, INVALID_CHAINS[1:2]))
 def test_an_invalid_chain_is_refused_in_one_line_before_it_runs(
     change: dict[str, Any], message: str, tmp_path: Path
 ) -> None:

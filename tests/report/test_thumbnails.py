@@ -1,4 +1,4 @@
-"""The contact sheet: pictures that were made, small, bounded, and none from outside OUT/media."""
+"""The contact sheet: thumbnails of generated images, bounded in number, and none from outside OUT/media."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ VIDEO = SAMPLES / "videos" / "day.mp4"
 
 
 def write_results(out: Path, count: int) -> list[dict[str, Any]]:
-    """Results with pictures, two a row."""
+    """Write result rows with two images each."""
     (out / "media").mkdir(parents=True)
     files = [f"media/{n} <b>.png" for n in range(count)]
     for n, file in enumerate(files):
