@@ -70,8 +70,8 @@ class Caption:
         """The answer's columns, those about the images, ``duplicate_of``, and those of a schema."""
         import pyarrow as pa
 
-        own = [pa.field("duplicate_of", pa.string()), pa.field("looks", pa.string())]
-        return pa.schema([*get_image_fields(), *own, *get_answer_fields(params)])
+        group_fields = [pa.field("duplicate_of", pa.string()), pa.field("looks", pa.string())]
+        return pa.schema([*get_image_fields(), *group_fields, *get_answer_fields(params)])
 
     async def run(self, item: Item, params: CaptionParams, call: Call, context: CapabilityContext) -> Mapping[str, Any]:
         """Send one item's images with the prompt."""

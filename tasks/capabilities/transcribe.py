@@ -180,7 +180,7 @@ class Transcribe:
         answer = await call(self._build_ask(item, params, context, source, seconds))
         warnings = clip.warnings if clip else ()
         audio_seconds = None if seconds is None else float(seconds)
-        facts = (
+        check_arguments = (
             answer.data,
             self.expected_language(params),
             audio_seconds,
@@ -195,7 +195,11 @@ class Transcribe:
             "recipe": source.recipe,
             "pieces": 1,
             "warnings": list(warnings),
-            **(check_transcript(*facts) if is_short else await context.run_in_thread(check_transcript, *facts)),
+            **(
+                check_transcript(*check_arguments)
+                if is_short
+                else await context.run_in_thread(check_transcript, *check_arguments)
+            ),
         }
 
     async def _transcribe_in_pieces(
@@ -209,7 +213,7 @@ class Transcribe:
             media, context, send, self._cut_semaphore, limits, cut_options, diarized=_is_diarized(params)
         )
         columns, length = merged.columns, merged.columns["duration_s"]
-        facts = (columns, self.expected_language(params), length, merged.activity, merged.warnings)
+        check_arguments = (columns, self.expected_language(params), length, merged.activity, merged.warnings)
         return {
             **columns,
             "content_sha256": media.sha256,
@@ -217,7 +221,7 @@ class Transcribe:
             "recipe": merged.recipe,
             "pieces": merged.count,
             "warnings": merged.warnings,
-            **await context.run_in_thread(check_transcript, *facts),
+            **await context.run_in_thread(check_transcript, *check_arguments),
             "request_key": merged.first.request_key,
             "request_id": merged.first.request_id,
             "started_at": merged.first.started_at,

@@ -114,8 +114,8 @@ def check_transcript(
 
 def find_flags(facts: TranscriptFacts) -> list[str]:
     """The flags of a transcript, in the order of :data:`FLAG_MEANINGS`; usually none."""
-    found = {*_find_text_flags(facts), *_find_speech_flags(facts), *_find_warning_flags(facts.warnings)}
-    return [flag for flag in FLAG_MEANINGS if flag in found]
+    flags = {*_find_text_flags(facts), *_find_speech_flags(facts), *_find_warning_flags(facts.warnings)}
+    return [flag for flag in FLAG_MEANINGS if flag in flags]
 
 
 def _find_text_flags(facts: TranscriptFacts) -> Iterator[str]:
@@ -136,10 +136,10 @@ def _find_speech_flags(facts: TranscriptFacts) -> Iterator[str]:
     speech_seconds = facts.voice_activity.seconds
     if words and speech_seconds < max(MIN_SPEECH_SECONDS, words * MIN_SPEECH_SECONDS_PER_WORD):
         yield "text_without_speech"
-    min_speech_seconds = min(
+    min_untranscribed_seconds = min(
         max(MIN_UNTRANSCRIBED_SECONDS, MIN_UNTRANSCRIBED_SHARE * facts.seconds), MAX_UNTRANSCRIBED_SECONDS
     )
-    if (not words and speech_seconds >= min_speech_seconds) or has_untranscribed_speech(
+    if (not words and speech_seconds >= min_untranscribed_seconds) or has_untranscribed_speech(
         facts.parts or (), facts.voice_activity
     ):
         yield "speech_without_text"

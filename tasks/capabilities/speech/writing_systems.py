@@ -77,11 +77,11 @@ def script_fits(text: str, language: str) -> bool:
 
 @cache
 def _get_scripts_by_language() -> dict[str, frozenset[str]]:
-    found: dict[str, set[str]] = {}
+    scripts_by_language: dict[str, set[str]] = {}
     for script, languages in _LANGUAGES_BY_SCRIPT.items():
         for language in languages.split():
-            found.setdefault(language, set()).add(script)
-    return {language: frozenset(scripts) for language, scripts in found.items()}
+            scripts_by_language.setdefault(language, set()).add(script)
+    return {language: frozenset(scripts) for language, scripts in scripts_by_language.items()}
 
 
 @cache

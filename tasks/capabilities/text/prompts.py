@@ -145,15 +145,17 @@ async def render_text(
     return rendered
 
 
-def render_row(item: Item, name: str, template: str, **more: JSON) -> str:
-    """A parameter's template filled with the row's columns and with ``more``; the row's own value as is.
+def render_row(item: Item, name: str, template: str, **extra_values: JSON) -> str:
+    """A parameter's template filled with the row's columns and ``extra_values``; the row's own value as is.
 
     Raises:
         BadInput: when the template names a column that does not exist, or cannot be filled.
     """
     if name in item.params:
         return template
-    return render_template(template, {**item.row, **more, "item_id": item.item_id, "source": item.source}, item.source)
+    return render_template(
+        template, {**item.row, **extra_values, "item_id": item.item_id, "source": item.source}, item.source
+    )
 
 
 def render_template(template: str, row: Mapping[str, Any], source: str) -> str:

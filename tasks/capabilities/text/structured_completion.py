@@ -78,10 +78,14 @@ class StructuredCompletion:
         prompt: Prompt,
         params: PromptParams,
         context: CapabilityContext,
-        more: Mapping[str, Any] | None = None,
+        extra_params: Mapping[str, Any] | None = None,
     ) -> Ask:
         """The Ask for a prompt; its ceiling is the maximum number of tokens."""
-        fields: dict[str, Any] = {"messages": list(prompt.messages), **params.to_sampling_params(), **(more or {})}
+        fields: dict[str, Any] = {
+            "messages": list(prompt.messages),
+            **params.to_sampling_params(),
+            **(extra_params or {}),
+        }
         if params.json_schema is not None:
             fields["schema"] = params.json_schema
         if params.is_streamed():
@@ -121,7 +125,7 @@ class StructuredCompletion:
         params: PromptParams,
         call: Call,
         context: CapabilityContext,
-        more: Mapping[str, Any] | None = None,
+        extra_params: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Send a prompt; while the answer does not fit the schema, send it again with what was wrong.
 
@@ -135,7 +139,7 @@ class StructuredCompletion:
         chat_model, answers = self.get_chat_model(context), list[Answer]()
         current = add_schema_message(prompt, params, chat_model)
         while True:
-            answer = await call(self.build_ask(item, current, params, context, more))
+            answer = await call(self.build_ask(item, current, params, context, extra_params))
             answers.append(answer)
             choice = answer.data["choices"][0]
             columns, violation = self._parse_choice(choice, params)
@@ -192,7 +196,7 @@ def get_answer_fields(params: PromptParams) -> list[pa.Field]:
     """The columns of an answer; those of a schema come last."""
     import pyarrow as pa
 
-    own = [
+    fields = [
         pa.field("text", pa.string()),
         pa.field("reasoning", pa.string()),
         pa.field("finish_reason", pa.string()),
@@ -205,8 +209,8 @@ def get_answer_fields(params: PromptParams) -> list[pa.Field]:
         pa.field("repairs", pa.int32()),
     ]
     if params.json_schema is None:
-        return own
-    return [*own, *(field.with_name(to_column_name(field.name)) for field in to_arrow_fields(params.json_schema))]
+        return fields
+    return [*fields, *(field.with_name(to_column_name(field.name)) for field in to_arrow_fields(params.json_schema))]
 
 
 def add_schema_message(prompt: Prompt, params: PromptParams, chat_model: ChatModel) -> Prompt:
@@ -271,14 +275,14 @@ def _has_tools(params: PromptParams) -> bool:
     return "tools" in params.to_sampling_params()
 
 
-def _add_repair_usage(one: Usage, params: PromptParams) -> Usage:
+def _add_repair_usage(usage: Usage, params: PromptParams) -> Usage:
     """The ceiling with all repairs: each repair request contains the earlier answers and what was wrong with them."""
     tries = 1 if params.json_schema is None else 1 + params.repairs
-    per_try = params.max_tokens + 2 * _TOKENS_PER_MESSAGE + _MAX_REPAIR_TOKENS
-    before = per_try * tries * (tries - 1) // 2
+    tokens_per_try = params.max_tokens + 2 * _TOKENS_PER_MESSAGE + _MAX_REPAIR_TOKENS
+    repair_tokens = tokens_per_try * tries * (tries - 1) // 2
     return Usage(
-        input_tokens=None if one.input_tokens is None else one.input_tokens * tries + before,
-        output_tokens=None if one.output_tokens is None else one.output_tokens * tries,
+        input_tokens=None if usage.input_tokens is None else usage.input_tokens * tries + repair_tokens,
+        output_tokens=None if usage.output_tokens is None else usage.output_tokens * tries,
         requests=tries,
     )
 

@@ -39,7 +39,7 @@ class DuplicateGroups:
         for line in results:
             row = orjson.loads(line)
             if row.get("looks") and row.get("duplicate_of") is None:
-                inputs = [(one["sha256"], one["recipe"]) for one in row.get("pictures") or ()]
+                inputs = [(picture["sha256"], picture["recipe"]) for picture in row.get("pictures") or ()]
                 groups.join(row["looks"], row["item_id"], inputs)
         return groups
 
@@ -48,7 +48,7 @@ class DuplicateGroups:
         """The name of the images' group: by the look of a single image with a thumbnail, otherwise by the bytes."""
         if len(thumbnails) == 1 and thumbnails[0] is not None:
             return f"{prompt_hash} near {hash_thumbnail(thumbnails[0]):016x}"
-        digest = hashlib.sha256("\n".join(one.sha256 for one in inputs).encode()).hexdigest()
+        digest = hashlib.sha256("\n".join(source.sha256 for source in inputs).encode()).hexdigest()
         return f"{prompt_hash} exact {digest}"
 
     def join(self, group_name: str, item_id: str, inputs: Sequence[tuple[str, str]]) -> GroupLeader | None:
