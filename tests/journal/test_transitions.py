@@ -104,7 +104,7 @@ class JournalModel(RuleBasedStateMachine):
         self.claim(out, key)
         self.send(out, key)
 
-    @precondition(lambda self: any(not call.over for call in self.calls.values()))
+    @precondition(lambda self: any(not call.ended for call in self.calls.values()))
     @rule(data=st.data(), how=st.sampled_from(["replied", "rejected", "unknown", "accepted"]))
     def end(self, data: st.DataObject, outcome: str) -> None:
         call_id = data.draw(st.sampled_from([name for name, call in self.calls.items() if not call.ended]))
