@@ -1,4 +1,4 @@
-"""The command line on a terminal of its own: what is on its screen, typed keys, signals."""
+"""The command line on a pseudo-terminal: its screen, typed keys, signals."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _TIMEOUT_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """How a command ended and everything it wrote to its terminal, control codes included."""
+    """The exit code of a command and all that it wrote to its terminal, control codes included."""
 
     code: int
     text: str
 
 
 class Terminal:
-    """A command that believes a person is watching."""
+    """A command on a pseudo-terminal."""
 
     def __init__(self, *arguments: str | Path, home: Path) -> None:
         self._master, slave = pty.openpty()
@@ -43,20 +43,20 @@ class Terminal:
         self._output = b""
 
     def wait_for_text(self, text: str) -> None:
-        """Wait until ``text`` stands on the screen."""
+        """Wait until ``text`` is on the screen."""
         deadline = time.monotonic() + _TIMEOUT_SECONDS
         while text.encode() not in self._output:
             assert time.monotonic() < deadline, self._output
-            assert self._read_output(), f"it ended without {text!r}: {self._output!r}"
+            assert self._read_output(), f"the command ended without {text!r}: {self._output!r}"
 
     def type_keys(self, keys: str) -> None:
-        """Press keys."""
+        """Type keys."""
         os.write(self._master, keys.encode())
 
     def press_ctrl_c(self) -> Screen:
-        """Press Ctrl-C until it ends: one that comes just before a prompt begins to read is seen only by the next.
+        """Press Ctrl-C until the command ends: one just before a prompt starts to read has no effect until the next.
 
-        The next waits long enough for a slow machine: one that meets an interpreter which is ending kills it.
+        The next one waits long enough for a slow machine: one that reaches an interpreter at its exit kills it.
         """
         deadline = time.monotonic() + _TIMEOUT_SECONDS
         while self.process.poll() is None and time.monotonic() < deadline:
@@ -66,7 +66,7 @@ class Terminal:
         return self.wait_for_end()
 
     def wait_for_end(self, signals: Sequence[int] = ()) -> Screen:
-        """Send signals, wait for the end, and look at the screen."""
+        """Send signals, wait for the end, and return the screen."""
         for number in signals:
             self.process.send_signal(number)
         while self._read_output():

@@ -1,4 +1,4 @@
-"""What a person gets for bad input: one clear line, the right exit code, no traceback, nothing lost."""
+"""Bad input: one clear line, the right exit code, no traceback, nothing lost."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def server_options() -> dict[str, Any]:
 
 
 def run_refused(tmp_path: Path, code: int, *arguments: str | Path, env: dict[str, str] | None = None) -> str:
-    """What a command says on stderr that ends with ``code``, without its first line."""
+    """Run a command that must end with ``code`` in at most two lines on stderr; return its output."""
     done = mediamill(*arguments, home=tmp_path / "home", env=env)
     output = done.stderr + done.stdout
     assert done.returncode == code, output

@@ -40,7 +40,7 @@ PUBLISHED_FLAGS = {
     " --quality --reference-images --resolution --response-format --seed --size --steps --width",
     "execute": "--allow-local-code --files --no-allow-local-code --session",
 }
-"""Flags that people's scripts may hold: none of them may go."""
+"""Flags that users' scripts may hold: none of them may be removed."""
 SHARED_FLAGS = (
     "--allow-host --api-key-env --base-url --budget --concurrency --config --deadline --debug --endpoint-hourly"
     " --group --group-by --id-column --journal --json --limit --max-memory --memory --model --no-cache"
@@ -90,7 +90,7 @@ def test_the_help_shows_choices_and_kinds_of_numbers() -> None:
 
 
 class HidingParams(BaseModel):
-    """One of them is called like an option that every run has."""
+    """A parameter with the name of an option that every run has."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -98,7 +98,7 @@ class HidingParams(BaseModel):
 
 
 class RenamedParams(HidingParams):
-    """The same, out of the way."""
+    """The same with a flag of its own."""
 
     limit: Annotated[int, Option("--own-limit")] = Field(1, description="a limit of its own")
 
@@ -106,19 +106,19 @@ class RenamedParams(HidingParams):
 class HidingCapability(PiecesCapability):
     """Do something."""
 
-    name = "crowded"
+    name = "hiding"
     params: type[BaseModel] = HidingParams
 
 
 def test_a_parameter_that_would_hide_a_shared_option_is_refused(
     monkeypatch: pytest.MonkeyPatch, install_entry_points: Callable[[Mapping[str, Mapping[str, str]]], None]
 ) -> None:
-    install_entry_points({CAPABILITY_GROUP: {"crowded": f"{__name__}:Crowded"}})
+    install_entry_points({CAPABILITY_GROUP: {"hiding": f"{__name__}:HidingCapability"}})
     with pytest.raises(UsageError, match="'limit'"):
-        make_capability_command("crowded")
+        make_capability_command("hiding")
     monkeypatch.setattr(HidingCapability, "params", RenamedParams)
-    with pytest.raises(UsageError, match="'limit'"):  # the flag differs, the name it is read by does not
-        make_capability_command("crowded")
+    with pytest.raises(UsageError, match="'limit'"):  # the flag differs, the parameter's name does not
+        make_capability_command("hiding")
 
 
 def test_permissions_are_marked_in_the_capabilitys_parameters() -> None:

@@ -1,4 +1,4 @@
-"""The command line beside its runs: exit codes, JSON, pipes, the log, and the commands over an OUT."""
+"""The command line: exit codes, JSON, pipes, the log, and the commands that work on an OUT."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def server_options() -> dict[str, Any]:
 
 
 def run_raising(monkeypatch: pytest.MonkeyPatch, error: BaseException | None, *arguments: str) -> int | str | None:
-    """The exit code of a command line whose command raises ``error``."""
+    """Run a command that raises ``error``; return the exit code."""
 
     def raise_error() -> None:
         if error is not None:

@@ -1,4 +1,4 @@
-"""The main job through the front door."""
+"""The main job from the command line."""
 
 from __future__ import annotations
 

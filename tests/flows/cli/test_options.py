@@ -1,4 +1,4 @@
-"""What a person may type is what a job may say: options, job files and their schema never drift apart."""
+"""Options, job files and their schema have the same fields and descriptions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.helpers.paths import ROOT
 
 JOBS = sorted((ROOT / "configs" / "jobs").glob("*.yaml"))
 FIELDS_WITHOUT_OPTION = {"capability", "source", "params", "columns", "allow_hosts", "schedule"}
-"""Job's fields that are the command, its argument, a command of their own, or options with a name of their own."""
+"""Job's fields that are the command, its argument, another command, or options with another name."""
 
 
 def get_options(name: str) -> dict[str, click.Option]:

@@ -1,4 +1,4 @@
-"""A run in front of a person: it asks before it pays, shows where it is, and stops when told."""
+"""A run on a terminal: it asks before it pays, shows its progress, and stops at a signal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One Prefect server for all tests, whichever process they run in: the first starts it, the last stops it."""
+"""One Prefect server for the tests of all processes: the first test starts it, the last stops it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real Prefect server of the tests' own, and what a person sees in it."""
+"""A real Prefect server for tests, and what its UI shows."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class PrefectServer:
-    """A Prefect server, reached as its UI reaches it, and a home for the commands that use it."""
+    """A Prefect server, called as its UI calls it, and a home for the commands that use it."""
 
     api: str
     home: Path
 
     def env(self, **more: str) -> dict[str, str]:
-        """An environment whose runs go to this server."""
+        """An environment whose runs report to this server."""
         return {**bare_environment(self.home), "PREFECT_API_URL": self.api, **more}
 
     def call_api(self, method: str, path: str, body: Any = None) -> Any:
-        """A call of the server's API."""
+        """Call the server's API; return the JSON of its reply."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(
             f"{self.api}/{path}", data, {"Content-Type": "application/json"}, method=method
@@ -54,7 +54,7 @@ class PrefectServer:
         return json.loads(content) if content else None
 
     def flow_runs(self, **filters: Any) -> list[dict[str, Any]]:
-        """Flow runs, the oldest first."""
+        """The flow runs that match, the oldest first."""
         found: list[dict[str, Any]] = self.call_api(
             "POST", "flow_runs/filter", {"flow_runs": filters, "sort": "ID_DESC"}
         )
@@ -66,17 +66,17 @@ class PrefectServer:
         return run
 
     def newest_run(self, start: str) -> dict[str, Any] | None:
-        """The newest flow run whose name begins like this; None while there is none."""
+        """The newest flow run whose name starts with ``start``; None while there is none."""
         found = [run for run in self.flow_runs() if run["name"].startswith(start)]
         return found[-1] if found else None
 
     def state(self, run_id: str) -> dict[str, Any]:
-        """A flow run's state now."""
+        """The current state of a flow run."""
         state: dict[str, Any] = self.call_api("GET", f"flow_runs/{run_id}")["state"]
         return state
 
     def wait_for_end(self, run_id: str, seconds: float = 60) -> dict[str, Any]:
-        """A flow run's final state."""
+        """Wait for a flow run's final state."""
         final = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
         wait_until(lambda: self.state(run_id)["type"] in final, f"run {run_id} to end", seconds)
         return self.state(run_id)
@@ -92,7 +92,7 @@ class PrefectServer:
         return {artifact["type"]: artifact for artifact in found}
 
     def logs(self, run_id: str) -> list[str]:
-        """What a flow run logged."""
+        """The log messages of a flow run."""
         body = {"logs": {"flow_run_id": {"any_": [run_id]}}, "sort": "TIMESTAMP_ASC"}
         return [line["message"] for line in self.call_api("POST", "logs/filter", body)]
 
@@ -109,12 +109,12 @@ class PrefectServer:
         )
 
     def start(self, *arguments: str | Path, **env: str) -> subprocess.Popen[str]:
-        """Start mediamill and let it go on."""
+        """Start mediamill in the background."""
         command = [sys.executable, "-m", "mediamill.flows.cli", *map(str, arguments)]
         return subprocess.Popen(command, env=self.env(**env), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def prefect(self, *arguments: str, **env: str) -> subprocess.Popen[str]:
-        """Start a command of Prefect's own."""
+        """Start a ``prefect`` command."""
         return subprocess.Popen(
             [sys.executable, "-m", "prefect", *arguments],
             env=self.env(**env),
@@ -125,7 +125,7 @@ class PrefectServer:
         )
 
     def run_worker_once(self, pool: str, **env: str) -> str:
-        """Let a worker of ``pool`` take what is due, and wait until all of it has ended."""
+        """Run a worker of ``pool`` until all due runs have ended; return its output."""
         command = ("worker", "start", "--pool", pool, "--type", "process", "--run-once")
         with self.prefect(*command, **env) as worker:
             output, _ = worker.communicate(timeout=150)
@@ -133,7 +133,7 @@ class PrefectServer:
 
 
 def wait_until(condition: Callable[[], T], event: str, seconds: float = 60) -> Any:
-    """The first true value of a condition that another process brings about."""
+    """Wait for a condition that another process fulfils; return its first true value."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, f"waited {seconds:g} s for {event}"
@@ -142,7 +142,7 @@ def wait_until(condition: Callable[[], T], event: str, seconds: float = 60) -> A
 
 
 def start_prefect_server(state: Path, *options: str) -> str:
-    """``mediamill up`` with a home of its own; the API's address."""
+    """Run ``mediamill up`` with a home of its own; return the API's address."""
     done = run_up_or_down(state, "up", *options)
     assert done.returncode == 0, done.stdout + done.stderr
     return next(line.partition("=")[2] for line in done.stdout.splitlines() if "PREFECT_API_URL=" in line)
@@ -150,10 +150,10 @@ def start_prefect_server(state: Path, *options: str) -> str:
 
 @contextmanager
 def reserved_port() -> Iterator[str]:
-    """A port that nothing else takes for as long as the block runs, also while its server is away.
+    """Reserve a port while the block runs, also while its server is away.
 
-    On Linux a bound socket that does not listen keeps it from whoever asks for any free port, and lets a server have it
-    that asks for this one.
+    On Linux a bound socket that does not listen keeps the port from programs that ask for any free one, and a server
+    that asks for this one gets it.
     """
     with socket.socket() as held:
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -167,7 +167,7 @@ def reserved_port() -> Iterator[str]:
 def run_up_or_down(
     state: Path, *arguments: str, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """``mediamill up`` or ``down`` with a home of its own."""
+    """Run ``mediamill up`` or ``down`` with a home of its own."""
     return subprocess.run(
         [sys.executable, "-m", "mediamill.flows.cli", *arguments],
         env={**bare_environment(state), **(env or {})},
@@ -179,7 +179,7 @@ def run_up_or_down(
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process is there."""
+    """Whether a process exists."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -188,7 +188,7 @@ def is_alive(pid: int) -> bool:
 
 
 def find_engine_process(run_id: str) -> psutil.Process:
-    """The process a worker's flow run is done in."""
+    """The engine process of a worker's flow run."""
     processes = ((process, process.info) for process in psutil.process_iter(["cmdline", "environ"]))
     [engine] = [
         process

@@ -1,4 +1,4 @@
-"""A run's summary in Prefect: what it tells of flags and of what has no price."""
+"""A run's summary in Prefect: flags, and requests without a known price."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A chain as a flow: its steps are flow runs inside it."""
+"""A chain as a flow: its steps are subflow runs."""
 
 from __future__ import annotations
 

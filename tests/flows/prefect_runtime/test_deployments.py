@@ -1,4 +1,4 @@
-"""The nightly job: a folder that grows, and runs that touch only what is new."""
+"""A nightly job: a folder that grows, and runs that do only what is new."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.helpers.paths import RECORDINGS, ROOT
 
 
 def deploy_nightly(prefect_server: PrefectServer, server: RunningServer, tmp_path: Path) -> tuple[dict[str, Any], str]:
-    """A nightly job on the schedule, from its file; the deployment and its pool."""
+    """Deploy a nightly job from a file; return the deployment and its pool."""
     job = tmp_path / "nightly.yaml"
     job.write_text(
         "capability: transcribe\nsource: recordings\nout: results\nprovider: together\nbudget: 5\n"
@@ -31,7 +31,7 @@ def deploy_nightly(prefect_server: PrefectServer, server: RunningServer, tmp_pat
 
 
 def add_recordings(folder: Path, files: int) -> None:
-    """So many recordings in the folder, those that were there untouched."""
+    """Add recordings to the folder up to a number of files; those in it stay untouched."""
     folder.mkdir(exist_ok=True)
     make_wavs(folder.with_name("made"), files)
     for recording in folder.with_name("made").iterdir():
@@ -40,7 +40,7 @@ def add_recordings(folder: Path, files: int) -> None:
 
 
 def create_due_run(prefect_server: PrefectServer, deployment: dict[str, Any], ago: timedelta) -> str:
-    """A run the scheduler made, due some time ago: what a missed night leaves."""
+    """Create a run that was due some time ago, as a missed night leaves it; return its id."""
     state = {"type": "SCHEDULED", "state_details": {"scheduled_time": (datetime.now(UTC) - ago).isoformat()}}
     run = prefect_server.call_api("POST", f"deployments/{deployment['id']}/create_flow_run", {"state": state})
     run_id: str = run["id"]

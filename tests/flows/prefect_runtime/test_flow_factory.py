@@ -1,4 +1,4 @@
-"""The parameter form: descriptions, choices, and the way from a job to a form and back."""
+"""The parameter form of a flow: descriptions, choices, and conversion from a job and back."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_every_field_of_the_form_has_a_description() -> None:
         fields += schema["definitions"][model]["properties"].items()
     assert [name for name, field in fields if not field.get("description")] == []
     keys = {name for name, _ in fields if "key" in name}
-    assert keys == {"api_key_env", "api_key_block"}  # names of where a key lies, never a key
+    assert keys == {"api_key_env", "api_key_block"}  # names of where a key is stored, never a key
 
 
 def test_every_capability_has_a_flow_that_its_entrypoint_finds() -> None:

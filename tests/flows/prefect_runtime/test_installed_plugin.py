@@ -27,7 +27,7 @@ print("RESULT", judge_mood("texts.csv", provider="acme", out="flow", budget=1)["
 
 
 class AcmeServer(ThreadingHTTPServer):
-    """Tells the mood of texts and counts who asks; a text that begins with ``?`` is none."""
+    """A provider that returns the mood of texts and keeps the requests; a text that begins with ``?`` is refused."""
 
     daemon_threads = True
 

@@ -1,4 +1,4 @@
-"""When things break: what was paid is kept, the next run goes on, and every state ends up true."""
+"""Interruptions: what was paid is kept, the next run continues, and every state in Prefect ends up correct."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ IN_FLIGHT = 4
 
 
 def get_source(tmp_path: Path) -> Path:
-    """A folder whose name, and so the flow run's, is this test's alone."""
+    """A folder whose name, and so the flow run's, belongs to this test alone."""
     return tmp_path / tmp_path.name
 
 
@@ -45,7 +45,7 @@ def make_command(tmp_path: Path, server: RunningServer) -> list[str | Path]:
 def start_run(
     prefect_server: PrefectServer, server: RunningServer, tmp_path: Path
 ) -> tuple[subprocess.Popen[str], str]:
-    """A run in the middle of its work, and its flow run."""
+    """Start a run and wait until it is at work; return its process and its flow run's id."""
     make_wavs(get_source(tmp_path), ITEMS)
     server.limits(rpm=1e9)
     process = prefect_server.start(*make_command(tmp_path, server))
@@ -60,7 +60,7 @@ def start_run(
 def assert_rerun_completes(
     prefect_server: PrefectServer, server: RunningServer, tmp_path: Path, *, max_repeated: int
 ) -> None:
-    """The same command again completes it, and nothing but what was in flight is bought twice."""
+    """Assert that the same command completes the run, and that only requests in flight are paid for again."""
     again = prefect_server.cli(*make_command(tmp_path, server), "--retries", "5")
     assert again.returncode == 0, again.stderr
     assert len(pd.read_parquet(tmp_path / "out" / "results")) == ITEMS
@@ -68,13 +68,13 @@ def assert_rerun_completes(
 
 
 def get_task_states(prefect_server: PrefectServer, run_id: str) -> set[str]:
-    """The states that the task runs of a flow run are in."""
+    """The states of a flow run's task runs."""
     return {task["state"]["type"] for task in prefect_server.task_runs(run_id).values()}
 
 
 @contextmanager
 def paused_provider(server: RunningServer) -> Iterator[None]:
-    """The provider answers nobody for as long as the block runs."""
+    """Stop the provider's process while the block runs."""
     server.server.process.send_signal(signal.SIGSTOP)
     try:
         yield
@@ -184,7 +184,7 @@ def test_a_run_completes_when_the_server_stops_and_returns_meanwhile(
         wait_until(
             lambda: own_local_server.bill()["requests"] > before + IN_FLIGHT, "the work to go on without Prefect"
         )
-        with paused_provider(own_local_server):  # so that it comes back in mid-run, however long it takes to start
+        with paused_provider(own_local_server):  # so that it returns during the run, however long it takes to start
             assert start_prefect_server(home, "--port", port) == prefect_server.api
         _, stderr = process.communicate(timeout=90)
         assert process.returncode == 0, stderr
@@ -222,7 +222,7 @@ def test_an_end_that_could_not_be_reported_is_reported_by_the_next_run(
 def start_worker_run(
     prefect_server: PrefectServer, server: RunningServer, tmp_path: Path, name: str
 ) -> tuple[subprocess.Popen[str], str]:
-    """A worker with a deployed run in the middle of its work, and its flow run."""
+    """Start a worker and wait until its run is at work; return the worker's process and the flow run's id."""
     make_wavs(get_source(tmp_path), ITEMS)
     job = tmp_path / "recordings.yaml"
     job.write_text(

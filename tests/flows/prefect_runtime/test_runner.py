@@ -1,4 +1,4 @@
-"""Runs as flow runs: what a person sees in Prefect."""
+"""Runs as flow runs: what Prefect shows of them."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ def test_a_run_is_a_flow_run_with_tasks_costs_and_no_key(
     costs = json.loads(artifacts["table"]["data"])
     assert sum(Decimal(row["cost_usd"]) for row in costs) == pd.read_parquet(out / "calls").cost_usd.sum() > 0
     summary = artifacts["markdown"]["data"]
-    assert "\\*\\_broken\\_\\*" in summary  # a file's name is no markup
+    assert "\\*\\_broken\\_\\*" in summary  # a file's name is not markup
     assert (out / "report.html").as_uri() in summary
 
     logs = prefect_server.logs(run_id)
     assert logs
-    assert len(logs) < 20  # not a line an item
+    assert len(logs) < 20  # not one line per item
     parameters = run["parameters"]
     assert parameters["budget"] == 5
     everything = json.dumps([run, tasks, artifacts, logs])

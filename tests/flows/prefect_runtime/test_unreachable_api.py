@@ -1,4 +1,4 @@
-"""Prefect's API goes away for good: it neither decides how a run ends nor holds up its exit."""
+"""Prefect's API goes away for good: it neither changes how a run ends nor delays its exit."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MAX_EXIT_SECONDS = 10.0
 
 
 class DoomedPrefectServer:
-    """A Prefect server of one test, to be killed."""
+    """The Prefect server of one test, which the test kills."""
 
     def __init__(self, tmp_path: Path, port: str) -> None:
         self.home = tmp_path / "prefect"
@@ -39,7 +39,7 @@ class DoomedPrefectServer:
         self.server = PrefectServer(start_prefect_server(self.home, "--port", self.port), tmp_path / "home")
 
     def send_signal(self, number: int) -> None:
-        """Send its process a signal."""
+        """Send a signal to its process."""
         state = json.loads((self.home / ".local/state/mediamill/prefect.json").read_text())
         os.kill(state["pid"], number)
 
@@ -59,13 +59,13 @@ def server_options() -> dict[str, Any]:
 
 @pytest.fixture
 def own_local_server(own_local_server: RunningServer) -> RunningServer:
-    """Its replies state a limit that nothing reaches, so that requests start at full speed."""
+    """A server whose replies state a limit that is never reached, so that requests start at full speed."""
     own_local_server.limits(rpm=1e9)
     return own_local_server
 
 
 def read_work_end(out: Path) -> float:
-    """When the run record was written, which is a run's last work."""
+    """The time at which the run record was written, which is a run's last work."""
     [record] = (out / "runs").glob("*.json")
     return record.stat().st_mtime
 
@@ -155,7 +155,7 @@ def test_a_run_on_a_worker_exits_in_time_and_the_next_run_reports_its_end(
     assert prefect_server.state(run_id)["type"] == "RUNNING"
     make_wavs(tmp_path / "in", items + 1)
     assert prefect_server.cli(*make_command(tmp_path, own_local_server)).returncode == 0
-    assert prefect_server.wait_for_end(run_id)["type"] == "COMPLETED"  # its end was left in OUT
+    assert prefect_server.wait_for_end(run_id)["type"] == "COMPLETED"  # its end was stored in OUT
     assert {task["state"]["type"] for task in prefect_server.task_runs(run_id).values()} == {"COMPLETED"}
 
 

@@ -1,4 +1,4 @@
-"""Retry with another model: for the items it names alone."""
+"""``mediamill retry`` with another model, which holds for the retried items alone."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def write_silence(path: Path, seconds: int) -> None:
 @pytest.mark.long
 def test_flagged_results_stay_until_another_model_succeeds(own_local_server: RunningServer, tmp_path: Path) -> None:
     make_wavs(tmp_path / "in", 2)  # too short to be judged
-    write_silence(tmp_path / "in" / "quiet.wav", 4)  # the echo engine hears words in it all the same
+    write_silence(tmp_path / "in" / "quiet.wav", 4)  # the echo engine returns words for it all the same
     out, home = tmp_path / "out", tmp_path / "home"
     assert transcribe(tmp_path / "in", out, own_local_server.origin).returncode == 0
     flagged = [row["item_id"] for row in read_rows(out) if row["flags"]]
