@@ -105,7 +105,7 @@ class JournalModel(RuleBasedStateMachine):
         self.send(out, key)
 
     @precondition(lambda self: any(not call.ended for call in self.calls.values()))
-    @rule(data=st.data(), how=st.sampled_from(["replied", "rejected", "unknown", "accepted"]))
+    @rule(data=st.data(), outcome=st.sampled_from(["replied", "rejected", "unknown", "accepted"]))
     def end(self, data: st.DataObject, outcome: str) -> None:
         call_id = data.draw(st.sampled_from([name for name, call in self.calls.items() if not call.ended]))
         call = self.calls[call_id]
