@@ -1,4 +1,4 @@
-"""Virtual environments that hold the built wheel and what other packages add to it, without the checkout."""
+"""Virtual environments with the built wheel and with packages that add to it, without the checkout."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.helpers.paths import ROOT
 
 
 def build_wheel(folder: Path, source: Path = ROOT) -> Path:
-    """The wheel of a project, built from its source distribution as an index would get it."""
+    """Build the wheel of a project from its source distribution, as for a package index."""
     _build(source, "sdist", folder / "sdist")
     (archive,) = (folder / "sdist").glob("*.tar.gz")
     with tarfile.open(archive) as packed:
@@ -29,7 +29,7 @@ def _build(source: Path, target: str, folder: Path) -> None:
 
 
 def make_environment(folder: Path, *wheels: Path) -> Path:
-    """A virtual environment with these wheels; their dependencies are those of this one. Its folder of programs."""
+    """Make a virtual environment with these wheels and this environment's dependencies; its folder of programs."""
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True, timeout=120)
     python = folder / "bin" / "python"
     script = "import sysconfig; print(sysconfig.get_path('purelib'))"
@@ -41,7 +41,7 @@ def make_environment(folder: Path, *wheels: Path) -> Path:
 
 
 def make_foreign_folder(folder: Path) -> Path:
-    """A working folder of somebody's own project, whose modules are called like folders of this one."""
+    """Make the working folder of another project, whose modules are named like folders of this one."""
     for name in ("flows", "configs"):
         (folder / name).mkdir(parents=True)
         (folder / name / "__init__.py").write_text("raise ImportError('somebody else')\n", encoding="utf-8")

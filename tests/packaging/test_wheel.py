@@ -24,7 +24,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def check_main_job(programs: Path, folder: Path) -> None:
-    """The command line and an import of a flow, in ``folder``, with the current folder on the import path."""
+    """Run the command line and import a flow in ``folder``, which is on the import path."""
     home = folder / "home"
     env = {**os.environ, "HOME": str(home), "PYTHONPATH": str(folder), "PREFECT_HOME": str(home)}
     command = [str(programs / "mediamill"), "transcribe", str(RECORDING), "--provider", "local", "--out", "out"]

@@ -1,7 +1,7 @@
-"""Providers, Asks, requests and replies for tests, of every provider and operation that the registry has.
+"""Providers, Asks, requests and replies for tests, for every provider and operation in the registry.
 
-A new provider or model is covered by being listed in its YAML. A new operation needs one entry in ``SAMPLES``: what an
-Ask for it holds and what its plainest reply is. ``test_contract.py`` names the one that is missing.
+A new provider or model is tested as soon as its YAML lists it. A new operation needs an entry in ``SAMPLES``: the params
+of an Ask and a simple reply. ``test_contract.py`` names the operation whose entry is missing.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ def encode_png(width: int, height: int) -> str:
 
 @dataclass(frozen=True)
 class Sample:
-    """A plain Ask of one operation, and a reply to it that every provider of the operation may give.
+    """A simple Ask of one operation, and a reply to it that every provider of the operation may send.
 
     Attributes:
-        capability: that asks so.
-        params: of the Ask.
-        payload: what is sent along.
-        ceiling: of its usage.
-        reply: the reply's body; None for an operation whose replies differ with the provider.
-        content_type: of the reply.
+        capability: the capability that sends such Asks.
+        params: the params of the Ask.
+        payload: the payload of its input.
+        ceiling: the maximum usage.
+        reply: the reply's body; None for an operation whose replies differ between providers.
+        content_type: the media type of the reply.
     """
 
     capability: str
@@ -106,10 +106,10 @@ SAMPLES: Mapping[str, Sample] = {
 
 
 def list_models(*operations: str) -> list[tuple[str, str, str]]:
-    """Provider, operation and model: every listed one, and an unlisted one where the operation takes any.
+    """Provider, operation and model: every listed one, and an unlisted one if the operation accepts any.
 
     Args:
-        *operations: only of these; every operation when none is named.
+        *operations: the operations to list; without any, all of them.
     """
     return [
         (name, operation, model)
@@ -121,7 +121,7 @@ def list_models(*operations: str) -> list[tuple[str, str, str]]:
 
 
 def build_provider(name: str, base_url: str | None = None, environ: Mapping[str, str] = ENVIRON) -> BaseProvider:
-    """A provider as the command line makes it; one without an address of its own gets one on this machine."""
+    """A provider as the command line makes it; one without a base URL gets one on this machine."""
     if base_url is None and load_config(name).base_url is None and name != "local":
         base_url = "http://localhost:8000/v1"
     provider = make_provider(name, base_url=base_url, api_key_env=None, environ=environ)
@@ -130,7 +130,7 @@ def build_provider(name: str, base_url: str | None = None, environ: Mapping[str,
 
 
 def choose_model(provider: BaseProvider, operation: str) -> str:
-    """The operation's default model; an unlisted one where it has none."""
+    """The operation's default model; an unlisted one if it has none."""
     default = load_config(provider.name).operations[operation].default_model
     return provider.choose_model(operation, default or UNLISTED_MODEL)
 
@@ -144,15 +144,15 @@ def build_ask(
     ceiling: Usage | None = None,
     **params: Any,
 ) -> Ask:
-    """The operation's sample Ask, with other parameters, inputs or ceiling where they are given.
+    """The operation's sample Ask, with changes.
 
     Args:
         operation: a key of ``SAMPLES``.
-        model: that is asked.
-        inputs: instead of the sample's.
-        payload: of the one input, instead of the sample's.
-        ceiling: instead of the sample's.
-        **params: beside or instead of the sample's.
+        model: its model.
+        inputs: replace the sample's inputs.
+        payload: replaces the payload of the sample's input.
+        ceiling: replaces the sample's ceiling.
+        **params: are added to the sample's, or replace them.
     """
     sample = SAMPLES[operation]
     sent = payload or sample.payload
@@ -164,7 +164,7 @@ def build_ask(
 
 
 def build_ask_for(provider: BaseProvider, operation: str, **changes: Any) -> Ask:
-    """The sample Ask for a provider's default model; ``changes`` as :func:`build_ask` takes them."""
+    """The sample Ask for a provider's default model; ``changes`` are those of :func:`build_ask`."""
     return build_ask(operation, choose_model(provider, operation), **changes)
 
 
@@ -175,14 +175,14 @@ def build_request(provider: BaseProvider | str, ask: Ask) -> Request:
 
 
 def build_body(provider: BaseProvider | str, ask: Ask) -> dict[str, Any]:
-    """The JSON that an Ask's request holds."""
+    """The JSON body of an Ask's request."""
     body = build_request(provider, ask).json
     assert isinstance(body, Mapping)
     return dict(body)
 
 
 def build_form(provider: BaseProvider | str, ask: Ask) -> dict[str, list[str]]:
-    """The form fields that an Ask's request holds, by name."""
+    """The form fields of an Ask's request, by name."""
     form: dict[str, list[str]] = {}
     for name, value in build_request(provider, ask).fields:
         form.setdefault(name, []).append(value)
@@ -190,11 +190,11 @@ def build_form(provider: BaseProvider | str, ask: Ask) -> dict[str, list[str]]:
 
 
 def build_reply(body: Any, status: int = 200, headers: Mapping[str, str] | None = None, **more: str) -> Reply:
-    """A reply with JSON, or with bytes as they are.
+    """A reply with a JSON body, or with the given bytes.
 
     Args:
-        body: bytes, or what JSON can hold.
-        status: of HTTP.
+        body: bytes, or a value that becomes JSON.
+        status: the HTTP status.
         headers, more: the headers; an underscore in a name stands for a hyphen.
     """
     raw = body if isinstance(body, bytes) else orjson.dumps(body)
@@ -203,13 +203,13 @@ def build_reply(body: Any, status: int = 200, headers: Mapping[str, str] | None 
 
 
 def build_event_stream(*events: Any, end: bytes = b"data: [DONE]\n\n") -> Reply:
-    """A reply of server-sent events, each with JSON."""
+    """A reply of server-sent events that hold JSON."""
     lines = [b"data: " + orjson.dumps(event) + b"\n\n" for event in events]
     return Reply(200, {"content-type": "text/event-stream; charset=utf-8"}, b"".join(lines) + end)
 
 
 def parse_reply(provider: BaseProvider | str, ask: Ask, reply: Reply) -> Parsed:
-    """What a provider reads from an answer to one Ask."""
+    """A success to one Ask, as the provider parses it."""
     provider = build_provider(provider) if isinstance(provider, str) else provider
     problem = provider.classify(reply, ask.operation)
     assert problem is None, problem
@@ -218,6 +218,6 @@ def parse_reply(provider: BaseProvider | str, ask: Ask, reply: Reply) -> Parsed:
 
 
 def parse_body(provider: str, operation: str, body: Any, **headers: str) -> Parsed:
-    """What a provider reads from an answer with this body to its sample Ask."""
+    """A success with this body to the operation's sample Ask, as the provider parses it."""
     adapter = build_provider(provider)
     return parse_reply(adapter, build_ask_for(adapter, operation), build_reply(body, headers=headers))

@@ -1,8 +1,7 @@
-"""Asks for every provider, operation and model, and what they come to: request key, wire and request.
+"""Asks for every provider, operation and model, with their request key, wire and request.
 
-What an answer was bought under must not change, or it is bought again. ``pinned_requests.json`` holds what every Ask
-came to when it was written; ``python -m tests.providers.pinned_requests`` writes it anew, which is right only for Asks
-that are new.
+A request key must not change, or its answer is bought again. ``pinned_requests.json`` holds the result of every Ask;
+``python -m tests.providers.pinned_requests`` writes it again, which is right only for new Asks.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ CONFIGS = ROOT / "configs" / "providers"
 ENVIRON = {env: "k" for name in provider_names() if (env := load_config(name).key_env)}
 _LONG = 4000
 _PROVIDER_LIST = re.compile(r"(?<=--provider) \w.*")
-"""The end of a hint that names the providers there are."""
+"""The end of a hint that lists providers."""
 UNLISTED = "any/model"
 PROXY = "https://proxy.example/team/v1"
 
@@ -48,7 +47,7 @@ Variant = tuple[Mapping[str, Any], Sequence[Input], Usage]
 
 
 def iter_cases() -> Iterator[tuple[str, str, str | None, str, str, str]]:
-    """Name, provider, base URL, operation, model and variant of every Ask; of an operation without variants none."""
+    """Name, provider, base URL, operation, model and variant of every Ask; operations without variants are skipped."""
     for path in sorted(CONFIGS.glob("*.yaml")):
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
         for operation, facts in config["operations"].items():
@@ -63,7 +62,7 @@ def iter_cases() -> Iterator[tuple[str, str, str | None, str, str, str]]:
 
 @cache
 def get_provider(name: str, base_url: str | None) -> Provider:
-    """A provider; the one that needs an address gets one."""
+    """A provider; the one that needs a base URL gets one."""
     if name == "compatible" and base_url is None:
         base_url = "http://localhost:8000/v1"
     return make_provider(name, base_url=base_url, api_key_env=None, environ=ENVIRON)
@@ -72,7 +71,7 @@ def get_provider(name: str, base_url: str | None) -> Provider:
 def describe_ask(
     provider: str, base_url: str | None, operation: str, model: str, variant: str
 ) -> dict[str, Any] | None:
-    """The request key, the wire and the request of an Ask; or why it is refused."""
+    """The request key, the wire and the request of an Ask, or why it is refused."""
     params, inputs, ceiling = _VARIANTS[operation][variant]
     ask = Ask(f"pin-{operation}", operation, model, params, tuple(inputs), ceiling)
     adapter = get_provider(provider, base_url)
@@ -97,7 +96,7 @@ def describe_ask(
 
 
 def describe_limits(provider: str, operation: str, model: str) -> dict[str, Any]:
-    """How fast an operation goes, what audio it takes, and which model is chosen."""
+    """The quota of an operation, the audio it accepts, and the models it chooses."""
     adapter = get_provider(provider, None)
     limits: dict[str, Any] = {"quota": repr(adapter.quota(operation, model))}
     limits["models"] = [
@@ -110,12 +109,12 @@ def describe_limits(provider: str, operation: str, model: str) -> dict[str, Any]
 
 
 def digest(content: Any) -> str:
-    """A short name for what an Ask came to."""
+    """A short digest of a result."""
     return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()[:20]
 
 
 def build_fixture() -> dict[str, Any]:
-    """What every Ask comes to: a digest, and in full for the first model of each operation."""
+    """The result of every Ask: as a digest, and in full for the first model of each operation."""
     full: dict[str, Any] = {}
     digests: dict[str, str] = {}
     first_models: dict[tuple[str, str], str] = {}

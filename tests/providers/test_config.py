@@ -1,4 +1,4 @@
-"""Providers by name, their addresses and their keys."""
+"""Providers by name, their base URLs and their keys."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.providers.builders import ENVIRON, SECRET_KEY, build_ask, build_provi
 TRANSCRIBERS = providers_with("transcription")
 PAID = [name for name in TRANSCRIBERS if load_config(name).base_url]
 API = {name: urlsplit(load_config(name).base_url or "/v1").path for name in TRANSCRIBERS}
-"""The path of a provider's own address, which is kept at another."""
+"""The API path of each provider, which stays the same for another base URL."""
 BASES = ["https://gw.example", "https://gw.example/", "https://gw.example/v1", "https://gw.example/v1/"]
 
 

@@ -1,4 +1,4 @@
-"""What every registered provider keeps; a new provider, model or operation is tested as soon as it is registered."""
+"""The contract of every provider; a new provider, model or operation is tested as soon as it is registered."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ JSONS = st.recursive(
 )
 BODIES = st.binary(max_size=80) | JSONS.map(orjson.dumps) | st.just(b"<html><title>502 Bad Gateway</title></html>")
 REQUESTS = [*OPERATIONS, *((name, "") for name in PROVIDERS)]
-"""Every operation of every provider, and requests that are none, as lists of models."""
+"""Every operation of every provider, and requests without an operation, such as lists of models."""
 HEADERS = st.dictionaries(
     st.sampled_from(["retry-after", "retry-after-ms", "x-should-retry", "x-ratelimit-reset", "x-ratelimit-limit"]),
     st.sampled_from(["true", "false", "-1", "nan", "1e309", "7", "Wed, 21 Oct 2099 07:28:00 GMT", ""]),

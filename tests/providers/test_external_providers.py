@@ -1,4 +1,4 @@
-"""Vendors and operations from outside: a YAML file is a provider, a class of one's own is an operation."""
+"""Providers and operations of other packages: a provider is a YAML file, an operation is a class."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ operations:
 
 
 class SummaryModel(ModelFacts):
-    """A model that sums up."""
+    """A model that summarises."""
 
     languages: tuple[str, ...] = ()
 
@@ -76,7 +76,7 @@ class SummaryModel(ModelFacts):
 
 
 class SummaryConfig(OperationConfig[SummaryModel]):
-    """An endpoint that sums up."""
+    """An endpoint that summarises."""
 
     longest: int = Field(default=500, description="most characters of a text")
 
@@ -105,12 +105,12 @@ class Summary(Operation[SummaryConfig, SummaryModel]):
 
 
 YAML_FILE = Path()
-"""What the entry points of providers load; each test sets it."""
+"""The object that the providers' entry points load; each test sets it."""
 
 
 @pytest.fixture
 def acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, install_entry_points: Installer) -> Iterator[Provider]:
-    """A vendor that is its YAML alone, with an operation of its own."""
+    """A provider that is a YAML file only, with an operation of the same package."""
     path = tmp_path / "acme.yaml"
     path.write_text(VENDOR, encoding="utf-8")
     monkeypatch.setattr(sys.modules[__name__], "YAML_FILE", path)

@@ -1,4 +1,4 @@
-"""Nothing is bought anew: every Ask has the request key, the wire and the request it had."""
+"""Every Ask has its pinned request key, wire and request, so nothing is bought again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waits and limits from headers: right where they are sane, harmless where they are not."""
+"""Waits and limits from headers: correct for valid values, harmless for others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which provider a run gets, where it is reached, and what is said when it cannot be had."""
+"""Which provider a run gets, its base URL, and the errors when it cannot be used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The splitter of server-sent events, against every line end and every byte that is none."""
+"""Server-sent events with every line end, and with characters that are none."""
 
 from __future__ import annotations
 

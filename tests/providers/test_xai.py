@@ -1,4 +1,4 @@
-"""xAI hears with fields of its own."""
+"""xAI's transcription has its own fields."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What errors mean: retry, fail this item, stop the run, or nobody knows."""
+"""What errors mean: retry, fail this item, stop the run, or unknown."""
 
 from __future__ import annotations
 

@@ -24,14 +24,14 @@ KEYLIKE = [
 
 
 def classify(status: int, body: Any, provider: str = "together", **headers: str) -> Problem:
-    """What a provider makes of an error reply."""
+    """The problem that an error reply is classified as."""
     problem = build_provider(provider).classify(build_reply(body, status, headers))
     assert problem is not None
     return problem
 
 
 def error_body(message: str, code: Any = None, kind: Any = None) -> dict[str, Any]:
-    """The usual envelope."""
+    """The usual error body."""
     return {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
 
@@ -167,7 +167,7 @@ bodies = st.binary(max_size=300) | envelopes.map(
 
 
 def _to_json_values(value: Any) -> Any:
-    """Without what JSON cannot say."""
+    """The value without what JSON cannot hold."""
     if isinstance(value, dict):
         return {_to_json_values(k): _to_json_values(v) for k, v in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Replies of every documented shape, and whatever else may come, as the same columns."""
+"""Transcription replies of every documented shape, and any other JSON, become the same columns."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ SHAPES: dict[str, dict[str, Any]] = {
 
 
 def parse_together_reply(reply: Any) -> Parsed:
-    """A reply as Together's adapter reads it."""
+    """A reply as Together's operation parses it."""
     (parse_together_reply,) = build_provider("together").parse(build_reply(reply), [build_ask("transcription")])
     return parse_together_reply
 

@@ -1,4 +1,4 @@
-"""Chat: what goes out, and every shape of what comes back."""
+"""Chat: requests, and replies of every shape."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests for pictures as every provider takes them, and whatever comes back."""
+"""Image generation: requests for every provider, and any reply."""
 
 from __future__ import annotations
 

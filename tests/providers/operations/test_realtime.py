@@ -1,4 +1,4 @@
-"""Conversations and their replies: what is said, when it is over, and what an end means."""
+"""Websocket sessions: their messages, when they are complete, and what their end means."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rerank, embeddings and code: what goes out for every listed model, and every shape of what comes back."""
+"""Rerank, embeddings and code: requests for every listed model, and replies of every shape."""
 
 from __future__ import annotations
 
@@ -283,7 +283,7 @@ GOOD: Mapping[str, Any] = {
 
 
 def check_any_reply(body: Any, operation: str) -> None:
-    """Any body is an answer, a problem or a BadReply."""
+    """Check that a body is parsed, classified as a problem or refused as a BadReply."""
     reply = build_reply(body)
     provider = build_provider("together")
     if provider.classify(reply, operation) is not None:

@@ -1,4 +1,4 @@
-"""What each provider is sent, where they differ."""
+"""Transcription requests where providers differ."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ GRANULARITIES = "timestamp_granularities[]"
 
 
 def build_transcription_form(name: str, model: str | None = None, **params: Any) -> dict[str, list[str]]:
-    """The form that a provider is sent for a recording."""
+    """The form of a provider's request for a recording."""
     provider = build_provider(name)
     model = model or choose_model(provider, "transcription")
     return build_form(provider, build_ask("transcription", model, **params))

@@ -1,4 +1,4 @@
-"""What every provider puts on the wire, by its configuration; a new provider or model is tested by being listed."""
+"""Transcription requests of every configured provider and model; a new one is tested as soon as it is listed."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from tests.providers.builders import (
 
 
 def model_facts(name: str, model: str) -> TranscriptionModel:
-    """What the configuration says of a model."""
+    """The configured facts about a model."""
     return build_provider(name).model_facts("transcription", model, TranscriptionModel)
 
 
 OWN_FIELDS = ("xai",)
-"""Providers whose fields are their own; their wires have tests of their own."""
+"""Providers with their own fields, which have their own tests."""
 MODELS = [
     (name, model)
     for name, _, model in list_models("transcription")

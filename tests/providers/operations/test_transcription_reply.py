@@ -1,4 +1,4 @@
-"""Replies in the shapes the providers document, made the same."""
+"""Transcription replies in the shapes that the providers document."""
 
 from __future__ import annotations
 

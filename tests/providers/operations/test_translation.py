@@ -1,4 +1,4 @@
-"""What translations put on the wire, and what is refused before anything is sent."""
+"""Translation requests, and what is refused before anything is sent."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ TRANSLATORS = [
     for name in PROVIDERS
     if (translates := load_config(name).operations.get("translation"))
 ]
-"""Every provider that translates, with a model that does."""
+"""Every provider that translates, with one of its models."""
 WITH_A_DEFAULT = ["together", "openai", "groq", "compatible"]
-"""Those that a person without a model of their own in mind is sent to, as they are preferred."""
+"""The providers that hints name, by preference: they translate without a named model."""
 
 
 def build_translation_form(name: str, model: str, **params: Any) -> dict[str, list[str]]:

@@ -1,4 +1,4 @@
-"""Speaking: what each provider is sent, and every shape of what comes back."""
+"""Text to speech: requests for each provider, and replies of every shape."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Videos in every provider's spelling: what is sent for each model, and what any reply becomes."""
+"""Video generation in every API style: requests for each model, and any reply."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many tokens a picture comes to: the providers' worked examples, and what must hold for any size."""
+"""Tokens of an image: the providers' examples, and bounds for any size."""
 
 from __future__ import annotations
 

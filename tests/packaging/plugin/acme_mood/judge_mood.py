@@ -1,4 +1,4 @@
-"""judge-mood: texts to the moods that they are in."""
+"""judge-mood: texts to their moods."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from mediamill import Ask, Call, CapabilityContext, Estimate, Item, Provider, Us
 
 
 class JudgeMoodParams(BaseModel):
-    """What can be asked of a mood."""
+    """The parameters of judge-mood."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    only: str | None = Field(None, description="the one mood to look for, e.g. glad; every one without it")
+    only: str | None = Field(None, description="the only mood to look for, e.g. glad; default: every mood")
 
 
 class JudgeMood:
@@ -38,12 +38,12 @@ class JudgeMood:
     async def run(
         self, item: Item, params: JudgeMoodParams, call: Call, context: CapabilityContext
     ) -> Mapping[str, Any]:
-        """One text to its mood."""
+        """Judge one text."""
         body = {"text": await context.read_text(item), **params.model_dump(exclude_none=True)}
         ask = Ask(self.name, self.operation, context.model, body, ceiling=Usage(requests=1), item_id=item.item_id)
         answer = await call(ask)
         return {"mood": answer.data["mood"], "score": answer.data["score"]}
 
     async def estimate(self, item: Item, params: JudgeMoodParams, context: CapabilityContext) -> Estimate:
-        """A request for each text."""
+        """One request per text."""
         return Estimate(1, Usage(requests=1), Usage(requests=1))

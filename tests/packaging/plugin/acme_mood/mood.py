@@ -1,4 +1,4 @@
-"""The operation ``mood``: a text to the mood that it is in."""
+"""The operation ``mood``: a text to its mood."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from mediamill import (
 
 
 class MoodModel(ModelFacts):
-    """What a model that tells moods can do."""
+    """A model that detects moods, and the moods that it knows."""
 
     moods: tuple[str, ...] = ()
 
 
 class MoodConfig(OperationConfig[MoodModel]):
-    """An endpoint that tells moods."""
+    """An endpoint that detects moods."""
 
 
 class Mood(Operation[MoodConfig, MoodModel]):
-    """``POST /moods`` with ``model`` and ``text`` answers with ``mood`` and ``score``."""
+    """``POST /moods`` with ``model`` and ``text`` returns ``mood`` and ``score``."""
 
     config_model = MoodConfig
     facts_model = MoodModel
