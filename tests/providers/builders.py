@@ -1,7 +1,7 @@
 """Providers, Asks, requests and replies for tests, for every provider and operation in the registry.
 
-A new provider or model is tested as soon as its YAML lists it. A new operation needs an entry in ``SAMPLES``: the params
-of an Ask and a simple reply. ``test_contract.py`` names the operation whose entry is missing.
+A new provider or model is tested as soon as its YAML lists it. A new operation needs an entry in ``SAMPLES``: the
+params of an Ask and a simple reply. ``test_contract.py`` names the operation whose entry is missing.
 """
 
 from __future__ import annotations
