@@ -15,7 +15,7 @@ from mediamill.tasks.money.cost import Pricing
 from mediamill.tasks.params import validate_params
 from mediamill.tasks.plugins import plugin_error
 from mediamill.tasks.providers import registry
-from mediamill.tasks.providers.operations import find_meter, find_price_fallback
+from mediamill.tasks.providers.operations import find_meter, find_priced_as
 from mediamill.tasks.wire import Provider
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def resolve_job(job: Job | ResolvedJob) -> ResolvedJob:
     if "://" in job.out_path:
         raise UsageError(f"{job.out_path}: OUT is a local folder", hint="write locally, then copy the folder")
     out = Path(job.out_path).expanduser().absolute()
-    pricing = Pricing.load(provider.name, provider.billing, find_meter, find_price_fallback)
+    pricing = Pricing.load(provider.name, provider.billing, find_meter, find_priced_as)
     return ResolvedJob(job, capability, provider, model, params, schema, pricing, out)
 
 

@@ -36,11 +36,11 @@ class Pricing:
         cls,
         provider: str,
         billing: Billing,
-        meter_of: Callable[[str], Meter | None],
-        priced_as: Callable[[str], str | None],
+        find_meter: Callable[[str], Meter | None],
+        find_priced_as: Callable[[str], str | None],
     ) -> Pricing:
         """The pricing of a provider, from the price list and the provider's own."""
-        return cls(provider, billing, PriceBook.load(billing.prices), meter_of, priced_as)
+        return cls(provider, billing, PriceBook.load(billing.prices), find_meter, find_priced_as)
 
     def cost(self, model: str, operation: str, usage: Usage, max_usd: Decimal | None) -> Cost:
         """The cost of an answered request.

@@ -8,7 +8,7 @@ from typing import Any
 from mediamill.tasks.domain import Usage
 from mediamill.tasks.money.cost import Pricing
 from mediamill.tasks.money.prices import Price, PriceBook
-from mediamill.tasks.providers.operations import find_meter, find_price_fallback
+from mediamill.tasks.providers.operations import find_meter, find_priced_as
 from mediamill.tasks.wire import Billing
 from tests.providers.builders import build_provider
 
@@ -26,12 +26,12 @@ def build_pricing(operation: str, *prices: Price | tuple[str, str], **billing: A
         for n, price in enumerate(prices)
     ]
     book = PriceBook({("p", "m", operation): listed} if listed else {})
-    return Pricing("p", Billing(**billing), book, find_meter, find_price_fallback)
+    return Pricing("p", Billing(**billing), book, find_meter, find_priced_as)
 
 
 def load_pricing(provider: str) -> Pricing:
     """The real pricing of a provider, with its own rules of billing."""
-    return Pricing.load(provider, build_provider(provider).billing, find_meter, find_price_fallback)
+    return Pricing.load(provider, build_provider(provider).billing, find_meter, find_priced_as)
 
 
 def audio_usage(seconds: str | Decimal) -> Usage:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mediamill.tasks.domain import Usage
 from mediamill.tasks.money.cost import Pricing
-from mediamill.tasks.providers.operations import find_meter, find_price_fallback
+from mediamill.tasks.providers.operations import find_meter, find_priced_as
 from mediamill.tasks.wire import Billing
 from tests.money.builders import audio_usage, build_pricing
 
@@ -146,7 +146,7 @@ def test_a_metered_cost_is_exact_to_twelve_places(seconds: Decimal, usd: str) ->
 
 def test_costs_from_the_price_list_match_hand_calculation() -> None:
     """By hand: 90 s at $0.0015 a minute; 1 s at Groq, billed as 10 s at $0.04 an hour."""
-    together = Pricing.load("together", Billing(), find_meter, find_price_fallback)
+    together = Pricing.load("together", Billing(), find_meter, find_priced_as)
     assert together.cost("openai/whisper-large-v3", AUDIO, audio_usage("90"), None).usd == Decimal("0.00225")
-    groq = Pricing.load("groq", Billing(min_seconds=Decimal(10)), find_meter, find_price_fallback)
+    groq = Pricing.load("groq", Billing(min_seconds=Decimal(10)), find_meter, find_priced_as)
     assert groq.cost("whisper-large-v3-turbo", AUDIO, audio_usage("1"), None).usd == Decimal("0.000111111111")

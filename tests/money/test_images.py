@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mediamill.tasks.domain import Usage
 from mediamill.tasks.money.cost import Pricing
-from mediamill.tasks.providers.operations import find_meter, find_price_fallback
+from mediamill.tasks.providers.operations import find_meter, find_priced_as
 from mediamill.tasks.providers.operations.image_config import IMAGE, ImageModel
 from mediamill.tasks.providers.registry import load_config
 from tests.helpers.hypothesis_profile import repeatable
@@ -83,7 +83,7 @@ def test_an_unknown_cost_is_not_zero(units: dict[str, str]) -> None:
 @pytest.mark.parametrize(("name", "model"), LISTED)
 def test_every_listed_model_has_a_price_and_a_ceiling(name: str, model: str) -> None:
     facts = build_provider(name).model_facts(IMAGE, model, ImageModel)
-    priced = Pricing.load(name, build_provider(name).billing, find_meter, find_price_fallback)
+    priced = Pricing.load(name, build_provider(name).billing, find_meter, find_priced_as)
     tokens = facts.estimate_output_tokens({}, ceiling=True)
     usage = Usage(images=1, megapixels=facts.max_billed_megapixels({}), input_tokens=100, output_tokens=tokens)
     assert (priced.ceiling(model, IMAGE, usage) or 0) > 0

@@ -9,7 +9,7 @@ from mediamill.tasks.domain import Usage
 from mediamill.tasks.money.cost import Pricing
 from mediamill.tasks.money.meter import Metered
 from mediamill.tasks.money.prices import Price, PriceBook
-from mediamill.tasks.providers.operations import find_meter, find_price_fallback
+from mediamill.tasks.providers.operations import find_meter, find_priced_as
 from mediamill.tasks.providers.registry import load_config, provider_names
 from mediamill.tasks.wire import Billing
 
@@ -41,7 +41,7 @@ def test_every_configured_operation_has_a_meter() -> None:
 
 
 def test_an_operation_is_priced_by_its_meter() -> None:
-    pricing = Pricing("p", Billing(), BOOK, {"ocr": PageMeter()}.get, find_price_fallback)
+    pricing = Pricing("p", Billing(), BOOK, {"ocr": PageMeter()}.get, find_priced_as)
     usage = Usage(input_images=3, requests=1)
     cost = pricing.cost("m", "ocr", usage, None)
     assert (cost.usd, cost.basis, cost.source) == (Decimal("0.006"), "metered", str(PAGE))
@@ -61,16 +61,16 @@ def test_an_operation_without_prices_uses_those_of_its_fallback() -> None:
 
 
 def test_vision_chat_prompts_are_priced_like_chat_prompts() -> None:
-    assert (find_price_fallback("chat"), find_price_fallback("vision_chat"), find_price_fallback("rerank")) == (
+    assert (find_priced_as("chat"), find_priced_as("vision_chat"), find_priced_as("rerank")) == (
         "vision_chat",
         "chat",
         None,
     )
-    assert find_price_fallback("no-such-operation") is None
+    assert find_priced_as("no-such-operation") is None
 
 
 def test_without_a_meter_the_cost_is_unknown_and_there_is_no_ceiling() -> None:
-    pricing = Pricing("p", Billing(), BOOK, find_meter, find_price_fallback)
+    pricing = Pricing("p", Billing(), BOOK, find_meter, find_priced_as)
     usage = Usage(input_images=3, requests=1)
     assert pricing.cost("m", "ocr", usage, None).basis == "unknown"
     assert pricing.ceiling("m", "ocr", usage) is None

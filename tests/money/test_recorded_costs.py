@@ -14,7 +14,7 @@ import pytest
 from mediamill.tasks.domain import Usage
 from mediamill.tasks.money.cost import Pricing
 from mediamill.tasks.money.prices import Price, PriceBook
-from mediamill.tasks.providers.operations import find_meter, find_price_fallback
+from mediamill.tasks.providers.operations import find_meter, find_priced_as
 from mediamill.tasks.wire import Billing
 
 RECORDED: list[dict[str, Any]] = json.loads(
@@ -34,7 +34,7 @@ def _priced(case: Mapping[str, Any]) -> list[str | None]:
     operation, billing = case["operation"], case["billing"]
     listed = [Price(unit, Decimal(usd), f"source {n}", "2026-11-20") for n, (unit, usd) in enumerate(case["prices"])]
     rules = Billing(min_seconds=Decimal(billing["least_seconds"]), whole_seconds=billing["whole_seconds"])
-    pricing = Pricing("p", rules, PriceBook({("p", "m", operation): listed}), find_meter, find_price_fallback)
+    pricing = Pricing("p", rules, PriceBook({("p", "m", operation): listed}), find_meter, find_priced_as)
     usage, most = Usage.from_dict(case["usage"]), case["most"]
     cost = pricing.cost("m", operation, usage, None if most is None else Decimal(most))
     ceiling = pricing.ceiling("m", operation, usage)

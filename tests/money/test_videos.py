@@ -8,7 +8,7 @@ import pytest
 
 from mediamill.tasks.domain import Usage
 from mediamill.tasks.money.cost import Pricing
-from mediamill.tasks.providers.operations import find_meter, find_price_fallback
+from mediamill.tasks.providers.operations import find_meter, find_priced_as
 from mediamill.tasks.wire import Billing
 
 
@@ -30,13 +30,13 @@ def used(seconds: int | None = None, lines: int | None = None, pictures: int = 0
     ],
 )
 def test_a_video_is_metered(provider: str, model: str, usage: Usage, usd: str) -> None:
-    cost = Pricing.load(provider, Billing(), find_meter, find_price_fallback).cost(model, "video", usage, None)
+    cost = Pricing.load(provider, Billing(), find_meter, find_priced_as).cost(model, "video", usage, None)
     assert (cost.usd, cost.basis) == (Decimal(usd), "metered")
     assert cost.source
 
 
 def test_the_ceiling_is_the_highest_price_that_may_apply() -> None:
-    xai = Pricing.load("xai", Billing(), find_meter, find_price_fallback)
+    xai = Pricing.load("xai", Billing(), find_meter, find_priced_as)
     assert xai.ceiling("grok-imagine-video", "video", used(10, 480)) == Decimal("0.5")
     assert xai.ceiling("grok-imagine-video", "video", used(10, 720)) == Decimal("0.7")
     assert xai.ceiling("grok-imagine-video", "video", used(10)) == Decimal("0.7"), "not said: the dearest"
@@ -44,8 +44,8 @@ def test_the_ceiling_is_the_highest_price_that_may_apply() -> None:
 
 
 def test_a_video_without_a_price_has_an_unknown_cost() -> None:
-    pricing = Pricing.load("together", Billing(), find_meter, find_price_fallback)
+    pricing = Pricing.load("together", Billing(), find_meter, find_priced_as)
     assert pricing.ceiling("someone/some-model", "video", used(5)) is None
     cost = pricing.cost("someone/some-model", "video", used(5), None)
     assert (cost.usd, cost.basis) == (None, "unknown")
-    assert Pricing.load("openai", Billing(), find_meter, find_price_fallback).ceiling("sora-2", "video", used()) is None
+    assert Pricing.load("openai", Billing(), find_meter, find_priced_as).ceiling("sora-2", "video", used()) is None

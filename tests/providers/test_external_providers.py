@@ -81,7 +81,7 @@ class SummaryConfig(OperationConfig[SummaryModel]):
     longest: int = Field(default=500, description="most characters of a text")
 
 
-class Summary(Operation[SummaryConfig, SummaryModel]):
+class SummaryOperation(Operation[SummaryConfig, SummaryModel]):
     """``POST /summaries``."""
 
     config_model = SummaryConfig
@@ -115,7 +115,10 @@ def acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, install_entry_points: 
     path.write_text(VENDOR, encoding="utf-8")
     monkeypatch.setattr(sys.modules[__name__], "YAML_FILE", path)
     install_entry_points(
-        {OPERATION_GROUP: {"summary": f"{__name__}:Summary"}, PROVIDER_GROUP: {"acme": f"{__name__}:YAML_FILE"}}
+        {
+            OPERATION_GROUP: {"summary": f"{__name__}:SummaryOperation"},
+            PROVIDER_GROUP: {"acme": f"{__name__}:YAML_FILE"},
+        }
     )
     registry.load_config.cache_clear()
     yield registry.make_provider("acme", base_url=None, api_key_env=None, environ={"ACME_API_KEY": "k"})
@@ -162,7 +165,7 @@ def test_a_class_of_another_package_is_an_operation(acme: Provider) -> None:
 
 
 def test_a_built_in_provider_and_operation_are_never_replaced(install_entry_points: Installer) -> None:
-    target = f"{__name__}:Summary"
+    target = f"{__name__}:SummaryOperation"
     install_entry_points({OPERATION_GROUP: {"chat": target}, PROVIDER_GROUP: {"openai": target}})
     registry.load_config.cache_clear()
     assert operations.load_operation_class("chat") is ChatOperation

@@ -64,12 +64,12 @@ def _select_providers(provider: str | None) -> tuple[str, ...]:
 
 def _list_configured_models(provider: str) -> list[ListedModel]:
     from mediamill.tasks.money.cost import Pricing
-    from mediamill.tasks.providers.operations import find_meter, find_price_fallback
+    from mediamill.tasks.providers.operations import find_meter, find_priced_as
     from mediamill.tasks.providers.operations.image_config import ImageModel
     from mediamill.tasks.providers.registry import load_config
 
     config = load_config(provider)
-    pricing = Pricing.load(provider, config.billing, find_meter, find_price_fallback)
+    pricing = Pricing.load(provider, config.billing, find_meter, find_priced_as)
     models = []
     for operation, facts in config.operations.items():
         for name, model in facts.models.items():

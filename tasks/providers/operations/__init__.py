@@ -58,7 +58,7 @@ def find_meter(name: str) -> Meter | None:
     return load_operation_class(name).meter if is_operation(name) else None
 
 
-def find_price_fallback(name: str) -> str | None:
+def find_priced_as(name: str) -> str | None:
     """The operation whose prices apply if a price list has none for this one; None if there is no such operation."""
     return load_operation_class(name).priced_as if is_operation(name) else None
 

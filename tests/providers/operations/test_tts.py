@@ -16,7 +16,7 @@ from mediamill.tasks.calls.request_key import request_key
 from mediamill.tasks.domain import Usage
 from mediamill.tasks.errors import BadInput, BadReply, UsageError
 from mediamill.tasks.money.cost import Pricing
-from mediamill.tasks.providers.operations import find_meter, find_price_fallback
+from mediamill.tasks.providers.operations import find_meter, find_priced_as
 from mediamill.tasks.providers.operations.tts import TTS, TtsModel
 from mediamill.tasks.wire import Parsed, Wire
 from tests.providers.builders import (
@@ -246,9 +246,7 @@ def test_any_reply_has_audio_or_is_a_bad_reply(body: bytes, kind: str) -> None:
 
 def test_the_cost_of_speech_by_characters_tokens_and_minutes() -> None:
     names = ("together", "openai", "groq", "xai")
-    pricing = {
-        name: Pricing.load(name, build_provider(name).billing, find_meter, find_price_fallback) for name in names
-    }
+    pricing = {name: Pricing.load(name, build_provider(name).billing, find_meter, find_priced_as) for name in names}
     usage = Usage(characters=1_000_000, requests=1)
     ceilings = {
         n: p.ceiling(build_provider(n).choose_model("tts", None), "tts", usage)
