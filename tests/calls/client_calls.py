@@ -1,4 +1,4 @@
-"""What the client's tests share: a client, a sentinel key, and how a failure is judged."""
+"""What the client's tests share: a sentinel key, and how a request is sent and its failure checked."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ POST = Request("POST", "/v1/x", json={"a": 1})
 MB = 1 << 20
 
 
-async def send(client: Client, origin: str, request: Request = POST, *, deadline: float = 5.0, **more: int) -> Reply:
-    return await client.send(origin, request, key=KEY, timeout_seconds=deadline, **more)
+async def send(
+    client: Client, origin: str, request: Request = POST, *, timeout_seconds: float = 5.0, **more: int
+) -> Reply:
+    return await client.send(origin, request, key=KEY, timeout_seconds=timeout_seconds, **more)
 
 
 async def assert_fails(
-    client: Client, origin: str, *, deadline: float = 5.0, request: Request = POST, **more: int
+    client: Client, origin: str, *, timeout_seconds: float = 5.0, request: Request = POST, **more: int
 ) -> str:
-    """The class and kind of the failure; it came in time and tells no key."""
-    began = time.monotonic()
+    """Class and kind of the failure; it must come in time and must not contain the key."""
+    began_at = time.monotonic()
     with pytest.raises(TransportError) as caught:
-        await send(client, origin, request, deadline=deadline, **more)
-    assert time.monotonic() - began < deadline + 3
+        await send(client, origin, request, timeout_seconds=timeout_seconds, **more)
+    assert time.monotonic() - began_at < timeout_seconds + 3
     text = "".join(traceback.format_exception(caught.value)) + repr(caught.value)
     assert KEY not in text
     assert "\n" not in caught.value.message

@@ -1,4 +1,4 @@
-"""A raw server that does what no good server does, and remembers what it was sent."""
+"""A raw TCP server that may break every rule of HTTP, and keeps the requests it received."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-Behave = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
+Behaviour = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
 
 
 class RawServer:
-    """Listens on loopback; ``behave(request, writer)`` answers each connection's every request."""
+    """Listens on loopback; ``behave(request, writer)`` answers every request of every connection."""
 
-    def __init__(self, behave: Behave) -> None:
+    def __init__(self, behave: Behaviour) -> None:
         self._behave = behave
         self.connections = 0
         self.requests: list[bytes] = []
@@ -46,20 +46,20 @@ class RawServer:
 
 
 @asynccontextmanager
-async def running_raw_server(behave: Behave, context: ssl.SSLContext | None = None) -> AsyncIterator[RawServer]:
-    """A running :class:`Raw`."""
-    server_state = RawServer(behave)
+async def running_raw_server(behave: Behaviour, context: ssl.SSLContext | None = None) -> AsyncIterator[RawServer]:
+    """Run a :class:`RawServer`."""
+    raw_server = RawServer(behave)
     tasks: set[asyncio.Task[None]] = set()
 
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.ensure_future(server_state.handle(reader, writer))
+        task = asyncio.ensure_future(raw_server.handle(reader, writer))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
     server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=context)
-    server_state.port = server.sockets[0].getsockname()[1]
+    raw_server.port = server.sockets[0].getsockname()[1]
     try:
-        yield server_state
+        yield raw_server
     finally:
         server.close()
         for task in tasks:
@@ -69,8 +69,8 @@ async def running_raw_server(behave: Behave, context: ssl.SSLContext | None = No
 
 def always_reply(
     body: bytes = b"{}", status: str = "200 OK", headers: tuple[str, ...] = (), *, length: int | None = None
-) -> Behave:
-    """Always the same reply."""
+) -> Behaviour:
+    """A behaviour that always gives the same reply."""
     head = [f"HTTP/1.1 {status}", f"Content-Length: {len(body) if length is None else length}", *headers, "", ""]
     data = "\r\n".join(head).encode("latin-1") + body
 
@@ -82,6 +82,6 @@ def always_reply(
 
 def reset_connection(writer: asyncio.StreamWriter) -> None:
     """Close with RST."""
-    held = writer.get_extra_info("socket")
-    held.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection = writer.get_extra_info("socket")
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()

@@ -28,9 +28,14 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run_pattern(
     shape: str, files: Path, out: Path, judge: PatternServer, fault: str = "", **job: object
 ) -> subprocess.CompletedProcess[str]:
-    told = {"capability": shape, "source": str(files), "out": str(out), "provider": "shapes", **job}
+    job_fields = {"capability": shape, "source": str(files), "out": str(out), "provider": "shapes", **job}
     return subprocess.run(
-        [sys.executable, "-m", "tests.calls.call_patterns.run_pattern", json.dumps({**told, "base_url": judge.origin})],
+        [
+            sys.executable,
+            "-m",
+            "tests.calls.call_patterns.run_pattern",
+            json.dumps({**job_fields, "base_url": judge.origin}),
+        ],
         env=bare_environment(out.parent / "home", MEDIAMILL_FAULTS=fault),
         capture_output=True,
         text=True,

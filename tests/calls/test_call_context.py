@@ -1,4 +1,4 @@
-"""How long a run of jobs will take, told honestly."""
+"""The estimate of how long a run of jobs will take."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ def test_there_is_no_estimate_before_a_job_has_ended() -> None:
 
 
 def test_the_estimate_is_the_time_to_create_the_rest_plus_one_mean_job() -> None:
-    tally = CallStats(running_jobs=90, jobs_ended=10, job_seconds=10 * 120.0)
-    assert tally.estimate_seconds_left(990, 600) == pytest.approx(900 * 6 + 120)
+    stats = CallStats(running_jobs=90, jobs_ended=10, job_seconds=10 * 120.0)
+    assert stats.estimate_seconds_left(990, 600) == pytest.approx(900 * 6 + 120)
 
 
 def test_once_all_jobs_are_created_the_estimate_is_one_mean_job() -> None:

@@ -111,7 +111,7 @@ async def test_cancelling_a_send_leaves_the_client_usable(client: Client) -> Non
         await asyncio.sleep(60)
 
     async with running_raw_server(hold) as server:
-        task = asyncio.ensure_future(send(client, server.origin, deadline=30))
+        task = asyncio.ensure_future(send(client, server.origin, timeout_seconds=30))
         await arrived.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -1,4 +1,4 @@
-"""Downloads: a whole file or none, and an error that says whether to come again."""
+"""Downloads: a complete file or none, and an error that says whether a retry may help."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from mediamill.tasks.errors import BadInput, CallFailed, StorageError
 from tests.calls.raw_server import always_reply, running_raw_server
 
 
-async def get(url: str, to: Path) -> Path:
+async def download(url: str, folder: Path) -> Path:
     client = Client(connect_timeout=1.0)
     try:
-        await client.download(url, to / "file", max_bytes=1 << 20, timeout_seconds=3.0, allow_hosts=["127.0.0.1"])
+        await client.download(url, folder / "file", max_bytes=1 << 20, timeout_seconds=3.0, allow_hosts=["127.0.0.1"])
     finally:
         await client.aclose()
-    return to / "file"
+    return folder / "file"
 
 
 async def test_a_download_is_a_complete_file_or_none(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ async def test_a_permanent_error_status_is_bad_input_and_not_retried(
 ) -> None:
     async with running_raw_server(always_reply(b"", f"{status} X")) as front:
         with pytest.raises(BadInput) as caught:
-            await get(front.origin, tmp_path)
+            await download(front.origin, tmp_path)
         assert (caught.value.transient, caught.value.status) == (transient, status)
         assert len(front.requests) == 1
 
@@ -74,9 +74,9 @@ async def test_a_temporary_error_status_is_retried(tmp_path: Path) -> None:
         writer.write(b"HTTP/1.1 " + status + b"\r\nRetry-After: 0\r\nContent-Length: 2\r\n\r\nok")
 
     async with running_raw_server(behave) as front:
-        assert (await get(front.origin, tmp_path)).read_bytes() == b"ok"
+        assert (await download(front.origin, tmp_path)).read_bytes() == b"ok"
     async with running_raw_server(always_reply(b"", "503 Busy", ("Retry-After: 0",))) as front:
         with pytest.raises(CallFailed) as caught:
-            await get(front.origin, tmp_path)
+            await download(front.origin, tmp_path)
         assert caught.value.transient
         assert len(front.requests) == 3

@@ -17,28 +17,28 @@ from mediamill.tasks.domain import Usage
 from mediamill.tasks.wire import Quota, RateLimits
 from tests.calls.virtual_time import SimulatedServer, offer_load, run_virtual
 
-ONE = Usage()
+NO_USAGE = Usage()
 
 
 def simulate(
     limiter: Limiter, server: SimulatedServer, seconds: float, changes: dict[float, float] | None = None
 ) -> tuple[SimulatedServer, float]:
-    """Drive for ``seconds``; ``changes`` maps moments to new limits. The server and when it all began."""
+    """Send for ``seconds``; ``changes`` maps moments to new limits. Returns the server and when it began."""
 
     async def main() -> float:
         loop = asyncio.get_running_loop()
-        began = server.at = loop.time()
+        began_at = server.updated_at = loop.time()
         server.tokens = max(1.0, server.limit)
         for moment, limit in (changes or {}).items():
-            loop.call_at(began + moment, setattr, server, "limit", limit)
-        await offer_load(limiter, server, began + seconds)
-        return began
+            loop.call_at(began_at + moment, setattr, server, "limit", limit)
+        await offer_load(limiter, server, began_at + seconds)
+        return began_at
 
     return server, run_virtual(main)
 
 
-def roomy(rpm: float, latency: float) -> Quota:
-    """As many in flight as the limit and the latency need."""
+def quota_for(rpm: float, latency: float) -> Quota:
+    """A quota with as many requests in flight as the limit and the latency need."""
     return Quota(concurrency=max(64, int(rpm / 60 * latency * 1.5)))
 
 
@@ -47,25 +47,25 @@ def roomy(rpm: float, latency: float) -> Quota:
 def test_a_stated_limit_is_reached_and_not_exceeded(rpm: float, latency: float, tells: str) -> None:
     steady = max(120.0, 6000 / rpm * 3)
     server, began = simulate(
-        Limiter(roomy(rpm, latency)), SimulatedServer(rpm / 60, latency, states=tells), 90 + steady
+        Limiter(quota_for(rpm, latency)), SimulatedServer(rpm / 60, latency, stated_on=tells), 90 + steady
     )
-    used, refused = server.since(began + 90, began + 90 + steady)
+    used, refused = server.measure_between(began + 90, began + 90 + steady)
     assert used >= 0.95
     assert refused <= 0.01
 
 
 @pytest.mark.parametrize(("rpm", "latency"), [(600, 0.05), (600, 20), (1500, 2), (3000, 0.3)])
 def test_an_unstated_limit_is_learned_from_refusals(rpm: float, latency: float) -> None:
-    server, began = simulate(Limiter(roomy(rpm, latency)), SimulatedServer(rpm / 60, latency), 330)
-    used, refused = server.since(began + 150, began + 330)
+    server, began = simulate(Limiter(quota_for(rpm, latency)), SimulatedServer(rpm / 60, latency), 330)
+    used, refused = server.measure_between(began + 150, began + 330)
     assert used >= 0.95
     assert refused <= 0.01
 
 
 @pytest.mark.long
 def test_a_limit_of_sixty_thousand_a_minute_is_reached() -> None:
-    server, began = simulate(Limiter(roomy(60_000, 0.1)), SimulatedServer(1000, 0.1, states="refusals"), 40)
-    used, refused = server.since(began + 15, began + 40)
+    server, began = simulate(Limiter(quota_for(60_000, 0.1)), SimulatedServer(1000, 0.1, stated_on="refusals"), 40)
+    used, refused = server.measure_between(began + 15, began + 40)
     assert used >= 0.95
     assert refused <= 0.01
 
@@ -76,17 +76,17 @@ def test_a_limit_of_sixty_thousand_a_minute_is_reached() -> None:
 )
 def test_a_changed_limit_is_reached_within_a_minute(rpm: float, tells: str, factor: float) -> None:
     server, began = simulate(
-        Limiter(roomy(rpm, 2)), SimulatedServer(rpm / 60, 0.5, states=tells), 300, {120: rpm / 60 * factor}
+        Limiter(quota_for(rpm, 2)), SimulatedServer(rpm / 60, 0.5, stated_on=tells), 300, {120: rpm / 60 * factor}
     )
-    used, refused = server.since(began + 180, began + 300)
+    used, refused = server.measure_between(began + 180, began + 300)
     assert used >= 0.95
     assert refused <= 0.01
 
 
 @pytest.mark.parametrize("rpm", [600, 3000])
 def test_an_unstated_limit_that_is_halved_is_learned_within_a_minute(rpm: float) -> None:
-    server, began = simulate(Limiter(roomy(rpm, 1)), SimulatedServer(rpm / 60, 0.5), 390, {150: rpm / 120})
-    used, refused = server.since(began + 210, began + 390)
+    server, began = simulate(Limiter(quota_for(rpm, 1)), SimulatedServer(rpm / 60, 0.5), 390, {150: rpm / 120})
+    used, refused = server.measure_between(began + 210, began + 390)
     assert used >= 0.95
     assert refused <= 0.012
 
@@ -95,7 +95,7 @@ def test_an_unstated_limit_that_is_halved_is_learned_within_a_minute(rpm: float)
 @pytest.mark.parametrize("rpm", [20, 300, 1200])
 def test_a_configured_limit_is_never_exceeded_and_nearly_reached(rpm: float, how: str) -> None:
     server, began = simulate(Limiter(Quota(rpm=rpm, concurrency=256)), SimulatedServer(rpm / 60, 1.0, how), 360)
-    used, refused = server.since(began, began + 360)
+    used, refused = server.measure_between(began, began + 360)
     assert used >= 0.95
     assert refused <= 0.003
 
@@ -104,7 +104,7 @@ def test_without_a_limit_nothing_waits() -> None:
     async def main() -> tuple[float, int]:
         limiter = Limiter(Quota(concurrency=256))
         began = asyncio.get_running_loop().time()
-        permits = [await limiter.acquire(ONE) for _ in range(256)]
+        permits = [await limiter.acquire(NO_USAGE) for _ in range(256)]
         assert all(p.wait == 0 for p in permits)
         for permit in permits:
             limiter.release(permit, "ok", RateLimits())
@@ -118,12 +118,12 @@ def test_permits_are_granted_in_order_of_arrival() -> None:
         limiter = Limiter(Quota(rpm=60, concurrency=4))
         order: list[int] = []
 
-        async def one(n: int) -> None:
-            permit = await limiter.acquire(ONE)
+        async def send_one(n: int) -> None:
+            permit = await limiter.acquire(NO_USAGE)
             order.append(n)
             limiter.release(permit, "ok")
 
-        await asyncio.gather(*(one(n) for n in range(20)))
+        await asyncio.gather(*(send_one(n) for n in range(20)))
         return order
 
     assert run_virtual(main) == list(range(20))
@@ -132,11 +132,11 @@ def test_permits_are_granted_in_order_of_arrival() -> None:
 def test_a_cancelled_wait_takes_no_permit_and_wakes_the_next() -> None:
     async def main() -> tuple[int, int]:
         limiter = Limiter(Quota(concurrency=1))
-        held = await limiter.acquire(ONE)
-        waiting = [asyncio.ensure_future(limiter.acquire(ONE)) for _ in range(3)]
+        first = await limiter.acquire(NO_USAGE)
+        waiting = [asyncio.ensure_future(limiter.acquire(NO_USAGE)) for _ in range(3)]
         await asyncio.sleep(0)
         waiting[0].cancel()
-        limiter.release(held, "ok")  # grants the second
+        limiter.release(first, "ok")  # grants the second
         waiting[1].cancel()  # in the very moment it was granted
         third = await asyncio.wait_for(waiting[2], 10)
         taken = limiter.in_flight
@@ -151,18 +151,18 @@ def test_after_a_pause_waiting_requests_go_out_evenly(outcome: str, kind: str) -
     async def main() -> list[float]:
         loop = asyncio.get_running_loop()
         limiter = Limiter(Quota(concurrency=100))
-        first = await limiter.acquire(ONE)
+        first = await limiter.acquire(NO_USAGE)
         began = loop.time()
         limiter.release(first, outcome, None, 30.0)
         moments: list[float] = []
 
-        async def one() -> None:
-            permit = await limiter.acquire(ONE)
+        async def send_one() -> None:
+            permit = await limiter.acquire(NO_USAGE)
             moments.append(loop.time() - began)
             await asyncio.sleep(5)
             limiter.release(permit, "ok")
 
-        await asyncio.gather(*(one() for _ in range(60)))
+        await asyncio.gather(*(send_one() for _ in range(60)))
         return moments
 
     moments = run_virtual(main)
@@ -174,19 +174,19 @@ def test_after_a_pause_waiting_requests_go_out_evenly(outcome: str, kind: str) -
 def test_overload_lowers_the_concurrency_until_there_is_capacity_again() -> None:
     async def main() -> tuple[int, int]:
         limiter = Limiter(Quota(concurrency=64))
-        capacity, inside = 16, 0
+        capacity, in_flight = 16, 0
 
-        async def one() -> None:
-            nonlocal inside
-            permit = await limiter.acquire(ONE)
-            inside += 1
-            full = inside > capacity
-            await asyncio.sleep(0.05 if full else 1.0)
-            inside -= 1
-            limiter.release(permit, "overloaded" if full else "ok")
+        async def send_one() -> None:
+            nonlocal in_flight
+            permit = await limiter.acquire(NO_USAGE)
+            in_flight += 1
+            is_full = in_flight > capacity
+            await asyncio.sleep(0.05 if is_full else 1.0)
+            in_flight -= 1
+            limiter.release(permit, "overloaded" if is_full else "ok")
 
         async def flood(count: int) -> None:
-            await asyncio.gather(*(one() for _ in range(count)))
+            await asyncio.gather(*(send_one() for _ in range(count)))
 
         await flood(600)
         during = limiter.concurrency
@@ -204,12 +204,12 @@ def test_random_refusals_hardly_lower_the_concurrency() -> None:
         limiter = Limiter(Quota(concurrency=64))
         count = itertools.count()
 
-        async def one() -> None:
-            permit = await limiter.acquire(ONE)
+        async def send_one() -> None:
+            permit = await limiter.acquire(NO_USAGE)
             await asyncio.sleep(0.2)
             limiter.release(permit, "ok" if next(count) % 20 else "overloaded")
 
-        await asyncio.gather(*(one() for _ in range(2000)))
+        await asyncio.gather(*(send_one() for _ in range(2000)))
         return limiter.concurrency
 
     assert run_virtual(main) >= 48
@@ -250,10 +250,10 @@ def test_learned_limits_are_restored_from_json() -> None:
     limiter = Limiter(Quota(concurrency=64))
     simulate(limiter, SimulatedServer(10, 0.05), 120)
     state = json.loads(json.dumps(limiter.export_state()))
-    again = Limiter(Quota(concurrency=64))
-    again.restore_state(state)
-    server, began = simulate(again, SimulatedServer(10, 0.05), 60)
-    assert server.since(began, began + 60)[1] <= 0.02
+    restored = Limiter(Quota(concurrency=64))
+    restored.restore_state(state)
+    server, began = simulate(restored, SimulatedServer(10, 0.05), 60)
+    assert server.measure_between(began, began + 60)[1] <= 0.02
 
 
 @given(
@@ -268,7 +268,7 @@ def test_an_invalid_state_is_ignored(state: Any) -> None:
         limiter = Limiter(Quota(concurrency=8))
         if isinstance(state, dict):
             limiter.restore_state(state)
-        return (await limiter.acquire(ONE)).wait
+        return (await limiter.acquire(NO_USAGE)).wait
 
     assert run_virtual(main) == 0
 
@@ -289,7 +289,7 @@ def test_no_sequence_of_outcomes_blocks_the_limiter_for_good(steps: Any) -> None
     async def main() -> int:
         limiter = Limiter(Quota(concurrency=8))
         for outcome, wait, stated, give_up in steps:
-            waiting = asyncio.ensure_future(limiter.acquire(ONE))
+            waiting = asyncio.ensure_future(limiter.acquire(NO_USAGE))
             await asyncio.sleep(0)
             if give_up:
                 waiting.cancel()

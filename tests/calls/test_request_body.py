@@ -18,13 +18,13 @@ from mediamill.tasks.errors import BadInput
 from mediamill.tasks.wire import Request
 
 
-async def collect(body: RequestBody) -> bytes:
+async def read_body(body: RequestBody) -> bytes:
     content = body.content()
     return content if isinstance(content, bytes) else b"".join([chunk async for chunk in content])
 
 
-async def parts(body: RequestBody) -> list[email.message.MIMEPart]:
-    raw = await collect(body)
+async def parse_parts(body: RequestBody) -> list[email.message.MIMEPart]:
+    raw = await read_body(body)
     assert len(raw) == body.length
     head = f"Content-Type: {body.content_type}\r\n\r\n".encode()
     message = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + raw)
@@ -32,26 +32,26 @@ async def parts(body: RequestBody) -> list[email.message.MIMEPart]:
     return list(message.iter_parts())
 
 
-def wav(size: int = 100) -> Payload:
+def wav_payload(size: int = 100) -> Payload:
     return Payload("a.wav", "audio/wav", size, data=b"\x00\xff\r\n" * (size // 4))
 
 
 async def test_fields_come_before_files_and_names_repeat() -> None:
     request = Request(
-        "POST", "/", fields=[("model", "m"), ("g[]", "word"), ("g[]", "segment")], files=[("file", wav())]
+        "POST", "/", fields=[("model", "m"), ("g[]", "word"), ("g[]", "segment")], files=[("file", wav_payload())]
     )
-    found = await parts(encode_body(request))
+    found = await parse_parts(encode_body(request))
     names = [p.get_param("name", header="content-disposition") for p in found]
     assert names == ["model", "g[]", "g[]", "file"]
     assert [p.get_payload() for p in found[:3]] == ["m", "word", "segment"]
-    assert found[3].get_payload(decode=True) == wav().data
+    assert found[3].get_payload(decode=True) == wav_payload().data
     assert found[3].get_filename() == "a.wav"
     assert found[3].get_content_type() == "audio/wav"
 
 
 async def test_a_url_without_other_files_is_multipart() -> None:
     payload = Payload("", "", 0, url="https://example.com/a.mp3")
-    [part] = await parts(encode_body(Request("POST", "/", files=[("file", payload)])))
+    [part] = await parse_parts(encode_body(Request("POST", "/", files=[("file", payload)])))
     assert part.get_payload() == "https://example.com/a.mp3"
     assert part.get_filename() is None
 
@@ -61,9 +61,11 @@ async def test_large_files_are_streamed_from_disk(tmp_path: Path, size: int) -> 
     path = tmp_path / "a.flac"
     path.write_bytes(bytes(range(256)) * (size // 256) + b"x" * (size % 256))
     payload = Payload("a.flac", "audio/flac", size, path=path)
-    body = encode_body(Request("POST", "/", fields=[("model", "m")], files=[("file", payload), ("other", wav())]))
+    body = encode_body(
+        Request("POST", "/", fields=[("model", "m")], files=[("file", payload), ("other", wav_payload())])
+    )
     assert isinstance(body.content(), bytes) == (size <= STREAM_OVER_BYTES)
-    found = await parts(body)
+    found = await parse_parts(body)
     assert found[1].get_payload(decode=True) == path.read_bytes()
     assert len(found) == 3
 
@@ -72,7 +74,7 @@ async def test_large_bytes_go_out_in_slices() -> None:
     text = "x" * (2 * STREAM_OVER_BYTES)
     body = encode_body(Request("POST", "/", json={"text": text}))
     assert not isinstance(body.content(), bytes)
-    assert await collect(body) == b'{"text":"' + text.encode() + b'"}'
+    assert await read_body(body) == b'{"text":"' + text.encode() + b'"}'
 
 
 def test_a_request_without_content_has_no_body() -> None:
@@ -91,7 +93,7 @@ async def test_a_file_that_shrinks_while_it_is_sent_fails_the_request(tmp_path: 
     body = encode_body(Request("POST", "/", files=[("file", Payload("a.wav", "audio/wav", 1, path=path))]))
     os.truncate(path, 10)
     with pytest.raises(OSError, match="shorter"):
-        await collect(body)
+        await read_body(body)
 
 
 @given(st.text(max_size=300))
@@ -110,6 +112,6 @@ def test_file_names_keep_their_suffix() -> None:
 @given(st.text(max_size=40), st.text(max_size=40), st.text(max_size=40))
 async def test_hostile_names_and_types_stay_in_their_part(name: str, filename: str, mime: str) -> None:
     payload = Payload(filename, mime, 3, data=b"abc")
-    found = await parts(encode_body(Request("POST", "/", files=[(name, payload)])))
+    found = await parse_parts(encode_body(Request("POST", "/", files=[(name, payload)])))
     assert len(found) == 1
     assert found[0].get_payload(decode=True) == b"abc"

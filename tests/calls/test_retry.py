@@ -15,22 +15,22 @@ from mediamill.tasks.calls.retry import RetryableError, RetryBudget, RetryPolicy
 from mediamill.tasks.wire import Problem
 
 
-class World:
-    """A clock that sleeping moves on."""
+class FakeClock:
+    """A clock that moves on when somebody sleeps."""
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.slept: list[float] = []
+        self.sleeps: list[float] = []
 
     async def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
+        self.sleeps.append(seconds)
         self.now += seconds
 
-    def clock(self) -> float:
+    def read(self) -> float:
         return self.now
 
 
-def failing(times: int, kind: str = "server", **problem: Any) -> tuple[Callable[[], Any], list[int]]:
+def make_failing_send(times: int, kind: str = "server", **problem: Any) -> tuple[Callable[[], Any], list[int]]:
     calls: list[int] = []
 
     async def send_once() -> str:
@@ -42,75 +42,75 @@ def failing(times: int, kind: str = "server", **problem: Any) -> tuple[Callable[
     return send_once, calls
 
 
-def policy(world: World, **more: Any) -> RetryPolicy:
-    return RetryPolicy(**{"sleep": world.sleep, "clock": world.clock, "jitter": lambda: 1.0, **more})
+def make_policy(clock: FakeClock, **more: Any) -> RetryPolicy:
+    return RetryPolicy(**{"sleep": clock.sleep, "clock": clock.read, "jitter": lambda: 1.0, **more})
 
 
 async def test_retries_until_success() -> None:
-    world = World()
-    send, calls = failing(3)
-    assert await send_with_retries(send, policy(world)) == "done"
+    clock = FakeClock()
+    send, calls = make_failing_send(3)
+    assert await send_with_retries(send, make_policy(clock)) == "done"
     assert len(calls) == 4
-    assert world.slept == [1.0, 2.0, 4.0]
+    assert clock.sleeps == [1.0, 2.0, 4.0]
 
 
 async def test_gives_up_after_max_retries() -> None:
-    world = World()
-    send, calls = failing(99)
-    with pytest.raises(RetryableError) as stopped:
-        await send_with_retries(send, policy(world, max_retries=2))
-    assert len(calls) == stopped.value.attempts == 3
-    assert stopped.value.problem.message == "boom"
+    clock = FakeClock()
+    send, calls = make_failing_send(99)
+    with pytest.raises(RetryableError) as caught:
+        await send_with_retries(send, make_policy(clock, max_retries=2))
+    assert len(calls) == caught.value.attempts == 3
+    assert caught.value.problem.message == "boom"
 
 
 async def test_gives_up_after_total_seconds() -> None:
-    world = World()
-    send, _ = failing(99, wait=20.0)
+    clock = FakeClock()
+    send, _ = make_failing_send(99, wait=20.0)
     with pytest.raises(RetryableError):
-        await send_with_retries(send, policy(world, max_retries=20, total_seconds=70.0))
-    assert world.now <= 70
+        await send_with_retries(send, make_policy(clock, max_retries=20, total_seconds=70.0))
+    assert clock.now <= 70
 
 
 async def test_without_retries_there_is_one_attempt_and_no_sleep() -> None:
-    world = World()
-    send, calls = failing(99)
+    clock = FakeClock()
+    send, calls = make_failing_send(99)
     with pytest.raises(RetryableError):
-        await send_with_retries(send, policy(world, max_retries=0))
-    assert (len(calls), world.slept) == (1, [])
+        await send_with_retries(send, make_policy(clock, max_retries=0))
+    assert (len(calls), clock.sleeps) == (1, [])
 
 
 async def test_other_errors_and_cancellation_are_not_retried() -> None:
-    world = World()
+    clock = FakeClock()
     for error in (ValueError("no"), asyncio.CancelledError()):
 
         async def send_once(error: BaseException = error) -> None:
             raise error
 
         with pytest.raises(type(error)):
-            await send_with_retries(send_once, policy(world))
-    assert world.slept == []
+            await send_with_retries(send_once, make_policy(clock))
+    assert clock.sleeps == []
 
 
 async def test_a_plain_function_that_returns_an_awaitable_is_accepted() -> None:
-    send, _ = failing(0)
-    assert await send_with_retries(functools.partial(next, iter([send()])), policy(World())) == "done"
+    send, _ = make_failing_send(0)
+    assert await send_with_retries(functools.partial(next, iter([send()])), make_policy(FakeClock())) == "done"
 
 
 @given(st.none() | st.floats(allow_nan=True, allow_infinity=True), st.integers(1, 10_000), st.floats(0, 1))
-def test_every_wait_is_within_bounds(hint: Any, attempt: Any, chance: Any) -> None:
-    wait = RetryPolicy(jitter=lambda: chance).wait(Problem("retry", "x", "x", wait=hint), attempt)
+def test_every_wait_is_within_bounds(hint: Any, attempt: Any, jitter: Any) -> None:
+    wait = RetryPolicy(jitter=lambda: jitter).wait(Problem("retry", "x", "x", wait=hint), attempt)
     assert 0 <= wait <= 66
 
 
 def test_a_wait_hint_is_obeyed_and_jittered() -> None:
-    told = Problem("retry", "rate_limit", "x", wait=10.0)
-    assert RetryPolicy(jitter=lambda: 0.0).wait(told, 1) == 10
-    assert RetryPolicy(jitter=lambda: 1.0).wait(told, 1) == pytest.approx(11)
+    problem = Problem("retry", "rate_limit", "x", wait=10.0)
+    assert RetryPolicy(jitter=lambda: 0.0).wait(problem, 1) == 10
+    assert RetryPolicy(jitter=lambda: 1.0).wait(problem, 1) == pytest.approx(11)
 
 
 async def test_the_retry_budget_bounds_the_rate_of_retries() -> None:
-    world = World()
-    budget = RetryBudget(burst=10, per_second=2, clock=world.clock)
+    clock = FakeClock()
+    budget = RetryBudget(burst=10, per_second=2, clock=clock.read)
     waits = [budget.take() for _ in range(110)]
     assert waits[9] == 0
     assert waits[-1] == pytest.approx(50)  # a hundred too many, at two a second
@@ -120,17 +120,17 @@ async def test_the_retry_budget_bounds_the_rate_of_retries() -> None:
 
 
 async def test_rate_limit_retries_take_nothing_from_the_budget() -> None:
-    world = World()
-    budget = RetryBudget(burst=1, per_second=0.001, clock=world.clock)
-    send, _ = failing(4, kind="rate_limit", wait=1.0)
-    await send_with_retries(send, policy(world, budget=budget, jitter=lambda: 0.0))
-    assert world.slept == [1.0] * 4
+    clock = FakeClock()
+    budget = RetryBudget(burst=1, per_second=0.001, clock=clock.read)
+    send, _ = make_failing_send(4, kind="rate_limit", wait=1.0)
+    await send_with_retries(send, make_policy(clock, budget=budget, jitter=lambda: 0.0))
+    assert clock.sleeps == [1.0] * 4
 
 
 async def test_a_retry_that_is_not_sent_returns_its_token() -> None:
-    world = World()
-    budget = RetryBudget(burst=1, per_second=1, clock=world.clock)
-    send, _ = failing(99, wait=50.0)
+    clock = FakeClock()
+    budget = RetryBudget(burst=1, per_second=1, clock=clock.read)
+    send, _ = make_failing_send(99, wait=50.0)
     with pytest.raises(RetryableError):
-        await send_with_retries(send, policy(world, budget=budget, total_seconds=10.0))
+        await send_with_retries(send, make_policy(clock, budget=budget, total_seconds=10.0))
     assert budget.take() == 0

@@ -18,7 +18,7 @@ from mediamill.tasks.calls.transport_errors import ReplyLost
 from mediamill.tasks.domain import Payload
 from mediamill.tasks.wire import Request
 from tests.calls.client_calls import KEY, MB, assert_fails, send
-from tests.calls.raw_server import Behave, always_reply, reset_connection, running_raw_server
+from tests.calls.raw_server import Behaviour, always_reply, reset_connection, running_raw_server
 
 
 async def drip(request: bytes, writer: asyncio.StreamWriter) -> None:
@@ -119,10 +119,10 @@ async def endless_body(request: bytes, writer: asyncio.StreamWriter) -> None:
     ],
 )
 async def test_each_misbehaviour_of_a_server_has_its_error(
-    client: Client, behave: Behave, deadline: float, expected: str
+    client: Client, behave: Behaviour, deadline: float, expected: str
 ) -> None:
     async with running_raw_server(behave) as server:
-        assert await assert_fails(client, server.origin, deadline=deadline, max_bytes=4 * MB) == expected
+        assert await assert_fails(client, server.origin, timeout_seconds=deadline, max_bytes=4 * MB) == expected
 
 
 async def test_a_server_that_answers_before_it_has_read_the_upload(client: Client) -> None:
@@ -134,7 +134,9 @@ async def test_a_server_that_answers_before_it_has_read_the_upload(client: Clien
     server = await asyncio.start_server(handle, "127.0.0.1", 0)
     origin = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     payload = Payload("a.wav", "audio/wav", 30 * MB, data=bytes(30 * MB))
-    kind = await assert_fails(client, origin, deadline=1.0, request=Request("POST", "/", files=[("file", payload)]))
+    kind = await assert_fails(
+        client, origin, timeout_seconds=1.0, request=Request("POST", "/", files=[("file", payload)])
+    )
     assert kind == "ReplyLost deadline"
     server.close()
 
@@ -214,7 +216,7 @@ async def test_a_connection_timeout_is_not_sent() -> None:
             filler.connect_ex(held.getsockname())
             fillers.append(filler)
         client = Client(connect_timeout=0.3)
-        kind = await assert_fails(client, f"http://127.0.0.1:{held.getsockname()[1]}", deadline=3)
+        kind = await assert_fails(client, f"http://127.0.0.1:{held.getsockname()[1]}", timeout_seconds=3)
         await client.aclose()
         for filler in fillers:
             filler.close()

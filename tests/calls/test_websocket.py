@@ -1,4 +1,4 @@
-"""The socket's exchange against servers that do what no good server does."""
+"""Websocket sessions with servers that break the rules."""
 
 from __future__ import annotations
 
@@ -20,16 +20,18 @@ from mediamill.tasks.websocket_session import SOCKET_HEADER, MessageFlags, Unrea
 from mediamill.tasks.wire import Reply, Request
 from tests.calls.client_calls import KEY, assert_fails, send
 
-Hold = Callable[[web.WebSocketResponse], Awaitable[None]]
+ServerBehaviour = Callable[[web.WebSocketResponse], Awaitable[None]]
 
 
-class Talk:
-    """Says ``hello``, its sound and ``bye``; ``ready``, ``keep`` and ``over`` are what it listens for."""
+class ScriptedSession:
+    """Sends ``hello``, its audio and ``bye``; knows the messages ``ready``, ``keep`` and ``over``."""
 
-    def __init__(self, sound: Payload | None = None, *, waits: bool = True, patience: float | None = None) -> None:
-        self.audio, self.waits_for_ready, self.chunk_bytes = sound, waits, 1000
-        self._patience = patience
-        self.crowded = False
+    def __init__(
+        self, audio: Payload | None = None, *, waits_for_ready: bool = True, max_silence: float | None = None
+    ) -> None:
+        self.audio, self.waits_for_ready, self.chunk_bytes = audio, waits_for_ready, 1000
+        self._max_silence = max_silence
+        self.is_crowded = False
 
     def opening_messages(self) -> Sequence[str]:
         return ["hello"]
@@ -48,30 +50,35 @@ class Talk:
         )
 
     def can_send(self) -> bool:
-        return not self.crowded
+        return not self.is_crowded
 
     def max_silence_seconds(self) -> float | None:
-        return self._patience
+        return self._max_silence
 
     def is_complete(self) -> bool:
         return False
 
 
-def request(talk: Talk | None = None) -> Request:
+def session_request(session: ScriptedSession | None = None) -> Request:
     return Request(
-        "GET", "/v1/socket?model=m", {"X-Extra": "y", "Authorization": "Bearer other"}, session=talk or Talk()
+        "GET",
+        "/v1/socket?model=m",
+        {"X-Extra": "y", "Authorization": "Bearer other"},
+        session=session or ScriptedSession(),
     )
 
 
 @asynccontextmanager
-async def serving(hold: Hold, seen: list[web.Request] | None = None) -> AsyncIterator[str]:
-    async def handle(asked: web.Request) -> web.WebSocketResponse:
-        if seen is not None:
-            seen.append(asked)
+async def running_websocket_server(
+    behave: ServerBehaviour, requests: list[web.Request] | None = None
+) -> AsyncIterator[str]:
+    async def handle(request: web.Request) -> web.WebSocketResponse:
+        if requests is not None:
+            requests.append(request)
         socket = web.WebSocketResponse(max_msg_size=1 << 20)
         socket.headers["x-request-id"] = "r1"
-        await socket.prepare(asked)
-        await hold(socket)
+        await socket.prepare(request)
+        await behave(socket)
         return socket
 
     app = web.Application()
@@ -85,48 +92,48 @@ async def serving(hold: Hold, seen: list[web.Request] | None = None) -> AsyncIte
 
 
 async def test_a_session_is_sent_in_order_and_its_messages_are_the_reply(client: Client, tmp_path: Path) -> None:
-    heard: list[str | bytes] = []
-    seen: list[web.Request] = []
+    received: list[str | bytes] = []
+    requests: list[web.Request] = []
 
-    async def hold(socket: web.WebSocketResponse) -> None:
+    async def behave(socket: web.WebSocketResponse) -> None:
         await asyncio.sleep(0.05)
-        assert not heard
+        assert not received
         await socket.send_str("ready")
         while (message := await socket.receive()).data != "bye":
-            heard.append(message.data)
+            received.append(message.data)
         await socket.send_str("a\nb")
         await socket.send_str("over")
 
     path = tmp_path / "sound.pcm"
     path.write_bytes(bytes(range(250)) * 10)
-    async with serving(hold, seen) as origin:
-        reply = await send(client, origin, request(Talk(Payload("s", "audio/pcm", 2500, path=path))))
+    async with running_websocket_server(behave, requests) as origin:
+        reply = await send(client, origin, session_request(ScriptedSession(Payload("s", "audio/pcm", 2500, path=path))))
     assert (reply.status, reply.body) == (101, b"a b\nover\n")
     assert (reply.headers[SOCKET_HEADER], reply.headers["x-request-id"]) == ("over", "r1")
-    assert heard[0] == "hello"
-    assert b"".join(m for m in heard[1:] if isinstance(m, bytes)) == path.read_bytes()
-    assert [len(m) for m in heard[1:]] == [1000, 1000, 500]
-    headers = seen[0].headers
+    assert received[0] == "hello"
+    assert b"".join(m for m in received[1:] if isinstance(m, bytes)) == path.read_bytes()
+    assert [len(m) for m in received[1:]] == [1000, 1000, 500]
+    headers = requests[0].headers
     assert headers.getall("Authorization") == [f"Bearer {KEY}"]
     assert headers["X-Extra"] == "y"
     assert headers["User-Agent"].startswith("mediamill/")
-    assert KEY not in str(seen[0].url)
+    assert KEY not in str(requests[0].url)
     assert "Sec-WebSocket-Extensions" not in headers
 
 
 async def test_a_redirected_handshake_is_not_followed(client: Client) -> None:
     reached: list[web.Request] = []
 
-    async def hold(socket: web.WebSocketResponse) -> None:
+    async def behave(socket: web.WebSocketResponse) -> None:
         await socket.close()
 
-    async def away(_: web.Request) -> web.Response:
-        return web.Response(status=302, headers={"Location": f"{elsewhere}/v1/socket"})
+    async def redirect(_: web.Request) -> web.Response:
+        return web.Response(status=302, headers={"Location": f"{other_origin}/v1/socket"})
 
     app = web.Application()
-    app.router.add_get("/v1/socket", away)
-    async with serving(hold, reached) as elsewhere, TestServer(app) as server:
-        reply = await send(client, f"http://127.0.0.1:{server.port}", request())
+    app.router.add_get("/v1/socket", redirect)
+    async with running_websocket_server(behave, reached) as other_origin, TestServer(app) as server:
+        reply = await send(client, f"http://127.0.0.1:{server.port}", session_request())
     assert (reply.status, reply.headers[SOCKET_HEADER]) == (302, "refused")
     assert not reached
 
@@ -139,15 +146,15 @@ async def test_a_refused_handshake_is_a_reply_with_its_body(client: Client, stat
     app = web.Application()
     app.router.add_get("/v1/socket", refuse)
     async with TestServer(app) as server:
-        reply = await send(client, f"http://127.0.0.1:{server.port}", request())
+        reply = await send(client, f"http://127.0.0.1:{server.port}", session_request())
     assert (reply.status, reply.headers[SOCKET_HEADER], reply.headers["retry-after"]) == (status, "refused", "7")
     assert json.loads(reply.body)["error"]["message"] == "no"
 
 
-def after(*messages: str | bytes, end: str = "") -> Hold:
-    """Ready, wait for the last word, say those messages, then end."""
+def after_last_message(*messages: str | bytes, end: str = "") -> ServerBehaviour:
+    """Send ``ready``, wait for the client's last message, send those messages, then end."""
 
-    async def hold(socket: web.WebSocketResponse) -> None:
+    async def behave(socket: web.WebSocketResponse) -> None:
         await socket.send_str("ready")
         while (await socket.receive()).data != "bye":
             pass
@@ -162,27 +169,29 @@ def after(*messages: str | bytes, end: str = "") -> Hold:
         else:
             await asyncio.sleep(30)
 
-    return hold
+    return behave
 
 
 @pytest.mark.parametrize(
-    ("hold", "failure"),
+    ("behave", "failure"),
     [
-        (after("keep", end="drop"), "ReplyLost reset"),
-        (after("garbage"), "ReplyLost protocol"),
-        (after(b"\0\1"), "ReplyLost protocol"),
-        (after("x" * (8 * 2**20 + 1)), "ReplyLost too_large"),
-        (after("keep"), "ReplyLost deadline"),
+        (after_last_message("keep", end="drop"), "ReplyLost reset"),
+        (after_last_message("garbage"), "ReplyLost protocol"),
+        (after_last_message(b"\0\1"), "ReplyLost protocol"),
+        (after_last_message("x" * (8 * 2**20 + 1)), "ReplyLost too_large"),
+        (after_last_message("keep"), "ReplyLost deadline"),
     ],
 )
-async def test_errors_after_the_first_message_may_be_billed(client: Client, hold: Hold, failure: str) -> None:
-    async with serving(hold) as origin:
-        assert await assert_fails(client, origin, deadline=1.0, request=request()) == failure
+async def test_errors_after_the_first_message_may_be_billed(
+    client: Client, behave: ServerBehaviour, failure: str
+) -> None:
+    async with running_websocket_server(behave) as origin:
+        assert await assert_fails(client, origin, timeout_seconds=1.0, request=session_request()) == failure
 
 
 async def test_all_messages_together_are_bounded(client: Client) -> None:
-    async with serving(after(*["x" * 1000] * 50)) as origin:
-        assert await assert_fails(client, origin, request=request(), max_bytes=20_000) == "ReplyLost too_large"
+    async with running_websocket_server(after_last_message(*["x" * 1000] * 50)) as origin:
+        assert await assert_fails(client, origin, request=session_request(), max_bytes=20_000) == "ReplyLost too_large"
 
 
 async def test_errors_before_the_first_message_are_not_sent(client: Client) -> None:
@@ -194,12 +203,15 @@ async def test_errors_before_the_first_message_are_not_sent(client: Client) -> N
     async def silent(socket: web.WebSocketResponse) -> None:
         await asyncio.sleep(30)
 
-    async with serving(dropped) as origin:
-        assert await assert_fails(client, origin, request=request()) == "NotSent handshake"
-    async with serving(silent) as origin:
-        assert await assert_fails(client, origin, deadline=0.5, request=request()) == "NotSent connect_timeout"
-    assert await assert_fails(client, "http://127.0.0.1:1", request=request()) == "NotSent refused"
-    assert await assert_fails(client, "http://nowhere.invalid", request=request()) == "NotSent dns"
+    async with running_websocket_server(dropped) as origin:
+        assert await assert_fails(client, origin, request=session_request()) == "NotSent handshake"
+    async with running_websocket_server(silent) as origin:
+        assert (
+            await assert_fails(client, origin, timeout_seconds=0.5, request=session_request())
+            == "NotSent connect_timeout"
+        )
+    assert await assert_fails(client, "http://127.0.0.1:1", request=session_request()) == "NotSent refused"
+    assert await assert_fails(client, "http://nowhere.invalid", request=session_request()) == "NotSent dns"
 
 
 async def test_a_server_without_http_is_sent_nothing(client: Client) -> None:
@@ -211,13 +223,13 @@ async def test_a_server_without_http_is_sent_nothing(client: Client) -> None:
     server = await asyncio.start_server(nonsense, "127.0.0.1", 0)
     async with server:
         origin = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        assert (await assert_fails(client, origin, request=request())).startswith("NotSent")
+        assert (await assert_fails(client, origin, request=session_request())).startswith("NotSent")
 
 
 @pytest.mark.parametrize("code", ["1000", "1011", "4503"])
 async def test_an_early_close_is_a_reply_with_its_code(client: Client, code: str) -> None:
-    async with serving(after("keep", end=code)) as origin:
-        reply = await send(client, origin, request())
+    async with running_websocket_server(after_last_message("keep", end=code)) as origin:
+        reply = await send(client, origin, session_request())
     assert reply.headers[SOCKET_HEADER].startswith(f"closed {code} no worker")
     assert reply.body == b"keep\n"
     assert "\n" not in reply.headers[SOCKET_HEADER]
@@ -227,8 +239,8 @@ async def test_a_close_before_the_first_message_is_marked_unsent(client: Client)
     async def closed(socket: web.WebSocketResponse) -> None:
         await socket.close(code=1013)
 
-    async with serving(closed) as origin:
-        assert (await send(client, origin, request())).headers[SOCKET_HEADER] == "unsent 1013"
+    async with running_websocket_server(closed) as origin:
+        assert (await send(client, origin, session_request())).headers[SOCKET_HEADER] == "unsent 1013"
 
 
 async def test_a_session_without_a_ready_message_times_out(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,42 +249,42 @@ async def test_a_session_without_a_ready_message_times_out(client: Client, monke
     async def silent(socket: web.WebSocketResponse) -> None:
         await asyncio.sleep(30)
 
-    async with serving(silent) as origin:
-        assert await assert_fails(client, origin, request=request()) == "NotSent handshake"
+    async with running_websocket_server(silent) as origin:
+        assert await assert_fails(client, origin, request=session_request()) == "NotSent handshake"
 
 
 async def test_silence_ends_a_session_that_says_so(client: Client) -> None:
-    async with serving(after("keep")) as origin:
-        reply = await send(client, origin, request(Talk(patience=0.2)))
+    async with running_websocket_server(after_last_message("keep")) as origin:
+        reply = await send(client, origin, session_request(ScriptedSession(max_silence=0.2)))
     assert (reply.body, reply.headers[SOCKET_HEADER]) == (b"keep\n", "over")
 
 
 async def test_a_missing_audio_file_is_bad_input(client: Client, tmp_path: Path) -> None:
-    sound = Payload("gone.pcm", "audio/pcm", 10, path=tmp_path / "gone.pcm")
-    async with serving(after("over")) as origin:
+    audio = Payload("gone.pcm", "audio/pcm", 10, path=tmp_path / "gone.pcm")
+    async with running_websocket_server(after_last_message("over")) as origin:
         with pytest.raises(BadInput, match="cannot be read any more"):
-            await send(client, origin, request(Talk(sound)))
+            await send(client, origin, session_request(ScriptedSession(audio)))
 
 
 async def test_a_silent_server_still_gets_all_audio(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mediamill.tasks.calls.websocket._MAX_SILENCE_SECONDS", 0.01)
-    talk = Talk(Payload("s", "audio/pcm", 3000, data=bytes(3000)))
-    talk.crowded = True
-    async with serving(after("over")) as origin:
-        reply: Reply = await send(client, origin, request(talk))
+    session = ScriptedSession(Payload("s", "audio/pcm", 3000, data=bytes(3000)))
+    session.is_crowded = True
+    async with running_websocket_server(after_last_message("over")) as origin:
+        reply: Reply = await send(client, origin, session_request(session))
     assert reply.headers[SOCKET_HEADER] == "over"
 
 
 async def test_the_websocket_is_closed_after_the_session(client: Client) -> None:
     closed = asyncio.Event()
 
-    async def hold(socket: web.WebSocketResponse) -> None:
+    async def behave(socket: web.WebSocketResponse) -> None:
         await socket.send_str("over")
         message = await socket.receive()
         while message.type is aiohttp.WSMsgType.TEXT:
             message = await socket.receive()
         closed.set()
 
-    async with serving(hold) as origin:
-        await send(client, origin, request(Talk(waits=False)))
+    async with running_websocket_server(behave) as origin:
+        await send(client, origin, session_request(ScriptedSession(waits_for_ready=False)))
         assert await asyncio.wait_for(closed.wait(), 5)

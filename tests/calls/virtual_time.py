@@ -18,13 +18,13 @@ T = TypeVar("T")
 
 
 class _JumpingSelector(selectors.DefaultSelector):
-    """Never sleeps: where the loop would wait, its clock moves on instead."""
+    """Never sleeps: where the event loop would wait, its clock moves on instead."""
 
     loop: VirtualLoop
 
     def select(self, timeout: float | None = None) -> list[Any]:
         if timeout is None:
-            raise RuntimeError("everything waits and nothing will wake it")
+            raise RuntimeError("everything waits and no timer is set")
         self.loop.now += max(0.0, timeout)
         return super().select(0)
 
@@ -52,80 +52,84 @@ def run_virtual(main: Callable[[], Awaitable[T]]) -> T:
 
 @dataclass
 class SimulatedServer:
-    """Takes ``limit`` requests a second as ``how`` counts them; refuses the rest within 50 ms.
+    """Accepts ``limit`` requests a second, counted by ``window_kind``; refuses the rest within 50 ms.
 
-    ``how``: ``bucket`` (a second's worth of burst), ``sliding`` or ``fixed`` (windows of a minute) or
-    ``second`` (fixed windows of one). ``tells``: ``all`` states the limit on every reply, ``refusals`` on
-    429 only, with Retry-After; ``retry`` gives Retry-After alone.
+    ``window_kind``: ``bucket`` (a burst of one second), ``sliding`` or ``fixed`` (windows of a minute) or ``second``
+    (fixed windows of a second). ``stated_on``: ``all`` states the limit on every reply, ``refusals`` on 429 only, with
+    Retry-After; ``retry`` gives Retry-After alone.
     """
 
     limit: float
     latency: float
-    how: str = "bucket"
-    states: str = ""
+    window_kind: str = "bucket"
+    stated_on: str = ""
     rng: random.Random = field(default_factory=lambda: random.Random(7))
     log: list[tuple[float, bool]] = field(default_factory=list)
-    taken: deque[float] = field(default_factory=deque)
+    accepted_times: deque[float] = field(default_factory=deque)
     tokens: float = 1.0
-    at: float = 0.0
-    busiest: int = 0
-    inside: int = 0
+    updated_at: float = 0.0
+    max_in_flight: int = 0
+    in_flight: int = 0
 
-    def admits(self, now: float) -> tuple[bool, float]:
-        if self.how == "bucket":
+    def admit(self, now: float) -> tuple[bool, float]:
+        if self.window_kind == "bucket":
             size = max(1.0, self.limit)
-            self.tokens = min(size, self.tokens + (now - self.at) * self.limit)
-            self.at = now
+            self.tokens = min(size, self.tokens + (now - self.updated_at) * self.limit)
+            self.updated_at = now
             if self.tokens >= 1:
                 self.tokens -= 1
                 return True, 0.0
             return False, (1 - self.tokens) / self.limit
-        span = 1.0 if self.how == "second" else 60.0
-        most = max(1, round(self.limit * span))
-        while self.taken and (
-            self.taken[0] <= now - span if self.how == "sliding" else self.taken[0] // span < now // span
+        span = 1.0 if self.window_kind == "second" else 60.0
+        max_requests = max(1, round(self.limit * span))
+        while self.accepted_times and (
+            self.accepted_times[0] <= now - span
+            if self.window_kind == "sliding"
+            else self.accepted_times[0] // span < now // span
         ):
-            self.taken.popleft()
-        if len(self.taken) < most:
-            self.taken.append(now)
+            self.accepted_times.popleft()
+        if len(self.accepted_times) < max_requests:
+            self.accepted_times.append(now)
             return True, 0.0
-        return False, self.taken[0] + span - now if self.how == "sliding" else (now // span + 1) * span - now
+        return False, self.accepted_times[0] + span - now if self.window_kind == "sliding" else (
+            now // span + 1
+        ) * span - now
 
-    async def call(self) -> tuple[str, RateLimits | None, float | None]:
+    async def handle_request(self) -> tuple[str, RateLimits | None, float | None]:
         await asyncio.sleep(self.rng.uniform(0.005, 0.02))
         now = asyncio.get_running_loop().time()
-        self.inside += 1
-        self.busiest = max(self.busiest, self.inside)
-        good, wait = self.admits(now)
+        self.in_flight += 1
+        self.max_in_flight = max(self.max_in_flight, self.in_flight)
+        good, wait = self.admit(now)
         self.log.append((now, good))
         await asyncio.sleep(self.latency * self.rng.uniform(0.8, 1.2) if good else 0.03)
-        self.inside -= 1
+        self.in_flight -= 1
         stated_limits = (
             RateLimits(requests_per_second=self.limit)
-            if self.states == "all" or (self.states == "refusals" and not good)
+            if self.stated_on == "all" or (self.stated_on == "refusals" and not good)
             else None
         )
-        hint = None if good or self.states not in ("retry", "refusals") else float(int(wait) + 1)
+        hint = None if good or self.stated_on not in ("retry", "refusals") else float(int(wait) + 1)
         return ("ok" if good else "rate_limit"), stated_limits, hint
 
-    def since(self, start: float, end: float) -> tuple[float, float]:
-        """(share of the limit that was used, share of requests refused) between two moments."""
+    def measure_between(self, start: float, end: float) -> tuple[float, float]:
+        """The share of the limit that was used and the share of requests refused, between two moments."""
         rows = [good for at, good in self.log if start <= at < end]
         return sum(rows) / (self.limit * (end - start)), 1 - sum(rows) / max(1, len(rows))
 
 
-async def offer_load(limiter: Limiter, server: SimulatedServer, until: float) -> None:
-    """Offer more than can be taken until the clock shows ``until``."""
+async def offer_load(limiter: Limiter, server: SimulatedServer, ends_at: float) -> None:
+    """Send more than the server accepts until the clock shows ``ends_at``."""
     loop = asyncio.get_running_loop()
     tasks: set[asyncio.Task[None]] = set()
 
     async def send_request(permit: Any) -> None:
-        outcome, stated_limits, hint = await server.call()
+        outcome, stated_limits, hint = await server.handle_request()
         limiter.release(permit, outcome, stated_limits, hint)
 
-    while loop.time() < until:
+    while loop.time() < ends_at:
         try:
-            async with asyncio.timeout_at(until):
+            async with asyncio.timeout_at(ends_at):
                 permit = await limiter.acquire(Usage())
         except TimeoutError:
             break

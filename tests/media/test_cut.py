@@ -12,23 +12,23 @@ from mediamill.tasks.media.encode import RATE, Samples
 from tests.helpers.hypothesis_profile import repeatable
 
 
-def told_apart(seed: int, count: int) -> Samples:
-    """Noise: every stretch of it is where it is and nowhere else."""
+def make_noise(seed: int, count: int) -> Samples:
+    """Noise, in which every stretch is different from all others."""
     return np.random.default_rng(seed).integers(-8000, 8000, count, dtype=np.int16)
 
 
-def streamed(sound: Samples, block: int) -> Iterator[Samples]:
+def stream_blocks(sound: Samples, block: int) -> Iterator[Samples]:
     for at in range(0, len(sound), block):
         yield sound[at : at + block]
 
 
-def cut_up(sound: Samples, plan: CutPlan, known: list[int], block: int = 4096) -> tuple[list[tuple[int, int]], Cutter]:
-    """Every piece's span, checked against the sound it held."""
-    cutter = Cutter(streamed(sound, block), plan, known)
+def cut_all(sound: Samples, plan: CutPlan, known: list[int], block: int = 4096) -> tuple[list[tuple[int, int]], Cutter]:
+    """The span of every piece, checked against its samples."""
+    cutter = Cutter(stream_blocks(sound, block), plan, known)
     spans = []
     while not cutter.is_last:
-        held = list(cutter.cut_piece())
-        piece = np.concatenate(held) if held else np.zeros(0, np.int16)
+        blocks = list(cutter.cut_piece())
+        piece = np.concatenate(blocks) if blocks else np.zeros(0, np.int16)
         assert np.array_equal(piece, sound[cutter.start : cutter.end])
         spans.append((cutter.start, cutter.end))
     return spans, cutter
@@ -45,9 +45,9 @@ def cut_up(sound: Samples, plan: CutPlan, known: list[int], block: int = 4096) -
 def test_pieces_together_are_exactly_the_recording(
     seconds: float, piece: float, overlap: float, block: int, seed: int
 ) -> None:
-    sound = told_apart(seed, int(seconds * RATE))
+    sound = make_noise(seed, int(seconds * RATE))
     plan = CutPlan.from_seconds(piece, overlap)
-    spans, cutter = cut_up(sound, plan, [], block)
+    spans, cutter = cut_all(sound, plan, [], block)
     assert spans[0][0] == 0
     assert spans[-1][1] == len(sound)
     assert all(end - start <= plan.max_samples for start, end in spans)
@@ -56,31 +56,31 @@ def test_pieces_together_are_exactly_the_recording(
     if len(spans) > 1:
         assert len(sound) > plan.max_samples
         assert min(end - start for start, end in spans) >= min(RATE, plan.max_samples // 10)
-    assert cut_up(sound, plan, [], block // 3 + 1)[0] == spans
+    assert cut_all(sound, plan, [], block // 3 + 1)[0] == spans
     for known in range(len(cutter.cuts) + 1):
-        assert cut_up(sound, plan, cutter.cuts[:known], block)[0] == spans
+        assert cut_all(sound, plan, cutter.cuts[:known], block)[0] == spans
 
 
 @repeatable
 @given(at=st.integers(0, 40_000), pause=st.integers(5_200, 9_000), noise=st.integers(0, 400), seed=st.integers(0, 99))
 def test_the_cut_is_inside_the_pause(at: int, pause: int, noise: int, seed: int) -> None:
-    sound = told_apart(seed, 50_000)
+    sound = make_noise(seed, 50_000)
     sound[at : at + pause] = np.random.default_rng(seed).integers(-noise, noise + 1, len(sound[at : at + pause]))
-    whole = min(at + pause, 50_000) - at >= 5_200
+    has_whole_pause = min(at + pause, 50_000) - at >= 5_200
     cut = find_quietest_moment(sound, 4_800)
-    if whole:
+    if has_whole_pause:
         assert at <= cut <= at + pause
 
 
 def test_the_cut_is_in_the_middle_of_a_long_silence() -> None:
-    sound = told_apart(1, 80_000)
+    sound = make_noise(1, 80_000)
     sound[30_000:60_000] = 0
     assert abs(find_quietest_moment(sound, 4_800) - 45_000) <= 320
 
 
 def test_known_cuts_are_made_again() -> None:
-    sound = told_apart(2, 40 * RATE)
-    spans, _ = cut_up(sound, CutPlan.from_seconds(10), [100_001, 200_003])
+    sound = make_noise(2, 40 * RATE)
+    spans, _ = cut_all(sound, CutPlan.from_seconds(10), [100_001, 200_003])
     assert spans[:2] == [(0, 100_001), (100_001, 200_003)]
     assert spans[2][1] - 200_003 <= 10 * RATE
 

@@ -29,13 +29,15 @@ SHA = "0" * 64
 def test_a_recording_that_fits_is_prepared_whole(tmp_path: Path) -> None:
     for form, codec in (("mp3", "mp3"), ("ogg", "libopus"), ("mp4", "aac")):
         path = write_tone_file(tmp_path / f"x.{form}", form, codec, seconds=6)
-        for cutting in (
+        for cut_options in (
             CutOptions(),
             CutOptions(piece_seconds=6.5),
             CutOptions(piece_seconds=5, keep_whole=True),
             CutOptions(overlap=3),
         ):
-            assert prepare_if_fits(path, SHA, LIMITS, tmp_path, cutting) == prepare_audio(path, SHA, LIMITS, tmp_path)
+            assert prepare_if_fits(path, SHA, LIMITS, tmp_path, cut_options) == prepare_audio(
+                path, SHA, LIMITS, tmp_path
+            )
         assert prepare_if_fits(path, SHA, LIMITS, tmp_path, CutOptions(piece_seconds=5)) is None
 
 
@@ -68,8 +70,8 @@ def test_a_recording_shorter_than_its_header_says_is_sent_whole(tmp_path: Path) 
     assert clip is not None
     assert pieces.take_piece() is None
     pieces.close()
-    as_before = prepare_audio(path, SHA, LIMITS, tmp_path)
-    assert (clip.input, clip.seconds, clip.warnings) == (as_before.input, as_before.seconds, as_before.warnings)
+    prepared = prepare_audio(path, SHA, LIMITS, tmp_path)
+    assert (clip.input, clip.seconds, clip.warnings) == (prepared.input, prepared.seconds, prepared.warnings)
 
 
 def test_the_length_of_pieces_follows_the_limits_of_the_endpoint() -> None:
@@ -85,36 +87,36 @@ def test_the_length_of_pieces_follows_the_limits_of_the_endpoint() -> None:
 
 
 def test_the_estimated_number_of_pieces_is_about_right() -> None:
-    def info(seconds: int) -> AudioInfo:
+    def mp3_info(seconds: int) -> AudioInfo:
         return AudioInfo("mp3", "mp3", Decimal(seconds), 44_100, 2, exact=True)
 
     together = AudioLimits(frozenset({"mp3", "flac"}), 80_000_000, 14_400)
-    assert estimate_pieces(info(10_800), 172_000_000, together, CutOptions()) == 19
-    assert estimate_pieces(info(10_800), 72_000_000, together, CutOptions()) == 1
-    assert estimate_pieces(info(600), 9_000_000, together, CutOptions(piece_seconds=60)) in (11, 12)
-    assert estimate_pieces(info(600), 9_000_000, together, CutOptions(piece_seconds=60, keep_whole=True)) == 1
+    assert estimate_pieces(mp3_info(10_800), 172_000_000, together, CutOptions()) == 19
+    assert estimate_pieces(mp3_info(10_800), 72_000_000, together, CutOptions()) == 1
+    assert estimate_pieces(mp3_info(600), 9_000_000, together, CutOptions(piece_seconds=60)) in (11, 12)
+    assert estimate_pieces(mp3_info(600), 9_000_000, together, CutOptions(piece_seconds=60, keep_whole=True)) == 1
     assert limit_whole_file(together, CutOptions(piece_seconds=60)).max_seconds == 60
 
 
 def test_decoding_can_be_stopped(tmp_path: Path) -> None:
-    class Enough(Exception):
+    class StopDecoding(Exception):
         pass
 
-    looks = 0
+    checks = 0
 
     def check() -> None:
-        nonlocal looks
-        looks += 1
-        if looks > 3:
-            raise Enough
+        nonlocal checks
+        checks += 1
+        if checks > 3:
+            raise StopDecoding
 
     path = write_tone_file(tmp_path / "x.mp3", "mp3", "mp3", seconds=60)
     pieces = Segmenter(path, SHA, LIMITS, tmp_path / "scratch", CutOptions(piece_seconds=55), check=check)
-    with pytest.raises(Enough):
+    with pytest.raises(StopDecoding):
         pieces.take_piece()
     pieces.close()
     assert pieces.cuts == CutPoints()
     assert not list((tmp_path / "scratch").glob("*"))
-    looks = 0
-    with pytest.raises(Enough):
+    checks = 0
+    with pytest.raises(StopDecoding):
         prepare_audio(path, SHA, LIMITS, tmp_path, check=check)

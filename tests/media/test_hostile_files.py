@@ -17,7 +17,7 @@ from tests.helpers.audio_files import LIMITS, wav_header, write_tone_file
 SHA = "0" * 64
 
 
-def kind_of(path: Path, limits: AudioLimits = LIMITS) -> str:
+def prepare_or_kind(path: Path, limits: AudioLimits = LIMITS) -> str:
     with pytest.raises(BadInput) as caught:
         prepare_audio(path, SHA, limits, path.parent / "scratch")
     assert "\n" not in str(caught.value)
@@ -59,7 +59,7 @@ def test_no_file_makes_a_network_request(tmp_path: Path, listener: tuple[int, li
     }
     for name, text in playlists.items():
         (tmp_path / name).write_text(text)
-        assert kind_of(tmp_path / name) == "not_audio"
+        assert prepare_or_kind(tmp_path / name) == "not_audio"
     assert met == []
     with (tmp_path / "list.m3u8").open("rb") as file, pytest.raises(av.FFmpegError):
         av.open(file)  # without the whitelists the same file does connect
@@ -69,17 +69,17 @@ def test_no_file_makes_a_network_request(tmp_path: Path, listener: tuple[int, li
 def test_silent_flac_of_days_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_tone_file(tmp_path / "x.flac", "flac", "flac", seconds=3)
     monkeypatch.setattr(decode, "MAX_SECONDS", 1)
-    assert kind_of(path, AudioLimits(LIMITS.formats, 2**20)) == "too_long"
+    assert prepare_or_kind(path, AudioLimits(LIMITS.formats, 2**20)) == "too_long"
 
 
 def test_decoding_is_bounded_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_tone_file(tmp_path / "x.mp3", "mp3", "mp3", seconds=20)
     monkeypatch.setattr(decode, "MAX_CPU_SECONDS", 0.0)
-    assert kind_of(path) == "undecodable"
+    assert prepare_or_kind(path) == "undecodable"
 
 
 def test_implausible_sample_rates_are_undecodable(tmp_path: Path) -> None:
     for rate in (1, 100, 4_000_000_000):
         path = tmp_path / f"{rate}.wav"
         path.write_bytes(wav_header(32, rate=rate, bits=8, channels=1) + bytes(32))
-        assert kind_of(path) == "undecodable"
+        assert prepare_or_kind(path) == "undecodable"

@@ -18,7 +18,7 @@ SHA = "0" * 64
 WEB = AudioLimits(frozenset({"webm"}), 25 * 2**20)
 
 
-def kind_of(path: Path, limits: AudioLimits = LIMITS) -> str:
+def prepare_or_kind(path: Path, limits: AudioLimits = LIMITS) -> str:
     with pytest.raises(BadInput) as caught:
         prepare_audio(path, SHA, limits, path.parent / "scratch")
     assert "\n" not in str(caught.value)
@@ -26,7 +26,7 @@ def kind_of(path: Path, limits: AudioLimits = LIMITS) -> str:
 
 
 @pytest.mark.parametrize(
-    ("made", "named", "sent"),
+    ("file_format", "file_name", "sent"),
     [
         (("mp3", "mp3"), "x.wav", ("x.mp3", "audio/mpeg")),
         (("mp4", "aac"), "x.mp3", ("x.m4a", "audio/mp4")),
@@ -36,9 +36,9 @@ def kind_of(path: Path, limits: AudioLimits = LIMITS) -> str:
     ],
 )
 def test_the_original_is_sent_under_the_extension_of_its_content(
-    tmp_path: Path, made: tuple[str, str], named: str, sent: tuple[str, str]
+    tmp_path: Path, file_format: tuple[str, str], file_name: str, sent: tuple[str, str]
 ) -> None:
-    path = write_tone_file(tmp_path / named, *made)
+    path = write_tone_file(tmp_path / file_name, *file_format)
     clip = prepare_audio(path, SHA, LIMITS, tmp_path / "scratch")
     payload = clip.input.payload
     assert payload is not None
@@ -94,7 +94,7 @@ def test_wav_is_sent_where_flac_is_not_accepted_and_an_error_raised_without_both
     assert clip.input.recipe == "wav-16000-mono"
     assert clip.input.payload is not None
     assert clip.input.payload.filename == "x.wav"
-    assert kind_of(path, WEB) == "unsupported_format"
+    assert prepare_or_kind(path, WEB) == "unsupported_format"
 
 
 def test_large_conversions_are_spooled_and_the_bytes_are_the_same(
@@ -119,7 +119,7 @@ def test_a_recording_over_the_byte_limit_is_converted_or_refused(tmp_path: Path)
     assert prepare_audio(path, SHA, LIMITS, tmp_path).input.recipe == "as-is"
     assert prepare_audio(path, SHA, AudioLimits(LIMITS.formats, 200_000), tmp_path).input.recipe == "flac-16000-mono"
     scratch = tmp_path / "scratch"
-    assert kind_of(path, AudioLimits(LIMITS.formats, 10_000)) == "too_large"
+    assert prepare_or_kind(path, AudioLimits(LIMITS.formats, 10_000)) == "too_large"
     assert not scratch.exists() or not list(scratch.iterdir())
 
 
@@ -128,7 +128,7 @@ def test_a_spooled_piece_that_grows_too_large_leaves_nothing_behind(
 ) -> None:
     monkeypatch.setattr(spooled_output, "MAX_IN_MEMORY_BYTES", 10_000)
     path = write_tone_file(tmp_path / "x.ogg", "ogg", "libopus", seconds=5)
-    assert kind_of(path, AudioLimits(LIMITS.formats, 20_000)) == "too_large"
+    assert prepare_or_kind(path, AudioLimits(LIMITS.formats, 20_000)) == "too_large"
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
@@ -147,7 +147,7 @@ def test_a_recording_over_the_length_limit_is_refused(tmp_path: Path) -> None:
         write_tone_file(tmp_path / "x.mp3", "mp3", "mp3", seconds=3),
         write_tone_file(tmp_path / "x.wav", "wav", "pcm_s16le", seconds=3),
     ):
-        assert kind_of(path, AudioLimits(LIMITS.formats, 2**20, 1.0)) == "too_long"
+        assert prepare_or_kind(path, AudioLimits(LIMITS.formats, 2**20, 1.0)) == "too_long"
         assert prepare_audio(path, SHA, AudioLimits(LIMITS.formats, 2**20, 4.0), tmp_path).input.recipe == "as-is"
 
 
@@ -201,19 +201,19 @@ def test_bad_files_say_what_they_are(tmp_path: Path, name: str, data: bytes, kin
 
 def test_a_video_without_audio_is_refused(tmp_path: Path) -> None:
     path = write_tone_file(tmp_path / "x.mp4", "mp4", "aac", video=True, tracks=0)
-    assert kind_of(path) == "no_audio"
+    assert prepare_or_kind(path) == "no_audio"
 
 
 def test_paths_that_are_not_readable_files_are_refused(tmp_path: Path) -> None:
-    assert kind_of(tmp_path / "nowhere.wav") == "missing"
-    assert kind_of(tmp_path) == "not_a_file"
+    assert prepare_or_kind(tmp_path / "nowhere.wav") == "missing"
+    assert prepare_or_kind(tmp_path) == "not_a_file"
     os.mkfifo(tmp_path / "pipe.wav")
-    assert kind_of(tmp_path / "pipe.wav") == "not_a_file"
+    assert prepare_or_kind(tmp_path / "pipe.wav") == "not_a_file"
     if os.geteuid():
         locked = tmp_path / "locked.wav"
         locked.write_bytes(to_wav(tone(1)))
         locked.chmod(0)
-        assert kind_of(locked) == "unreadable"
+        assert prepare_or_kind(locked) == "unreadable"
 
 
 def test_a_sample_rate_that_changes_midway_is_followed(tmp_path: Path) -> None:
@@ -273,10 +273,10 @@ def test_read_audio_info_agrees_with_decoding(tmp_path: Path) -> None:
         ("wav", "pcm_s16le"),
     ):
         path = write_tone_file(tmp_path / f"x.{form}", form, codec, seconds=4)
-        told, found = (
+        probed, prepared = (
             read_audio_info(path),
             prepare_audio(path, hashlib.sha256(path.read_bytes()).hexdigest(), LIMITS, tmp_path),
         )
-        assert told.exact
-        assert abs(told.seconds - found.seconds) < Decimal("0.1")
-        assert (told.container, told.codec, told.channels) == (found.info.container, found.info.codec, 1)
+        assert probed.exact
+        assert abs(probed.seconds - prepared.seconds) < Decimal("0.1")
+        assert (probed.container, probed.codec, probed.channels) == (prepared.info.container, prepared.info.codec, 1)

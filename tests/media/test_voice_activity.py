@@ -19,11 +19,11 @@ from tests.helpers.audio_files import LIMITS, syllables, to_wav, tone
 from tests.helpers.hypothesis_profile import repeatable
 from tests.helpers.paths import OUTSIDE_SAMPLES, RECORDINGS, needs_outside_samples
 
-OWN = sorted((RECORDINGS).iterdir())
+SAMPLE_RECORDINGS = sorted((RECORDINGS).iterdir())
 NOISE = np.random.default_rng(3).normal(0, 1, 16_000 * 12)
 
 
-def heard(sound: np.ndarray) -> VoiceActivity:
+def detect(sound: np.ndarray) -> VoiceActivity:
     activity = VoiceActivityDetector()
     activity.feed(sound.astype(np.int16))
     return activity.detect()
@@ -44,19 +44,19 @@ def heard(sound: np.ndarray) -> VoiceActivity:
     ids=["silence", "dither", "hiss", "loud noise", "tone", "soft tone off centre", "hum", "rumble"],
 )
 def test_steady_sounds_are_no_activity(sound: np.ndarray) -> None:
-    assert heard(sound).seconds < 0.3
+    assert detect(sound).seconds < 0.3
 
 
 @pytest.mark.parametrize("level", [0.9, 0.2, 0.01])
 def test_syllables_are_activity_at_any_loudness(level: float) -> None:
-    found = heard(syllables(10, level))
+    found = detect(syllables(10, level))
     assert found.seconds == pytest.approx(10, abs=1)
 
 
 def test_speech_in_noise_is_located() -> None:
     sound = NOISE * 100
     sound[16_000 * 4 : 16_000 * 8] += syllables(4)
-    found = heard(sound)
+    found = detect(sound)
     assert found.seconds == pytest.approx(4, abs=1)
     assert found.count_seconds_between(4, 8) == found.seconds
     assert found.count_seconds_between(0, 4) == found.count_seconds_between(8, 12) == 0
@@ -65,13 +65,13 @@ def test_speech_in_noise_is_located() -> None:
 def test_clicks_are_no_activity() -> None:
     sound = np.zeros(16_000 * 10)
     sound[::8000] = 30_000
-    assert heard(sound).seconds == 0
+    assert detect(sound).seconds == 0
 
 
 def test_empty_and_very_short_audio_has_no_activity() -> None:
-    assert heard(np.zeros(0)).seconds == 0
-    assert heard(np.zeros(319)).by_second == b""
-    assert len(heard(np.zeros(16_000 * 3)).by_second) == 3
+    assert detect(np.zeros(0)).seconds == 0
+    assert detect(np.zeros(319)).by_second == b""
+    assert len(detect(np.zeros(16_000 * 3)).by_second) == 3
 
 
 @repeatable
@@ -82,10 +82,10 @@ def test_the_size_of_blocks_does_not_change_the_activity(sizes: list[int], seed:
     for size in [*sizes, len(sound)]:
         activity.feed(sound[at : at + size])
         at += size
-    assert activity.detect() == heard(sound)
+    assert activity.detect() == detect(sound)
 
 
-@pytest.mark.parametrize("path", OWN, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", SAMPLE_RECORDINGS, ids=lambda path: path.name)
 def test_sample_recordings_are_mostly_active(path: Path) -> None:
     found = detect_voice_activity(path)
     assert found is not None
@@ -116,14 +116,14 @@ def test_activity_is_detected_in_every_way_of_preparing(form: str, tmp_path: Pat
         path.write_bytes(to_wav(sound))
         clip = prepare_audio(path, "0" * 64, LIMITS, tmp_path)
     else:
-        path = next(p for p in OWN if p.suffix == ".flac")
+        path = next(p for p in SAMPLE_RECORDINGS if p.suffix == ".flac")
         clip = prepare_audio(path, "0" * 64, LIMITS, tmp_path)
-        sound = np.concatenate(list(_decoded(path)))
+        sound = np.concatenate(list(decode_blocks(path)))
     assert clip.voice_activity is not None
-    assert clip.voice_activity.seconds == pytest.approx(heard(sound).seconds, abs=0.2)
+    assert clip.voice_activity.seconds == pytest.approx(detect(sound).seconds, abs=0.2)
 
 
-def _decoded(path: Path) -> list[np.ndarray]:
+def decode_blocks(path: Path) -> list[np.ndarray]:
     from mediamill.tasks.media.decode import open_recording
 
     with open_recording(path, path.read_bytes()[:4096]) as recording:

@@ -18,7 +18,7 @@ def chunk(name: bytes, data: bytes) -> bytes:
     return name + struct.pack("<I", len(data)) + data + b"\0" * (len(data) & 1)
 
 
-def read(data: bytes) -> AudioInfo | None:
+def parse(data: bytes) -> AudioInfo | None:
     return parse_wav_header(data[:HEAD_BYTES], len(data))
 
 
@@ -30,7 +30,7 @@ EXTRAS = st.lists(st.tuples(st.sampled_from(NAMES), st.binary(max_size=40)) | IN
 
 
 @st.composite
-def files(draw: st.DrawFn) -> bytes:
+def wav_files(draw: st.DrawFn) -> bytes:
     """WAV files as programs write them, and nearly so."""
     rate = draw(st.sampled_from([8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000, 192_000]))
     channels, bits = draw(st.integers(1, 8)), draw(st.sampled_from([8, 16, 24, 32]))
@@ -43,34 +43,34 @@ def files(draw: st.DrawFn) -> bytes:
 
 
 @settings(max_examples=200, deadline=None)
-@given(files())
+@given(wav_files())
 def test_the_header_agrees_with_the_decoder(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
-    told = read(data)
-    if told is None:
+    info = parse(data)
+    if info is None:
         return
     path = tmp_path_factory.mktemp("wav") / "x.wav"
     path.write_bytes(data)
     with open_recording(path, data[:HEAD_BYTES]) as recording:
         list(recording.decode_frames())
-        assert to_seconds(recording.length) == told.seconds
-        assert (recording.codec, recording.rate, recording.channels) == (told.codec, told.sample_rate, told.channels)
+        assert to_seconds(recording.length) == info.seconds
+        assert (recording.codec, recording.rate, recording.channels) == (info.codec, info.sample_rate, info.channels)
 
 
 @settings(max_examples=300)
 @given(st.binary(max_size=200))
 def test_no_bytes_make_the_parser_fail(data: bytes) -> None:
     for start in (b"", b"RIFF\0\0\0\0WAVE", wav_header(20)[:36], wav_header(20)):
-        info = read(start + data)
+        info = parse(start + data)
         assert info is None or info.seconds >= 0
 
 
 def test_plain_wav_files_are_parsed(tmp_path: Path) -> None:
-    told = read(to_wav(tone(0.1)))
-    assert told == AudioInfo("wav", "pcm_s16le", Decimal("0.100000"), 16_000, 1, exact=True)
+    info = parse(to_wav(tone(0.1)))
+    assert info == AudioInfo("wav", "pcm_s16le", Decimal("0.100000"), 16_000, 1, exact=True)
     listed = wav_header(0)[:36] + chunk(b"LIST", b"INFOISFT\x0e\0\0\0Lavf62.0.100\0\0") + chunk(b"data", bytes(3200))
-    told = read(listed)
-    assert told is not None
-    assert told.seconds == Decimal("0.1")
+    info = parse(listed)
+    assert info is not None
+    assert info.seconds == Decimal("0.1")
 
 
 @pytest.mark.parametrize(
@@ -91,4 +91,4 @@ def test_plain_wav_files_are_parsed(tmp_path: Path) -> None:
     ],
 )
 def test_other_wav_files_are_left_to_the_decoder(data: bytes) -> None:
-    assert read(data) is None
+    assert parse(data) is None

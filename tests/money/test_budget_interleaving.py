@@ -18,12 +18,12 @@ USD = Decimal
 UNKNOWN = Cost(None, "unknown")
 
 
-def metered(usd: Decimal) -> Cost:
+def metered_cost(usd: Decimal) -> Cost:
     """A known cost."""
     return Cost(usd, "metered")
 
 
-async def settled_loop() -> None:
+async def run_ready_tasks() -> None:
     """Let every task go as far as it can."""
     for _ in range(10):
         await asyncio.sleep(0)
@@ -46,56 +46,56 @@ def test_the_limit_holds_in_any_interleaving(
 
 
 async def check_interleaving(budget: Budget, planned: list[tuple[str, Decimal, int]]) -> None:
-    held: list[Reservation] = []
+    reservations: list[Reservation] = []
     waiting: list[asyncio.Task[None]] = []
 
-    async def ask(most: Decimal) -> None:
-        held.append(await budget.reserve(most))
+    async def reserve(max_usd: Decimal) -> None:
+        reservations.append(await budget.reserve(max_usd))
 
-    for what, usd, which in planned:
-        if what == "reserve":
-            waiting.append(asyncio.create_task(ask(usd)))
-        elif what == "cancel" and waiting:
+    for step, usd, which in planned:
+        if step == "reserve":
+            waiting.append(asyncio.create_task(reserve(usd)))
+        elif step == "cancel" and waiting:
             waiting[which % len(waiting)].cancel()
-        elif held and what != "cancel":
-            _end(what, held.pop(which % len(held)), usd)
-        await settled_loop()
-        check_budget(budget, held)
+        elif reservations and step != "cancel":
+            _end_reservation(step, reservations.pop(which % len(reservations)), usd)
+        await run_ready_tasks()
+        check_budget(budget, reservations)
     for _ in range(len(planned) + 1):
-        while held:
-            held.pop().release()
-            await settled_loop()
-    check_budget(budget, held)
-    assert all(task.done() for task in waiting), "a reservation waits for nobody"
+        while reservations:
+            reservations.pop().release()
+            await run_ready_tasks()
+    check_budget(budget, reservations)
+    assert all(task.done() for task in waiting), "a reservation waits although nothing is in flight"
     for task in waiting:
         if not task.cancelled():
             assert task.exception() is None or isinstance(task.exception(), BudgetReached)
 
 
-def _end(what: str, reservation: Reservation, usd: Decimal) -> None:
-    if what == "settle":
-        reservation.settle(metered(min(usd, reservation.usd)))
-    elif what == "unknown":
+def _end_reservation(step: str, reservation: Reservation, usd: Decimal) -> None:
+    if step == "settle":
+        reservation.settle(metered_cost(min(usd, reservation.usd)))
+    elif step == "unknown":
         reservation.settle(UNKNOWN)
-    elif what == "keep":
+    elif step == "keep":
         reservation.charge_unknown()
     else:
         reservation.release()
 
 
-def check_budget(budget: Budget, held: list[Reservation]) -> None:
+def check_budget(budget: Budget, reservations: list[Reservation]) -> None:
     assert budget.limit is not None
     assert budget.spent + budget.unknown + budget.reserved <= budget.limit
-    assert budget.reserved == sum((r.usd for r in held), USD(0))
+    assert budget.reserved == sum((r.usd for r in reservations), USD(0))
 
 
 async def test_a_waiting_reservation_goes_on_when_another_cost_less() -> None:
     budget = Budget(USD(1))
     first = await budget.reserve(USD(1))
     second = asyncio.create_task(budget.reserve(USD("0.6")))
-    await settled_loop()
+    await run_ready_tasks()
     assert not second.done()
-    first.settle(metered(USD("0.4")))
+    first.settle(metered_cost(USD("0.4")))
     assert (await second).usd == USD("0.6")
     assert budget.spent == USD("0.4")
 
@@ -104,7 +104,7 @@ async def test_every_waiting_reservation_is_tried_again() -> None:
     budget = Budget(USD(3))
     first = await budget.reserve(USD(3))
     waiting = [asyncio.create_task(budget.reserve(USD(1))) for _ in range(3)]
-    await settled_loop()
+    await run_ready_tasks()
     assert not any(task.done() for task in waiting)
     first.release()
     assert [r.usd for r in await asyncio.gather(*waiting)] == [USD(1)] * 3
@@ -114,7 +114,7 @@ async def test_a_waiting_reservation_fails_when_nothing_will_be_left() -> None:
     budget = Budget(USD(1))
     first = await budget.reserve(USD(1))
     second = asyncio.create_task(budget.reserve(USD("0.6")))
-    await settled_loop()
+    await run_ready_tasks()
     first.charge_unknown()
     with pytest.raises(BudgetReached, match=r"up to \$1 more for requests without an answer"):
         await second
@@ -148,7 +148,7 @@ async def test_an_unpriced_request_under_a_budget_names_the_price_file() -> None
 
 async def test_without_a_limit_everything_is_allowed_and_counted() -> None:
     budget = Budget(None)
-    (await budget.reserve(None)).settle(metered(USD(5)))
+    (await budget.reserve(None)).settle(metered_cost(USD(5)))
     (await budget.reserve(USD(2))).charge_unknown()
     assert (budget.spent, budget.unknown, budget.reserved) == (USD(5), USD(2), USD(0))
 
@@ -157,5 +157,5 @@ async def test_a_resumed_job_is_not_charged_twice() -> None:
     budget = Budget(USD(1), unknown=USD("0.7"))
     job = budget.resume(USD("0.7"))
     assert (budget.unknown, budget.reserved) == (USD(0), USD("0.7"))
-    job.settle(metered(USD("0.5")))
+    job.settle(metered_cost(USD("0.5")))
     assert (budget.spent, budget.unknown, budget.reserved) == (USD("0.5"), USD(0), USD(0))

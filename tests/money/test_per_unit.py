@@ -1,4 +1,4 @@
-"""Searches and sessions: what they cost, what they can cost, and that nothing passes its ceiling."""
+"""Price of searches and sessions, which never exceeds its ceiling."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def test_rerankers_are_metered_by_searches_or_by_tokens() -> None:
     cohere = load_pricing("cohere")
     searches = Usage(input_tokens=9000, output_tokens=0, searches=2, requests=1)
     assert cohere.ceiling("rerank-v3.5", "rerank", searches) == Decimal("0.004")
-    told = cohere.cost("rerank-v3.5", "rerank", Usage(searches=2, requests=1), Decimal("0.01"))
-    assert (told.usd, told.basis) == (Decimal("0.004"), "metered")
-    metered = cohere.cost("rerank-v5.0-pro", "rerank", Usage(input_tokens=1000, output_tokens=0), None)
-    assert (metered.usd, metered.basis) == (Decimal("0.00005"), "metered")
+    by_search = cohere.cost("rerank-v3.5", "rerank", Usage(searches=2, requests=1), Decimal("0.01"))
+    assert (by_search.usd, by_search.basis) == (Decimal("0.004"), "metered")
+    by_tokens = cohere.cost("rerank-v5.0-pro", "rerank", Usage(input_tokens=1000, output_tokens=0), None)
+    assert (by_tokens.usd, by_tokens.basis) == (Decimal("0.00005"), "metered")
     assert cohere.ceiling("rerank-v5.0-pro", "rerank", searches) == Decimal("0.00045")
 
 
@@ -44,9 +44,9 @@ def test_a_reply_without_usage_is_estimated_at_its_ceiling() -> None:
     st.integers(0, 10_000),
     st.integers(0, 10_000),
 )
-def test_no_count_of_units_costs_more_than_its_ceiling(rows: list[tuple[str, str]], most: int, less: int) -> None:
+def test_no_count_of_units_costs_more_than_its_ceiling(rows: list[tuple[str, str]], one: int, other: int) -> None:
     prices = build_pricing("rerank", *rows)
-    low, high = sorted((most, less))
+    low, high = sorted((one, other))
     ceiling = prices.ceiling("m", "rerank", Usage(searches=high, sessions=high, requests=1))
     cost = prices.cost("m", "rerank", Usage(searches=low, sessions=low, requests=1), ceiling)
     assert ceiling is not None

@@ -15,7 +15,7 @@ from mediamill.tasks.money.prices import PriceBook
 from mediamill.tasks.providers.registry import load_config, providers_with
 
 HEAD = "provider,model,capability,unit,price_usd,source,as_of\n"
-PAID = [
+PAID_MODELS = [
     (name, model)
     for name in providers_with("transcription")
     for model in load_config(name).operations["transcription"].models
@@ -24,14 +24,14 @@ PAID = [
 
 
 @pytest.fixture
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def user_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A price file of the user's own."""
     path = tmp_path / "prices.csv"
     monkeypatch.setenv("MEDIAMILL_PRICES", str(path))
     return path
 
 
-@pytest.mark.parametrize(("name", "model"), PAID)
+@pytest.mark.parametrize(("name", "model"), PAID_MODELS)
 def test_every_configured_model_has_a_price_with_source_and_date(name: str, model: str) -> None:
     prices = [p for p in PriceBook.load().find(name, model, "transcription") if p.unit.startswith("audio_")]
     assert prices
@@ -68,8 +68,8 @@ def test_an_unlisted_model_has_no_price() -> None:
     assert PriceBook.load().find("groq", "openai/whisper-large-v3", "transcription") == ()
 
 
-def test_prices_of_the_users_file_come_first(own: Path) -> None:
-    own.write_text(HEAD + "groq,whisper-large-v3,transcription,audio_hour,0.05,our contract,2026-01-02\n")
+def test_prices_of_the_users_file_come_first(user_file: Path) -> None:
+    user_file.write_text(HEAD + "groq,whisper-large-v3,transcription,audio_hour,0.05,our contract,2026-01-02\n")
     prices = PriceBook.load().find("groq", "whisper-large-v3", "transcription")
     assert prices[0].usd == Decimal("0.05")
     assert str(prices[0]) == "$0.05/audio_hour, our contract, 2026-01-02"
@@ -87,16 +87,16 @@ def test_prices_of_the_users_file_come_first(own: Path) -> None:
         "groq,m,transcription,audio_hour,1,s",
     ],
 )
-def test_an_invalid_line_is_named_in_the_error(own: Path, line: str) -> None:
-    own.write_text(f"{HEAD}groq,m,transcription,audio_hour,1,s,2026-01-01\n{line}\n")
+def test_an_invalid_line_is_named_in_the_error(user_file: Path, line: str) -> None:
+    user_file.write_text(f"{HEAD}groq,m,transcription,audio_hour,1,s,2026-01-01\n{line}\n")
     with pytest.raises(UsageError, match="line 3 is not a price"):
         PriceBook.load()
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe\x00", b"a,b\n1,2\n"])
-def test_an_unreadable_price_file_is_a_usage_error(own: Path, content: bytes | None) -> None:
+def test_an_unreadable_price_file_is_a_usage_error(user_file: Path, content: bytes | None) -> None:
     if content is not None:
-        own.write_bytes(content)
-    with pytest.raises(UsageError, match=re.escape(str(own))) as refused:
+        user_file.write_bytes(content)
+    with pytest.raises(UsageError, match=re.escape(str(user_file))) as refused:
         PriceBook.load()
     assert refused.value.hint

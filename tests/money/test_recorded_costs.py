@@ -1,4 +1,4 @@
-"""Costs, ceilings and sources stay what they were, to the last digit; fixtures/record_costs.py recorded them."""
+"""Costs, ceilings and sources are unchanged to the last digit; fixtures/record_costs.py recorded them."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ def test_every_recorded_cost_is_the_same_now(operation: str) -> None:
     cases = [case for case in RECORDED if case["operation"] == operation]
     assert len(cases) == 100
     for case in cases:
-        assert _priced(case) == case["told"], case
+        assert compute_costs(case) == case["told"], case
 
 
-def _priced(case: Mapping[str, Any]) -> list[str | None]:
+def compute_costs(case: Mapping[str, Any]) -> list[str | None]:
     operation, billing = case["operation"], case["billing"]
     listed = [Price(unit, Decimal(usd), f"source {n}", "2026-11-20") for n, (unit, usd) in enumerate(case["prices"])]
     rules = Billing(min_seconds=Decimal(billing["least_seconds"]), whole_seconds=billing["whole_seconds"])
     pricing = Pricing("p", rules, PriceBook({("p", "m", operation): listed}), find_meter, find_priced_as)
-    usage, most = Usage.from_dict(case["usage"]), case["most"]
-    cost = pricing.cost("m", operation, usage, None if most is None else Decimal(most))
+    usage, max_usd = Usage.from_dict(case["usage"]), case["most"]
+    cost = pricing.cost("m", operation, usage, None if max_usd is None else Decimal(max_usd))
     ceiling = pricing.ceiling("m", operation, usage)
-    usd, highest = (None if one is None else str(one) for one in (cost.usd, ceiling))
-    return [usd, cost.basis, cost.source, highest, pricing.source("m", operation, flat=case["flat"])]
+    usd, ceiling_usd = (None if one is None else str(one) for one in (cost.usd, ceiling))
+    return [usd, cost.basis, cost.source, ceiling_usd, pricing.source("m", operation, flat=case["flat"])]

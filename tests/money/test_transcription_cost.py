@@ -1,4 +1,4 @@
-"""What a request costs, why, and what it can cost at the most."""
+"""The cost of a transcription, its basis, and its ceiling."""
 
 from __future__ import annotations
 
@@ -109,12 +109,12 @@ lengths = st.decimals(0, 100_000, places=9)
 
 @repeatable
 @given(st.sampled_from(PAID), lengths, st.decimals(0, 1, places=6))
-def test_a_ceiling_is_never_below_the_metered_cost(which: tuple[str, str], most: Decimal, share: Decimal) -> None:
-    name, model = which
+def test_a_ceiling_is_never_below_the_metered_cost(paid: tuple[str, str], max_seconds: Decimal, share: Decimal) -> None:
+    name, model = paid
     priced = load_pricing(name)
-    ceiling = priced.ceiling(model, "transcription", Usage(audio_seconds=most, requests=1))
+    ceiling = priced.ceiling(model, "transcription", Usage(audio_seconds=max_seconds, requests=1))
     assert ceiling is not None
-    for seconds in (most, most * share):
+    for seconds in (max_seconds, max_seconds * share):
         cost = priced.cost(model, "transcription", Usage(audio_seconds=seconds, requests=1), ceiling)
         assert cost.usd is not None
         assert 0 <= cost.usd <= ceiling
@@ -132,10 +132,10 @@ def test_a_ceiling_is_never_below_the_metered_cost(which: tuple[str, str], most:
     st.decimals(0, 60, places=3),
 )
 def test_a_ceiling_is_never_below_the_cost_for_any_prices_and_rules(
-    prices: list[tuple[str, Decimal]], seconds: Decimal, whole: bool, least: Decimal
+    prices: list[tuple[str, Decimal]], seconds: Decimal, whole_seconds: bool, min_seconds: Decimal
 ) -> None:
     listed = [Price(unit, usd, "somewhere", "2026-01-01") for unit, usd in prices]
-    priced = build_pricing("transcription", *listed, whole_seconds=whole, min_seconds=least)
+    priced = build_pricing("transcription", *listed, whole_seconds=whole_seconds, min_seconds=min_seconds)
     usage = Usage(audio_seconds=seconds, requests=1)
     ceiling, cost = priced.ceiling("m", "transcription", usage), priced.cost("m", "transcription", usage, None)
     assert ceiling is not None

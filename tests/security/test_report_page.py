@@ -33,13 +33,13 @@ HOSTILE = [
 
 
 @pytest.fixture(scope="module")
-def harmless(tmp_path_factory: pytest.TempPathFactory) -> str:
+def harmless_page(tmp_path_factory: pytest.TempPathFactory) -> str:
     return build_page(tmp_path_factory.mktemp("harmless"), "harmless")
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_hostile_text_adds_no_node(text: str, harmless: str, tmp_path: Path) -> None:
-    hostile, twin = parse_page(build_page(tmp_path, text)), parse_page(harmless)
+def test_hostile_text_adds_no_node(text: str, harmless_page: str, tmp_path: Path) -> None:
+    hostile, twin = parse_page(build_page(tmp_path, text)), parse_page(harmless_page)
     assert hostile.elements == twin.elements
     assert hostile.other == twin.other == 0
     assert hostile.values == twin.values
@@ -47,8 +47,11 @@ def test_hostile_text_adds_no_node(text: str, harmless: str, tmp_path: Path) -> 
     assert "".join(hostile.text).count(shown) >= 10, "it is there to be read, as text"
 
 
-def test_the_comparison_notices_markup(harmless: str) -> None:
-    assert parse_page(harmless.replace("harmless", "<b>harmless</b>", 1)).elements != parse_page(harmless).elements
+def test_the_comparison_notices_markup(harmless_page: str) -> None:
+    assert (
+        parse_page(harmless_page.replace("harmless", "<b>harmless</b>", 1)).elements
+        != parse_page(harmless_page).elements
+    )
 
 
 def test_the_page_has_no_external_references_and_no_scripts(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""No way in: users' URLs reach no private address, by spelling, by redirect or by rebinding."""
+"""Users' URLs reach no private address, by spelling, by redirect or by DNS rebinding."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from tests.calls.raw_server import RawServer, always_reply, running_raw_server
 PUBLIC = "93.184.215.14"
 
 
-class Names(AbstractResolver):
-    """A resolver that answers each question with the next of a name's answers, the last one for ever."""
+class FakeResolver(AbstractResolver):
+    """A resolver that gives the next of a name's answers each time, and then always the last one."""
 
     def __init__(self, names: dict[str, list[list[str]]]) -> None:
         self.names = names
-        self.asked: list[str] = []
+        self.resolved: list[str] = []
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        self.asked.append(host)
+        self.resolved.append(host)
         answers = self.names[host]
         addresses = answers.pop(0) if len(answers) > 1 else answers[0]
         return [
@@ -59,13 +59,15 @@ async def server() -> AsyncIterator[RawServer]:
         yield held
 
 
-async def get(url: str, to: Path, *, names: Names | None = None, allow: tuple[str, ...] = ()) -> Path:
-    client = Client(connect_timeout=1.0, resolver=names)
+async def download(
+    url: str, folder: Path, *, resolver: FakeResolver | None = None, allow: tuple[str, ...] = ()
+) -> Path:
+    client = Client(connect_timeout=1.0, resolver=resolver)
     try:
-        await client.download(url, to / "file", max_bytes=1 << 20, timeout_seconds=3.0, allow_hosts=allow)
+        await client.download(url, folder / "file", max_bytes=1 << 20, timeout_seconds=3.0, allow_hosts=allow)
     finally:
         await client.aclose()
-    return to / "file"
+    return folder / "file"
 
 
 SPELLINGS = [
@@ -81,7 +83,7 @@ SPELLINGS = [
 @pytest.mark.parametrize("host", SPELLINGS)
 async def test_no_spelling_of_loopback_connects(server: RawServer, tmp_path: Path, host: str) -> None:
     with pytest.raises((BadInput, CallFailed)) as caught:
-        await get(f"http://{host}:{server.port}/x", tmp_path)
+        await download(f"http://{host}:{server.port}/x", tmp_path)
     assert server.connections == 0
     assert "\n" not in str(caught.value)
     assert os.listdir(tmp_path) == []  # noqa: PTH208
@@ -135,7 +137,7 @@ def test_any_text_is_a_url_or_bad_input(text: Any) -> None:
 )  # fmt: skip
 async def test_invalid_and_unsupported_urls_are_refused(tmp_path: Path, url: str) -> None:
     with pytest.raises(BadInput) as caught:
-        await get(url, tmp_path)
+        await download(url, tmp_path)
     assert "u:p" not in str(caught.value)
 
 
@@ -145,9 +147,9 @@ async def test_invalid_and_unsupported_urls_are_refused(tmp_path: Path, url: str
 async def test_a_name_of_a_private_address_is_not_connected_to(
     server: RawServer, tmp_path: Path, addresses: list[str]
 ) -> None:
-    names = Names({"media.example": [addresses]})
+    names = FakeResolver({"media.example": [addresses]})
     with pytest.raises(BadInput, match=r"media\.example is not on the public internet"):
-        await get(f"http://media.example:{server.port}/", tmp_path, names=names)
+        await download(f"http://media.example:{server.port}/", tmp_path, resolver=names)
     assert server.connections == 0
 
 
@@ -162,11 +164,11 @@ async def test_dns_rebinding_does_not_change_the_checked_address(
         raise ConnectionRefusedError
 
     monkeypatch.setattr(asyncio.get_running_loop(), "sock_connect", refuse)
-    names = Names({"rebind.example": [[PUBLIC], ["127.0.0.1"]]})
+    names = FakeResolver({"rebind.example": [[PUBLIC], ["127.0.0.1"]]})
     with pytest.raises(BadInput, match="not on the public internet"):
-        await get(f"http://rebind.example:{server.port}/", tmp_path, names=names)
+        await download(f"http://rebind.example:{server.port}/", tmp_path, resolver=names)
     assert attempts == [PUBLIC]
-    assert names.asked == ["rebind.example"] * 2
+    assert names.resolved == ["rebind.example"] * 2
     assert server.connections == 0
 
 
@@ -175,7 +177,7 @@ async def test_a_redirect_into_a_private_network_is_refused(server: RawServer, t
         always_reply(b"", "302 Found", (f"Location: http://127.0.0.1:{server.port}/secret",))
     ) as front:
         with pytest.raises(BadInput, match=r"127\.0\.0\.1 is not on the public internet"):
-            await get(front.origin, tmp_path, allow=(f"127.0.0.1:{front.port}",))
+            await download(front.origin, tmp_path, allow=(f"127.0.0.1:{front.port}",))
         assert front.connections == 1
     assert server.connections == 0
 
@@ -195,7 +197,7 @@ async def test_a_redirect_into_a_private_network_is_refused(server: RawServer, t
 async def test_every_redirect_is_checked(tmp_path: Path, location: str) -> None:
     async with running_raw_server(always_reply(b"", "301 Moved", (f"Location: {location}",))) as front:
         with pytest.raises(BadInput):
-            await get(front.origin, tmp_path, allow=(f"127.0.0.1:{front.port}",))
+            await download(front.origin, tmp_path, allow=(f"127.0.0.1:{front.port}",))
         assert front.connections == 1
 
 
@@ -209,23 +211,23 @@ def test_a_redirect_from_https_to_http_is_refused() -> None:
 async def test_the_number_of_redirects_is_bounded(tmp_path: Path) -> None:
     async with running_raw_server(always_reply(b"", "302 Found", ("Location: /again",))) as front:
         with pytest.raises(BadInput, match="more than 5"):
-            await get(front.origin, tmp_path, allow=("127.0.0.1",))
+            await download(front.origin, tmp_path, allow=("127.0.0.1",))
         assert len(front.requests) == 6
 
 
 async def test_allow_hosts_allows_exactly_what_it_names(server: RawServer, tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{server.port}/"
-    assert (await get(url, tmp_path, allow=("127.0.0.1",))).read_bytes() == b"secret"
-    assert (await get(url, tmp_path, allow=(f"127.0.0.1:{server.port}",))).read_bytes() == b"secret"
+    assert (await download(url, tmp_path, allow=("127.0.0.1",))).read_bytes() == b"secret"
+    assert (await download(url, tmp_path, allow=(f"127.0.0.1:{server.port}",))).read_bytes() == b"secret"
     before = server.connections
     for other in ((f"127.0.0.1:{server.port + 1}",), ("127.0.0.2",), ("localhost",), (f"localhost:{server.port}",)):
         with pytest.raises(BadInput):
-            await get(url, tmp_path, allow=other)
+            await download(url, tmp_path, allow=other)
     assert server.connections == before
 
 
 async def test_an_allowed_name_allows_no_other_name_of_the_same_address(server: RawServer, tmp_path: Path) -> None:
-    names = Names({"media.lan": [["127.0.0.1"]], "evil.example": [["127.0.0.1"]]})
+    names = FakeResolver({"media.lan": [["127.0.0.1"]], "evil.example": [["127.0.0.1"]]})
     client = Client(connect_timeout=1.0, resolver=names)
     allow = ("media.lan",)
     done = await client.download(
@@ -253,7 +255,7 @@ async def test_proxies_and_credentials_are_not_used(
     async with running_raw_server(always_reply(b"proxy")) as proxy:
         for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
             monkeypatch.setenv(name, proxy.origin)
-        await get(f"http://127.0.0.1:{server.port}/", tmp_path, allow=("127.0.0.1",))
+        await download(f"http://127.0.0.1:{server.port}/", tmp_path, allow=("127.0.0.1",))
         assert proxy.connections == 0
     sent = server.requests[0].lower()
     assert b"authorization" not in sent

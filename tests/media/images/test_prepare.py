@@ -1,4 +1,4 @@
-"""Pictures: made ready as they should look, whatever they are; broken ones refused; alike ones found."""
+"""Images: prepared to look like the original, broken ones refused, similar ones found."""
 
 from __future__ import annotations
 
@@ -32,41 +32,41 @@ PICTURES = SAMPLES / "pictures"
 HOUSE = (PICTURES / "house.jpg").read_bytes()
 
 
-def ready(path: Path, limits: ImageLimits | None = None, **more: Any) -> tuple[PreparedImage, Image.Image]:
-    made = prepare_image(path, "0" * 64, limits or ImageLimits(), **more)
-    payload = made.input.payload
+def prepare_and_open(path: Path, limits: ImageLimits | None = None, **more: Any) -> tuple[PreparedImage, Image.Image]:
+    prepared = prepare_image(path, "0" * 64, limits or ImageLimits(), **more)
+    payload = prepared.input.payload
     assert payload is not None
     assert payload.data is not None
     image = Image.open(BytesIO(payload.data))
     image.load()
-    return made, image
+    return prepared, image
 
 
 def test_an_image_that_fits_is_sent_unchanged() -> None:
-    made, _ = ready(PICTURES / "house.jpg")
-    assert made.input.recipe == "as-is"
-    assert made.input.payload is not None
-    assert made.input.payload.data == HOUSE
+    prepared, _ = prepare_and_open(PICTURES / "house.jpg")
+    assert prepared.input.recipe == "as-is"
+    assert prepared.input.payload is not None
+    assert prepared.input.payload.data == HOUSE
 
 
 @pytest.mark.parametrize("name", ["sideways.jpg", "print.jpg", "phone.heic"])
 def test_rotated_cmyk_and_heic_images_look_like_the_original(name: str) -> None:
-    made, image = ready(PICTURES / name)
+    prepared, image = prepare_and_open(PICTURES / name)
     assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (480, 360))
-    assert made.input.recipe == "jpeg-88-480x360"
+    assert prepared.input.recipe == "jpeg-88-480x360"
     with Image.open(PICTURES / "house.jpg") as whole:
-        apart = np.abs(np.asarray(image, np.int16) - np.asarray(whole.convert("RGB"), np.int16))
-    assert apart.mean() < 6
+        difference = np.abs(np.asarray(image, np.int16) - np.asarray(whole.convert("RGB"), np.int16))
+    assert difference.mean() < 6
 
 
 def test_sixteen_bits_are_scaled_to_eight() -> None:
-    _, image = ready(PICTURES / "ramp16.tif")
+    _, image = prepare_and_open(PICTURES / "ramp16.tif")
     row = np.asarray(image.convert("L"))[100].astype(int)
     assert (row[0] < 5, row[-1] > 250, abs(row[150] - 128) < 6) == (True, True, True)
 
 
 def test_transparency_becomes_white_in_a_jpeg() -> None:
-    _, image = ready(PICTURES / "badge.webp", ImageLimits(frozenset({"jpeg"})))
+    _, image = prepare_and_open(PICTURES / "badge.webp", ImageLimits(frozenset({"jpeg"})))
     corner, middle = image.convert("RGB").getpixel((2, 2)), image.convert("RGB").getpixel((128, 128))
     assert corner == (255, 255, 255)
     assert middle is not None
@@ -75,30 +75,30 @@ def test_transparency_becomes_white_in_a_jpeg() -> None:
 
 
 def test_the_first_of_several_frames_is_taken_with_a_warning() -> None:
-    made, image = ready(PICTURES / "morning.gif")
-    assert (image.size, made.warnings) == ((240, 180), ("frames: the first of 8 was taken",))
+    prepared, image = prepare_and_open(PICTURES / "morning.gif")
+    assert (image.size, prepared.warnings) == ((240, 180), ("frames: the first of 8 was taken",))
 
 
 @repeatable
 @given(st.integers(1, 700), st.integers(1, 700), st.integers(50, 400))
-def test_any_size_is_reduced_to_the_maximum_side(width: int, height: int, longest: int) -> None:
+def test_any_size_is_reduced_to_the_maximum_side(width: int, height: int, max_side: int) -> None:
     out = BytesIO()
     Image.new("RGB", (width, height), (10, 90, 200)).save(out, "PNG")
-    made = prepare_image(Path("a.png"), "0" * 64, ImageLimits(), max_side=longest, data=out.getvalue())
-    assert max(made.width, made.height) <= max(longest * 1.1, 1)
-    assert min(made.width, made.height) >= 1
-    if max(width, height) <= longest:
-        assert (made.width, made.height) == (width, height)
+    prepared = prepare_image(Path("a.png"), "0" * 64, ImageLimits(), max_side=max_side, data=out.getvalue())
+    assert max(prepared.width, prepared.height) <= max(max_side * 1.1, 1)
+    assert min(prepared.width, prepared.height) >= 1
+    if max(width, height) <= max_side:
+        assert (prepared.width, prepared.height) == (width, height)
 
 
 def test_the_byte_limit_is_kept() -> None:
     noise = Image.fromarray(np.random.default_rng(3).integers(0, 255, (600, 800, 3), dtype=np.uint8))
     out = BytesIO()
     noise.save(out, "PNG")
-    made = prepare_image(Path("a.png"), "0" * 64, ImageLimits(max_bytes=60_000), data=out.getvalue())
-    assert made.input.payload is not None
-    assert made.input.payload.size <= 60_000
-    assert made.input.recipe == f"jpeg-{made.input.recipe.split('-')[1]}-{made.width}x{made.height}"
+    prepared = prepare_image(Path("a.png"), "0" * 64, ImageLimits(max_bytes=60_000), data=out.getvalue())
+    assert prepared.input.payload is not None
+    assert prepared.input.payload.size <= 60_000
+    assert prepared.input.recipe == f"jpeg-{prepared.input.recipe.split('-')[1]}-{prepared.width}x{prepared.height}"
 
 
 @repeatable
@@ -115,8 +115,8 @@ def test_a_file_cut_off_anywhere_is_refused(end: int) -> None:
 def test_a_changed_byte_is_at_worst_a_clear_error(at: int, value: int) -> None:
     changed = HOUSE[:at] + bytes([value]) + HOUSE[at + 1 :]
     with contextlib.suppress(BadInput):
-        made = prepare_image(Path("a.jpg"), "0" * 64, ImageLimits(), max_side=100, data=changed)
-        assert max(made.width, made.height) <= 110
+        prepared = prepare_image(Path("a.jpg"), "0" * 64, ImageLimits(), max_side=100, data=changed)
+        assert max(prepared.width, prepared.height) <= 110
 
 
 @pytest.mark.parametrize(
@@ -164,26 +164,26 @@ def test_every_strange_image_ends_within_bounds(folder: Path) -> None:
         [sys.executable, "-c", SWEEP, *files], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
-    *told, peak = done.stdout.splitlines()
-    assert len(told) == len(files)
+    *lines, peak = done.stdout.splitlines()
+    assert len(lines) == len(files)
     assert int(peak) < 400_000
     if folder.name in ("pictures", "image"):
-        assert sum(line == "ok" for line in told) >= len(files) - 1
+        assert sum(line == "ok" for line in lines) >= len(files) - 1
 
 
-def thumbnail(image: Image.Image) -> bytes:
+def to_thumbnail(image: Image.Image) -> bytes:
     return image.convert("L").resize((32, 32), Image.Resampling.LANCZOS).tobytes()
 
 
 def test_a_recompressed_image_looks_alike_and_another_does_not() -> None:
     with Image.open(PICTURES / "house.jpg") as whole:
-        house = hash_thumbnail(thumbnail(whole))
+        house = hash_thumbnail(to_thumbnail(whole))
         worse = BytesIO()
         whole.resize((300, 225)).save(worse, "JPEG", quality=30)
     with Image.open(worse) as small:
-        assert count_differing_bits(house, hash_thumbnail(thumbnail(small))) <= MAX_DISTANCE_BITS
+        assert count_differing_bits(house, hash_thumbnail(to_thumbnail(small))) <= MAX_DISTANCE_BITS
     with Image.open(PICTURES / "page.png") as page:
-        assert count_differing_bits(house, hash_thumbnail(thumbnail(page))) > 4 * MAX_DISTANCE_BITS
+        assert count_differing_bits(house, hash_thumbnail(to_thumbnail(page))) > 4 * MAX_DISTANCE_BITS
 
 
 HASHES = st.integers(0, 2**64 - 1)
@@ -192,21 +192,21 @@ HASHES = st.integers(0, 2**64 - 1)
 @repeatable
 @given(HASHES, st.sets(st.integers(0, 63), max_size=8))
 def test_an_image_is_found_within_four_bits_and_never_beyond(hashed: int, flipped: set[int]) -> None:
-    leaders = NearDuplicateIndex()
-    leaders.add(hashed, "first")
+    index = NearDuplicateIndex()
+    index.add(hashed, "first")
     other = hashed
     for bit in flipped:
         other ^= 1 << bit
-    assert leaders.find_nearest(other) == ("first" if len(flipped) <= MAX_DISTANCE_BITS else None)
+    assert index.find_nearest(other) == ("first" if len(flipped) <= MAX_DISTANCE_BITS else None)
 
 
 def test_the_index_finds_the_same_nearest_image_as_a_full_search() -> None:
     digests = (hashlib.blake2b(str(n).encode(), digest_size=8).digest() for n in range(3000))
     hashes = [int.from_bytes(digest, "big") for digest in digests]
-    leaders = NearDuplicateIndex()
+    index = NearDuplicateIndex()
     for number, hashed in enumerate(hashes):
-        leaders.add(hashed, str(number))
+        index.add(hashed, str(number))
     for number in range(0, 3000, 97):
-        asked = hashes[number] ^ 0b1001
-        best = min(range(3000), key=lambda n: count_differing_bits(hashes[n], asked))
-        assert leaders.find_nearest(asked) == str(best)
+        query = hashes[number] ^ 0b1001
+        best = min(range(3000), key=lambda n: count_differing_bits(hashes[n], query))
+        assert index.find_nearest(query) == str(best)
