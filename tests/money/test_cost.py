@@ -47,7 +47,9 @@ def test_the_price_that_was_used_is_named() -> None:
 
 @pytest.mark.parametrize(("seconds", "usd"), [("0.1", "1"), ("10", "1"), ("10.5", "1.05")])
 def test_min_seconds_are_billed(seconds: str, usd: str) -> None:
-    assert compute_cost(build_pricing(AUDIO, ("audio_second", "0.1"), min_seconds=Decimal(10)), audio_usage(seconds)) == (
+    assert compute_cost(
+        build_pricing(AUDIO, ("audio_second", "0.1"), min_seconds=Decimal(10)), audio_usage(seconds)
+    ) == (
         usd,
         "metered",
     )
@@ -84,7 +86,10 @@ def test_audio_and_cached_tokens_have_their_own_price() -> None:
 
 
 def test_without_usage_the_maximum_is_the_estimate() -> None:
-    assert compute_cost(build_pricing(AUDIO, ("audio_minute", "0.006")), Usage(requests=1), "0.03") == ("0.03", "estimated")
+    assert compute_cost(build_pricing(AUDIO, ("audio_minute", "0.006")), Usage(requests=1), "0.03") == (
+        "0.03",
+        "estimated",
+    )
 
 
 def test_without_a_price_the_cost_is_unknown_and_never_zero() -> None:
@@ -100,9 +105,9 @@ def test_the_built_in_provider_is_free() -> None:
 
 
 def test_the_ceiling_takes_the_highest_price() -> None:
-    assert compute_ceiling(build_pricing(AUDIO, ("audio_minute", "0.06"), ("audio_hour", "7.2")), audio_usage("1")) == Decimal(
-        "0.002"
-    )
+    assert compute_ceiling(
+        build_pricing(AUDIO, ("audio_minute", "0.06"), ("audio_hour", "7.2")), audio_usage("1")
+    ) == Decimal("0.002")
 
 
 def test_a_prompts_tokens_raise_the_ceiling() -> None:
@@ -124,7 +129,9 @@ SECONDS = st.decimals("0", "20000", places=3)
     min_seconds=st.sampled_from([0, 10]),
     whole_seconds=st.booleans(),
 )
-def test_no_cost_is_above_its_ceiling(rows: list[tuple[str, str]], seconds: Decimal, min_seconds: int, whole_seconds: bool) -> None:
+def test_no_cost_is_above_its_ceiling(
+    rows: list[tuple[str, str]], seconds: Decimal, min_seconds: int, whole_seconds: bool
+) -> None:
     prices = build_pricing(AUDIO, *rows, min_seconds=Decimal(min_seconds), whole_seconds=whole_seconds)
     usage = audio_usage(str(seconds))
     ceiling = compute_ceiling(prices, usage)

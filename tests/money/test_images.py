@@ -44,9 +44,9 @@ def test_images_are_priced_by_the_image() -> None:
 
 def test_images_are_priced_by_the_million_pixels_with_their_steps() -> None:
     assert compute_cost(build_pricing(IMAGE, ("megapixel", "0.025")), FOUR) == Decimal("0.15")
-    assert compute_cost(build_pricing(IMAGE, ("megapixel", "0.025")), Usage(images=1, megapixels=Decimal(1) / 3)) == Decimal(
-        "0.008333333333"
-    )
+    assert compute_cost(
+        build_pricing(IMAGE, ("megapixel", "0.025")), Usage(images=1, megapixels=Decimal(1) / 3)
+    ) == Decimal("0.008333333333")
     both = build_pricing(IMAGE, ("image", "0.03"), ("megapixel", "0.025"))
     assert (compute_cost(both, FOUR), compute_ceiling(both, FOUR)) == (Decimal("0.15"), Decimal("0.15"))
     flat = Usage(images=4, requests=1)
@@ -65,18 +65,27 @@ def test_images_are_priced_by_tokens_of_text_and_of_images() -> None:
     metered = build_pricing(IMAGE, *TOKENS.items()).cost("m", IMAGE, usage, None)
     assert metered.usd == (10 * Decimal(5) + 40 * Decimal(10) + 4160 * Decimal(40)) / 1_000_000
     assert (metered.basis, metered.source) == ("metered", "$40/1M_image_output_tokens, source 2, 2026-11-20")
-    assert compute_ceiling(build_pricing(IMAGE, *TOKENS.items()), usage) == (50 * Decimal(10) + 4160 * Decimal(40)) / 1_000_000
+    assert (
+        compute_ceiling(build_pricing(IMAGE, *TOKENS.items()), usage)
+        == (50 * Decimal(10) + 4160 * Decimal(40)) / 1_000_000
+    )
     worded = Usage(images=1, input_tokens=0, output_tokens=100, image_output_tokens=60)
     assert compute_cost(build_pricing(IMAGE, *TOKENS.items(), ("1M_output_tokens", "10")), worded) == Decimal("0.0028")
     cached = Usage(images=1, input_tokens=100, cached_input_tokens=80, output_tokens=0)
-    assert compute_cost(build_pricing(IMAGE, *TOKENS.items(), ("1M_cached_input_tokens", "1.25")), cached) == Decimal("0.0002")
+    assert compute_cost(build_pricing(IMAGE, *TOKENS.items(), ("1M_cached_input_tokens", "1.25")), cached) == Decimal(
+        "0.0002"
+    )
 
 
 @pytest.mark.parametrize("units", [{}, {"megapixel": "1"}, TOKENS])
 def test_an_unknown_cost_is_not_zero(units: dict[str, str]) -> None:
     without_quantities = Usage(images=1, requests=1)
     unknown = build_pricing(IMAGE, *units.items()).cost("m", IMAGE, without_quantities, None)
-    assert (unknown.usd, unknown.basis, compute_ceiling(build_pricing(IMAGE, *units.items()), without_quantities)) == (None, "unknown", None)
+    assert (unknown.usd, unknown.basis, compute_ceiling(build_pricing(IMAGE, *units.items()), without_quantities)) == (
+        None,
+        "unknown",
+        None,
+    )
     assert build_pricing(IMAGE, *units.items()).cost("m", IMAGE, without_quantities, Decimal(1)).basis == "estimated"
 
 

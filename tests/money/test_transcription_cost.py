@@ -13,7 +13,7 @@ from mediamill.tasks.money.prices import Price
 from mediamill.tasks.providers.registry import providers_with
 from tests.helpers.hypothesis_profile import repeatable
 from tests.money.builders import audio_usage, build_pricing, load_pricing
-from tests.money.test_price_list import PAID
+from tests.money.test_price_list import PAID_MODELS
 
 ONE = Decimal(1)
 MINUTE = Price("audio_minute", Decimal("0.006"), "somewhere", "2026-01-01")
@@ -108,7 +108,7 @@ lengths = st.decimals(0, 100_000, places=9)
 
 
 @repeatable
-@given(st.sampled_from(PAID), lengths, st.decimals(0, 1, places=6))
+@given(st.sampled_from(PAID_MODELS), lengths, st.decimals(0, 1, places=6))
 def test_a_ceiling_is_never_below_the_metered_cost(paid: tuple[str, str], max_seconds: Decimal, share: Decimal) -> None:
     name, model = paid
     priced = load_pricing(name)
