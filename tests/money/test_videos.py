@@ -39,7 +39,9 @@ def test_the_ceiling_is_the_highest_price_that_may_apply() -> None:
     xai = Pricing.load("xai", Billing(), find_meter, find_priced_as)
     assert xai.ceiling("grok-imagine-video", "video", video_usage(10, 480)) == Decimal("0.5")
     assert xai.ceiling("grok-imagine-video", "video", video_usage(10, 720)) == Decimal("0.7")
-    assert xai.ceiling("grok-imagine-video", "video", video_usage(10)) == Decimal("0.7"), "lines not stated: the highest"
+    assert xai.ceiling("grok-imagine-video", "video", video_usage(10)) == Decimal("0.7"), (
+        "lines not stated: the highest"
+    )
     assert xai.ceiling("grok-imagine-video", "video", video_usage(10, 720, 2)) == Decimal("0.704")
 
 
@@ -48,4 +50,6 @@ def test_a_video_without_a_price_has_an_unknown_cost() -> None:
     assert pricing.ceiling("someone/some-model", "video", video_usage(5)) is None
     cost = pricing.cost("someone/some-model", "video", video_usage(5), None)
     assert (cost.usd, cost.basis) == (None, "unknown")
-    assert Pricing.load("openai", Billing(), find_meter, find_priced_as).ceiling("sora-2", "video", video_usage()) is None
+    assert (
+        Pricing.load("openai", Billing(), find_meter, find_priced_as).ceiling("sora-2", "video", video_usage()) is None
+    )
