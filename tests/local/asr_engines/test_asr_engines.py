@@ -55,7 +55,7 @@ def test_identities_name_the_version_without_loading_the_engine() -> None:
 
 
 @pytest.mark.skipif(find_spec("faster_whisper") is not None, reason="the whisper extra is installed")
-def test_whisper_without_its_extra_names_it() -> None:
+def test_whisper_without_its_extra_fails_and_names_the_extra() -> None:
     with pytest.raises(UsageError, match=r"mediamill\[whisper\]"):
         make_asr_engine("whisper", 1, None, "small")
     with pytest.raises(UsageError, match=r"mediamill\[whisper\]"), running_server(engine="whisper"):
@@ -63,7 +63,7 @@ def test_whisper_without_its_extra_names_it() -> None:
 
 
 @given(st.binary(min_size=32, max_size=32), st.decimals("0.01", 4000, places=6))
-def test_echoes_fill_the_recording_and_repeat(digest: bytes, seconds: Decimal) -> None:
+def test_simulated_transcripts_cover_the_recording_and_are_repeatable(digest: bytes, seconds: Decimal) -> None:
     first, again = simulate_transcript(digest.hex(), seconds, "en"), simulate_transcript(digest.hex(), seconds, "en")
     assert first == again
     times = [t for w in first.words for t in (w.start, w.end)]
@@ -72,69 +72,74 @@ def test_echoes_fill_the_recording_and_repeat(digest: bytes, seconds: Decimal) -
     assert first.text == " ".join(w.word for w in first.words) == " ".join(s.text for s in first.segments)
 
 
-def test_echoes_of_different_bytes_differ(local_server: RunningServer) -> None:
+def test_simulated_transcripts_of_different_bytes_differ(local_server: RunningServer) -> None:
     texts = {post(local_server.origin, audio=tone_wav(0.5, pitch)).json()["text"] for pitch in range(200, 240)}
     assert len(texts) == 40
 
 
-def test_echo_measures_what_is_not_plain_wav(local_server: RunningServer, tmp_path: Path) -> None:
+def test_echo_decodes_audio_that_is_not_plain_wav_to_measure_it(local_server: RunningServer, tmp_path: Path) -> None:
     for form, codec in (("flac", "flac"), ("mp3", "mp3"), ("webm", "libopus")):
-        made = write_tone_file(tmp_path / f"a.{form}", form, codec, seconds=1.5)
-        reply = post(local_server.origin, audio=made.read_bytes(), filename=made.name, response_format="verbose_json")
+        path = write_tone_file(tmp_path / f"a.{form}", form, codec, seconds=1.5)
+        reply = post(local_server.origin, audio=path.read_bytes(), filename=path.name, response_format="verbose_json")
         assert reply.json()["duration"] == pytest.approx(1.5, abs=0.06)
     assert post(local_server.origin, audio=b"RIFF" + bytes(100)).status_code == 400
 
 
 @given(st.lists(st.integers(1, 200_000), max_size=12), st.integers(0, 2**32 - 1))
-def test_cutting_keeps_every_sample(sizes: list[int], seed: int) -> None:
-    dice = np.random.default_rng(seed)
-    blocks = [dice.integers(-100, 100, size).astype(np.int16) for size in sizes]
-    pieces = list(split_utterances(iter(blocks)))
-    assert sum(map(len, pieces)) == sum(sizes)
-    assert all(0 < len(p) <= 30 * 16_000 for p in pieces)
-    if pieces:
-        assert np.array_equal(np.concatenate(pieces), np.concatenate(blocks))
+def test_splitting_into_utterances_keeps_every_sample(sizes: list[int], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    blocks = [rng.integers(-100, 100, size).astype(np.int16) for size in sizes]
+    utterances = list(split_utterances(iter(blocks)))
+    assert sum(map(len, utterances)) == sum(sizes)
+    assert all(0 < len(p) <= 30 * 16_000 for p in utterances)
+    if utterances:
+        assert np.array_equal(np.concatenate(utterances), np.concatenate(blocks))
 
 
-def test_cuts_lie_in_the_pause() -> None:
-    sound = np.random.default_rng(1).integers(-3000, 3000, 45 * 16_000).astype(np.int16)
-    sound[24 * 16_000 : 25 * 16_000] = 0
+def test_utterances_are_cut_in_a_pause() -> None:
+    samples = np.random.default_rng(1).integers(-3000, 3000, 45 * 16_000).astype(np.int16)
+    samples[24 * 16_000 : 25 * 16_000] = 0
 
     def blocks() -> Iterator[np.ndarray[tuple[int, ...], np.dtype[np.int16]]]:
-        yield from np.array_split(sound, 100)
+        yield from np.array_split(samples, 100)
 
     first = next(split_utterances(blocks()))
     assert 24 * 16_000 < len(first) < 25 * 16_000
 
 
-def test_no_sound_is_bad_input() -> None:
+def test_undecodable_and_too_long_audio_is_bad_input() -> None:
     with pytest.raises(BadInput):
         recognise_with_pocketsphinx(audio(b"plain text"), None)
     with pytest.raises(BadInput, match="longer than"):
         recognise_with_pocketsphinx(audio(tone_wav(2.0)), 1.0)
 
 
-def test_silence_is_no_words() -> None:
-    heard = recognise_with_pocketsphinx(audio(tone_wav(1.0, pitch=0)), None)
-    assert (heard.text, heard.words, heard.segments, heard.seconds) == ("", (), (), Decimal("1.000000"))
+def test_silence_has_no_words() -> None:
+    transcript = recognise_with_pocketsphinx(audio(tone_wav(1.0, pitch=0)), None)
+    assert (transcript.text, transcript.words, transcript.segments, transcript.seconds) == (
+        "",
+        (),
+        (),
+        Decimal("1.000000"),
+    )
 
 
 @pytest.mark.long
-def test_read_speech_is_understood_and_never_depends_on_what_came_before() -> None:
+def test_read_speech_is_recognised_independently_of_earlier_recordings() -> None:
     chosen = speech_samples()[:5]
-    heard = {path: recognise_with_pocketsphinx(Audio(path.name, 0, "", path=path), None) for path, _ in chosen}
-    assert jiwer.wer([plain(t) for _, t in chosen], [plain(heard[p].text) for p, _ in chosen]) < 0.45
+    transcripts = {path: recognise_with_pocketsphinx(Audio(path.name, 0, "", path=path), None) for path, _ in chosen}
+    assert jiwer.wer([plain(t) for _, t in chosen], [plain(transcripts[p].text) for p, _ in chosen]) < 0.45
     for path, _ in reversed(chosen):
-        assert recognise_with_pocketsphinx(Audio(path.name, 0, "", path=path), None) == heard[path]
-    for found in heard.values():
-        times = [t for w in found.words for t in (w.start, w.end)]
+        assert recognise_with_pocketsphinx(Audio(path.name, 0, "", path=path), None) == transcripts[path]
+    for transcript in transcripts.values():
+        times = [t for w in transcript.words for t in (w.start, w.end)]
         assert times == sorted(times)
-        assert times[-1] <= float(found.seconds)
-        assert not any(w.word.startswith(("<", "[")) or "(" in w.word for w in found.words)
+        assert times[-1] <= float(transcript.seconds)
+        assert not any(w.word.startswith(("<", "[")) or "(" in w.word for w in transcript.words)
 
 
 @pytest.mark.long
-def test_the_projects_own_recordings_are_heard() -> None:
+def test_the_projects_own_recordings_are_transcribed() -> None:
     files = [p for p in sorted(RECORDINGS.iterdir()) if p.suffix in (".wav", ".mp3", ".flac", ".m4a", ".webm")]
     with running_server(engine="local") as running:
         for path in files[:3]:
@@ -144,7 +149,7 @@ def test_the_projects_own_recordings_are_heard() -> None:
             assert reply.headers["x-mediamill-simulated"] == "false"
 
 
-def test_the_local_engine_says_what_it_cannot() -> None:
+def test_the_local_engine_refuses_other_languages_diarization_and_text() -> None:
     with running_server(engine="local", workers=1) as running:
         german = post(running.origin, language="de")
         assert (german.status_code, error_body(german)["param"]) == (400, "language")
@@ -154,34 +159,34 @@ def test_the_local_engine_says_what_it_cannot() -> None:
 
 
 @pytest.mark.long
-def test_times_stay_right_beyond_the_first_cut(tmp_path: Path) -> None:
+def test_word_times_are_right_after_the_first_cut(tmp_path: Path) -> None:
     recording = RECORDINGS / "friends.wav"
-    with open_audio(Audio("friends.wav", 0, "", path=recording)) as sound:
-        once = np.concatenate([*samples_of(sound), np.zeros(16_000, np.int16)])
+    with open_audio(Audio("friends.wav", 0, "", path=recording)) as recording_audio:
+        once = np.concatenate([*samples_of(recording_audio), np.zeros(16_000, np.int16)])
     path = tmp_path / "long.wav"
     copies = 1 + 70 * 16_000 // len(once)
     path.write_bytes(to_wav(np.tile(once, copies)))
-    heard = recognise_with_pocketsphinx(Audio("long.wav", 0, "", path=path), None)
-    assert float(heard.seconds) == pytest.approx(copies * len(once) / 16_000, abs=1e-6)
-    first = next(w.start for w in heard.words if w.word == "friends")
-    starts = [w.start for w in heard.words if w.word == "friends"]
+    transcript = recognise_with_pocketsphinx(Audio("long.wav", 0, "", path=path), None)
+    assert float(transcript.seconds) == pytest.approx(copies * len(once) / 16_000, abs=1e-6)
+    first = next(w.start for w in transcript.words if w.word == "friends")
+    starts = [w.start for w in transcript.words if w.word == "friends"]
     expected = [first + n * len(once) / 16_000 for n in range(copies)]
     found = [t for t in expected if any(abs(t - start) < 0.1 for start in starts)]
     assert len(found) >= copies - 1
 
 
 def test_a_killed_worker_is_a_500_and_is_replaced(tmp_path: Path) -> None:
-    made = write_tone_file(tmp_path / "a.flac", "flac", "flac", seconds=0.5).read_bytes()
+    content = write_tone_file(tmp_path / "a.flac", "flac", "flac", seconds=0.5).read_bytes()
     with running_server(workers=1) as running:
-        assert post(running.origin, audio=made, filename="a.flac").status_code == 200
+        assert post(running.origin, audio=content, filename="a.flac").status_code == 200
         server = psutil.Process(running.server.process.pid)
         # The process that tracks shared resources is a child too, and must stay.
         workers = [p for p in server.children() if "spawn_main" in " ".join(p.cmdline())]
         assert len(workers) == 1
         workers[0].kill()
-        failed = post(running.origin, "together", audio=made, filename="a.flac")
+        failed = post(running.origin, "together", audio=content, filename="a.flac")
         assert (failed.status_code, error_body(failed)["code"]) == (500, "processing_failed")
-        assert post(running.origin, "together", audio=made, filename="a.flac").status_code == 200
+        assert post(running.origin, "together", audio=content, filename="a.flac").status_code == 200
         assert running.bill()["billed"] == 2
 
 
@@ -190,7 +195,7 @@ def die() -> None:
 
 
 @pytest.mark.long
-async def test_a_crash_costs_one_request_and_the_pool_goes_on() -> None:
+async def test_a_crashed_worker_fails_one_request_and_the_pool_continues() -> None:
     pool = WorkerPool(1)
     try:
         with pytest.raises(WorkerDied):

@@ -18,19 +18,19 @@ MODEL = "openai/whisper-large-v3"
 
 
 @given(st.decimals(0, 100_000, places=6), st.decimals(0, 10, places=6))
-def test_a_price_is_right_to_the_last_place(seconds: Decimal, minute: Decimal) -> None:
+def test_an_audio_price_is_exact_to_the_last_place(seconds: Decimal, minute: Decimal) -> None:
     exact = Fraction(seconds) * Fraction(minute) / 60
     assert abs(Fraction(compute_audio_usd(seconds, minute)) - exact) <= Fraction(1, 2 * 10**12)
 
 
-def test_equal_requests_are_told_apart_from_new_ones(local_server: RunningServer) -> None:
+def test_equal_requests_are_counted_as_sent_again(local_server: RunningServer) -> None:
     for audio, language in ((tone_wav(0.5), "en"), (tone_wav(0.5), "en"), (tone_wav(0.5), "de"), (tone_wav(0.6), "en")):
         assert post(local_server.origin, audio=audio, language=language).status_code == 200
     bill = local_server.bill()
     assert (bill["requests"], bill["sent_again"], bill["billed_again"]) == (4, 1, 1)
 
 
-def test_each_dialect_bills_as_its_provider(tmp_path: Path) -> None:
+def test_each_dialect_bills_the_seconds_its_provider_bills(tmp_path: Path) -> None:
     models = {"together": MODEL, "openai": "whisper-1", "groq": "whisper-large-v3"}
     with running_server(price=[(model, "0.006") for model in models.values()]) as running:
         for dialect in models:
@@ -48,7 +48,7 @@ def test_refused_requests_are_counted_and_free(local_server: RunningServer) -> N
     assert bill["by_status"] == {"400": 1}
 
 
-def test_the_bill_tells_that_a_key_came_but_not_which(local_server: RunningServer) -> None:
+def test_the_bill_records_that_there_was_a_key_but_not_the_key(local_server: RunningServer) -> None:
     post(local_server.origin, headers={"Authorization": "Bearer SENTINEL-123"})
     bill = local_server.bill()
     assert bill["calls"][0]["key_seen"] is True
@@ -72,7 +72,7 @@ def test_the_bill_survives_a_killed_server(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("limit", [1, 3])
-def test_pages_hold_every_call_once(limit: int) -> None:
+def test_pages_contain_every_call_once(limit: int) -> None:
     bill = Bill()
     for _ in range(7):
         bill.settle(bill.begin("/v1"), 200)

@@ -1,4 +1,4 @@
-"""Pictures are counted as each provider's documents count them; the numbers are those of the documents."""
+"""Image tokens are counted as each provider documents; the expected numbers are from its docs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def model(dialect: str, name: str) -> ServedChatModel:
     return read_chat_models(KNOWN[dialect], [])[name]
 
 
-def seen(width: int, height: int, **more: Any) -> VisualInput:
+def make_image(width: int, height: int, **more: Any) -> VisualInput:
     return VisualInput("image", "00", 1, "PNG", width, height, **more)
 
 
@@ -49,17 +49,17 @@ def seen(width: int, height: int, **more: Any) -> VisualInput:
         ("groq", "qwen/qwen3.8-27b", (1800, 2400), "auto", 1452),
     ],
 )
-def test_a_picture_has_the_documents_tokens(
+def test_image_tokens_are_those_of_the_provider_docs(
     dialect: str, name: str, size: tuple[int, int], detail: str, tokens: int
 ) -> None:
-    assert count_image_tokens(seen(*size, detail=detail), model(dialect, name).image_token_rule) == tokens
+    assert count_image_tokens(make_image(*size, detail=detail), model(dialect, name).image_token_rule) == tokens
 
 
-def test_more_patches_than_a_model_takes_are_refused() -> None:
+def test_more_patches_than_the_maximum_are_refused() -> None:
     with pytest.raises(ApiError, match="patches"):
-        count_image_tokens(seen(6000, 6000, detail="original"), model("openai", "gpt-5.6").image_token_rule)
+        count_image_tokens(make_image(6000, 6000, detail="original"), model("openai", "gpt-5.6").image_token_rule)
 
 
-def test_a_prompt_is_its_words_its_messages_and_its_pictures() -> None:
-    counting = model("together", "*").image_token_rule
-    assert count_prompt_tokens("12345", 2, [seen(10, 10)], counting) == 2 + 8 + 1601
+def test_prompt_tokens_are_those_of_text_messages_and_images() -> None:
+    rule = model("together", "*").image_token_rule
+    assert count_prompt_tokens("12345", 2, [make_image(10, 10)], rule) == 2 + 8 + 1601

@@ -1,4 +1,4 @@
-"""What is asked of the built-in server is read or refused as each provider would, and never breaks it."""
+"""Chat requests are read or refused as each provider does, and never break the built-in server."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ def server_options() -> dict[str, Any]:
 
 
 def ask(server: RunningServer, dialect: str, body: Any = None, **more: Any) -> httpx.Response:
-    told = {"model": MODEL[dialect], "messages": HELLO, **more} if body is None else body
-    content = told if isinstance(told, bytes) else orjson.dumps(told)
+    fields = {"model": MODEL[dialect], "messages": HELLO, **more} if body is None else body
+    content = fields if isinstance(fields, bytes) else orjson.dumps(fields)
     return httpx.post(server.origin + CHAT[dialect], content=content, timeout=60, trust_env=False)
 
 
-def words_of(dialect: str, body: Any) -> str:
-    """The message in a dialect's error envelope."""
+def error_message(dialect: str, body: Any) -> str:
+    """The message in a dialect's error body."""
     if dialect == "xai":
         return str(body["error"])
     if "detail" in body:
@@ -66,51 +66,51 @@ def words_of(dialect: str, body: Any) -> str:
 
 @repeatable
 @given(SHAPED, st.sampled_from(DIALECTS), st.data())
-def test_any_request_is_read_or_refused(told: Any, name: str, data: st.DataObject) -> None:
-    if isinstance(told, dict) and data.draw(st.booleans()):
-        told = {"model": "m", "messages": HELLO, **told}
+def test_any_request_is_read_or_refused(fields: Any, name: str, data: st.DataObject) -> None:
+    if isinstance(fields, dict) and data.draw(st.booleans()):
+        fields = {"model": "m", "messages": HELLO, **fields}
     try:
-        asked = read_chat_request(told, get_chat_dialect(name), {"m": ServedChatModel()})
-        said = truncate_answer(answer_prompt("measure", asked, [], 0), asked)
+        params = read_chat_request(fields, get_chat_dialect(name), {"m": ServedChatModel()})
+        answer = truncate_answer(answer_prompt("measure", params, [], 0), params)
     except ApiError:
         return
-    assert said.finish_reason
-    spend = count_usage([said], 3)
-    assert orjson.loads(build_completion_reply(asked, [said], spend, name, "r", with_logprobs=True))["choices"]
-    assert encode_events(build_chunks(asked, [said], spend, name, "r", with_logprobs=True), None, {})
+    assert answer.finish_reason
+    usage = count_usage([answer], 3)
+    assert orjson.loads(build_completion_reply(params, [answer], usage, name, "r", with_logprobs=True))["choices"]
+    assert encode_events(build_chunks(params, [answer], usage, name, "r", with_logprobs=True), None, {})
 
 
 @repeatable
 @given(st.sampled_from(sorted(CHAT)), SHAPED | st.binary(max_size=9))
-def test_no_request_breaks_the_server(shared_local_server: RunningServer, dialect: str, told: Any) -> None:
-    body = {"model": MODEL[dialect], "messages": HELLO, **told} if isinstance(told, dict) else told
+def test_no_request_breaks_the_server(shared_local_server: RunningServer, dialect: str, fields: Any) -> None:
+    body = {"model": MODEL[dialect], "messages": HELLO, **fields} if isinstance(fields, dict) else fields
     assert ask(shared_local_server, dialect, body).status_code < 500
     assert shared_local_server.bill()["in_flight"] == 0
 
 
 TOOL = {"type": "function", "function": {"name": "look"}}
-CALLED = {
+TOOL_CALL = {
     "role": "assistant",
     "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": ""}}],
 }
-ANSWERED = {"role": "tool", "tool_call_id": "c", "content": "done"}
-PICTURE = {"type": "image_url", "image_url": {"url": data_url(HOUSE)}}
+TOOL_RESULT = {"role": "tool", "tool_call_id": "c", "content": "done"}
+IMAGE = {"type": "image_url", "image_url": {"url": data_url(HOUSE)}}
 
 
 @pytest.mark.parametrize(
-    ("dialect", "more", "says"),
+    ("dialect", "more", "message"),
     [
         ("openai", {"max_tokens": 5}, "max_completion_tokens"),
         ("openai", {"top_k": 5}, "Unrecognized request argument supplied: top_k"),
         ("openai", {"stop": list("abcde")}, "at most 4"),
         ("openai", {"top_logprobs": 2}, "logprobs is true"),
-        ("openai", {"messages": [{"role": "system", "content": [PICTURE]}]}, "only allowed in messages of the user"),
-        ("openai", {"messages": [ANSWERED]}, "answers a tool call before it"),
+        ("openai", {"messages": [{"role": "system", "content": [IMAGE]}]}, "only allowed in messages of the user"),
+        ("openai", {"messages": [TOOL_RESULT]}, "answers a tool call before it"),
         ("openai", {"stream_options": {"include_usage": True}}, "only allowed when stream"),
         ("groq", {"logprobs": True}, "unsupported property: logprobs"),
         ("groq", {"n": 2}, "from 1 to 1"),
         ("groq", {"messages": [{**HELLO[0], "name": "me"}]}, "name' is unsupported"),
-        ("groq", {"model": "openai/gpt-oss-20b", "messages": [{"role": "user", "content": [PICTURE]}]}, "text only"),
+        ("groq", {"model": "openai/gpt-oss-20b", "messages": [{"role": "user", "content": [IMAGE]}]}, "text only"),
         ("together", {"messages": [{"role": "developer", "content": "x"}]}, "one of assistant, function, system"),
         ("together", {"logprobs": 21}, "from 0 to 20"),
         ("together", {"temperature": 2.5}, "between 0 and 2"),
@@ -127,63 +127,63 @@ PICTURE = {"type": "image_url", "image_url": {"url": data_url(HOUSE)}}
         ),
     ],
 )
-def test_what_a_vendor_does_not_take_is_refused(
-    dialect: str, more: dict[str, Any], says: str, local_server: RunningServer
+def test_requests_that_the_provider_refuses_are_refused_and_free(
+    dialect: str, more: dict[str, Any], message: str, local_server: RunningServer
 ) -> None:
     reply = ask(local_server, dialect, **more)
     assert reply.status_code in (400, 404, 422), reply.text
-    assert says in words_of(dialect, reply.json())
+    assert message in error_message(dialect, reply.json())
     bill = local_server.bill()
     assert (bill["requests"], bill["billed"], bill["usd"]) == (1, 0, "0")
 
 
-def test_words_about_json_are_wanted_where_json_is(local_server: RunningServer) -> None:
+def test_json_object_requires_the_word_json_where_the_provider_does(local_server: RunningServer) -> None:
     plain: Any = {"messages": [{"role": "user", "content": "hello"}], "response_format": {"type": "json_object"}}
     for dialect, status in (("openai", 400), ("groq", 400), ("together", 200)):
         assert ask(local_server, dialect, **plain).status_code == status
         assert ask(local_server, dialect, response_format={"type": "json_object"}).status_code == 200
 
 
-def test_a_talk_with_tools_goes_on(local_server: RunningServer) -> None:
+def test_messages_with_tool_calls_and_results_are_accepted(local_server: RunningServer) -> None:
     for dialect in CHAT:
-        assert ask(local_server, dialect, messages=[*HELLO, CALLED, ANSWERED]).status_code == 200
+        assert ask(local_server, dialect, messages=[*HELLO, TOOL_CALL, TOOL_RESULT]).status_code == 200
 
 
-def test_answers_differ_by_prompt_picture_seed_and_sample(local_server: RunningServer) -> None:
-    shown = [{"role": "user", "content": [{"type": "text", "text": "what?"}, PICTURE]}]
-    asks: list[dict[str, Any]] = [{}, {"seed": 1}, {"n": 2}, {"messages": shown}]
-    told = [
+def test_answers_differ_by_prompt_image_seed_and_sample(local_server: RunningServer) -> None:
+    with_image = [{"role": "user", "content": [{"type": "text", "text": "what?"}, IMAGE]}]
+    requests: list[dict[str, Any]] = [{}, {"seed": 1}, {"n": 2}, {"messages": with_image}]
+    contents = [
         choice["message"]["content"]
-        for more in [*asks, *asks]
+        for more in [*requests, *requests]
         for choice in ask(local_server, "together", **more).json()["choices"]
     ]
-    assert len(set(told)) == 4
-    assert told[:5] == told[5:]
+    assert len(set(contents)) == 4
+    assert contents[:5] == contents[5:]
 
 
-@pytest.mark.parametrize(("most", "finish"), [(2, "length"), (1000, "stop")])
-def test_an_answer_is_no_longer_than_asked_for(most: int, finish: str) -> None:
-    asked = ChatRequest("m", ServedChatModel(), "One sentence. Another one. Which one?", "", max_tokens=most)
-    said = truncate_answer(answer_prompt("measure", asked, [], 0), asked)
-    assert (said.finish_reason, len(said.text) <= 4 * most) == (finish, True)
-    assert build_usage(count_usage([said], 5), "openai")["completion_tokens"] <= most
+@pytest.mark.parametrize(("maximum", "finish"), [(2, "length"), (1000, "stop")])
+def test_an_answer_never_exceeds_max_tokens(maximum: int, finish: str) -> None:
+    params = ChatRequest("m", ServedChatModel(), "One sentence. Another one. Which one?", "", max_tokens=maximum)
+    answer = truncate_answer(answer_prompt("measure", params, [], 0), params)
+    assert (answer.finish_reason, len(answer.text) <= 4 * maximum) == (finish, True)
+    assert build_usage(count_usage([answer], 5), "openai")["completion_tokens"] <= maximum
     thoughtful = truncate_answer(
         ChatAnswer("text", reasoning="long thoughts " * 100), ChatRequest("m", ServedChatModel(), "", "", max_tokens=3)
     )
     assert (thoughtful.text, thoughtful.finish_reason, count_usage([thoughtful], 0).completion) == ("", "length", 3)
 
 
-def test_an_answer_ends_before_what_stops_it(local_server: RunningServer) -> None:
+def test_an_answer_ends_before_the_stop_sequence(local_server: RunningServer) -> None:
     reply = ask(local_server, "together", stop=["prompt"]).json()["choices"][0]
     assert (reply["message"]["content"], reply["finish_reason"]) == ("echo of ", "stop")
 
 
-def test_an_answer_follows_a_pattern(local_server: RunningServer) -> None:
+def test_an_answer_matches_the_requested_regex(local_server: RunningServer) -> None:
     bound = {"type": "regex", "pattern": "^(yes|no)$"}
     assert ask(local_server, "together", response_format=bound).json()["choices"][0]["message"]["content"] == "yes"
 
 
-def test_likelihoods_have_the_vendors_shape_and_are_made_up_by_echo_alone(local_server: RunningServer) -> None:
+def test_logprobs_have_the_providers_form_and_only_echo_simulates_them(local_server: RunningServer) -> None:
     together = ask(local_server, "together", logprobs=1).json()["choices"][0]
     assert "".join(together["logprobs"]["tokens"]) == together["message"]["content"]
     openai = ask(local_server, "openai", logprobs=True, top_logprobs=1).json()["choices"][0]

@@ -1,4 +1,4 @@
-"""What the built-in server fills in fits the schema it was asked for, or is refused."""
+"""The built-in server fills a requested schema with a conforming value, or refuses it."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ SHARED = {"type": "object", "properties": {"n": {"type": "integer", "minimum": 3
 def numbers(kind: str) -> Any:
     bounds = {"minimum": 0, "maximum": 7, "exclusiveMinimum": -1, "exclusiveMaximum": 8}
     return st.tuples(st.integers(-50, 50), st.sets(st.sampled_from(sorted(bounds))), st.sampled_from([None, 2, 3])).map(
-        lambda told: (
+        lambda drawn: (
             {"type": kind}
-            | {name: told[0] + bounds[name] for name in told[1]}
-            | ({"multipleOf": told[2]} if told[2] else {})
+            | {name: drawn[0] + bounds[name] for name in drawn[1]}
+            | ({"multipleOf": drawn[2]} if drawn[2] else {})
         )
     )
 
 
 def objects(inner: Any) -> Any:
     return st.dictionaries(NAMES, inner, max_size=4).flatmap(
-        lambda named: st.lists(st.sampled_from(sorted(named) or ["q"]), unique=True).map(
-            lambda wanted: {"type": "object", "properties": named, "required": wanted}
+        lambda properties: st.lists(st.sampled_from(sorted(properties) or ["q"]), unique=True).map(
+            lambda required: {"type": "object", "properties": properties, "required": required}
         )
     )
 
 
 def arrays(inner: Any) -> Any:
-    told = {"items": inner, "minItems": st.integers(0, 3), "maxItems": st.integers(3, 5)}
-    return st.fixed_dictionaries({"type": st.just("array")}, optional=told)
+    options = {"items": inner, "minItems": st.integers(0, 3), "maxItems": st.integers(3, 5)}
+    return st.fixed_dictionaries({"type": st.just("array")}, optional=options)
 
 
 LEAVES: Any = (
@@ -68,7 +68,7 @@ SCHEMAS: Any = st.recursive(
 
 @repeatable
 @given(SCHEMAS, st.dictionaries(NAMES, st.text(max_size=3) | st.integers() | st.lists(st.text(max_size=2))))
-def test_what_is_filled_in_fits_the_schema(schema: dict[str, Any], known: dict[str, Any]) -> None:
+def test_filled_values_conform_to_the_schema(schema: dict[str, Any], known: dict[str, Any]) -> None:
     schema = {**schema, "$defs": {"shared": SHARED}}
     jsonschema.Draft202012Validator(schema).validate(fill_schema(check_schema(schema, "here"), known))
 
@@ -116,13 +116,13 @@ TREE = {"type": "object", "$defs": {"node": NODE}, "properties": {"root": {"$ref
 ENDLESS = {"$defs": {"a": {"type": "object", "properties": {"a": {"$ref": "#/$defs/a"}}, "required": ["a"]}}}
 
 
-def test_a_schema_that_holds_itself_ends_where_it_can() -> None:
+def test_a_recursive_schema_is_filled_unless_it_is_endless() -> None:
     jsonschema.Draft202012Validator(TREE).validate(fill_schema(check_schema(TREE, "here"), {}))
     with pytest.raises(ApiError, match="cannot fill"):
         fill_schema(check_schema({**ENDLESS, "$ref": "#/$defs/a"}, "here"), {})
 
 
-def test_what_was_measured_goes_where_it_is_asked_for() -> None:
+def test_known_values_fill_properties_of_like_names() -> None:
     known = {"width": 640, "colors": ["red", "blue"], "text": "words", "color": "red"}
     texts = {"type": "array", "items": {"type": "string"}}
     schema = {
@@ -155,14 +155,14 @@ PATTERNS = [
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
-def test_a_text_is_found_for_a_pattern(pattern: str) -> None:
-    made = make_regex_example(pattern)
-    assert made is not None
-    assert re.search(pattern, made)
+def test_an_example_is_found_for_a_regex(pattern: str) -> None:
+    example = make_regex_example(pattern)
+    assert example is not None
+    assert re.search(pattern, example)
 
 
 @pytest.mark.parametrize("pattern", ["(", "(?<=a)b", "^a$b", "a{100000}"])
-def test_no_text_is_made_up_for_a_pattern_that_is_none_or_too_hard(pattern: str) -> None:
+def test_an_invalid_or_unsupported_regex_has_no_example(pattern: str) -> None:
     assert make_regex_example(pattern) is None
 
 
@@ -178,14 +178,14 @@ UNSTRICT = [
 
 
 @pytest.mark.parametrize("schema", UNSTRICT)
-def test_strict_schemas_have_rules_of_their_own(schema: dict[str, Any]) -> None:
+def test_strict_schemas_must_follow_openais_rules(schema: dict[str, Any]) -> None:
     assert check_schema(STRICT, "here", strict=True) == STRICT
     assert check_schema(schema, "here") == schema
     with pytest.raises(ApiError, match="Invalid schema"):
         check_schema(schema, "here", strict=True)
 
 
-def test_a_schema_nested_beyond_measure_is_refused() -> None:
+def test_a_schema_nested_too_deeply_is_refused() -> None:
     deep: dict[str, Any] = {"type": "string"}
     for _ in range(300):
         deep = {"type": "object", "properties": {"a": deep}, "required": ["a"]}

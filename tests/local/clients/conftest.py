@@ -13,7 +13,7 @@ from tests.helpers.transcription_requests import tone_wav
 
 @pytest.fixture(scope="module")
 def server_options() -> Iterator[dict[str, Any]]:
-    """The server wants a key, as the vendors do."""
+    """Options of a server that requires a key, as the providers do."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CLIENTS_TEST_KEY", "some-key")
         yield {"key_env": "CLIENTS_TEST_KEY"}

@@ -1,4 +1,4 @@
-"""The vendors' documented examples run against the built-in server, unchanged but for base URL, key and pictures."""
+"""The providers' documented examples run against the built-in server; only base URL, key and images are changed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def server_options() -> dict[str, Any]:
     return {"engine": "measure", "key_env": None, "model": RETIRED, "url_host": ["127.0.0.1"]}
 
 
-def test_the_streaming_example_of_a_local_picture(local_server: RunningServer) -> None:
+def test_the_streaming_example_of_a_local_image(local_server: RunningServer) -> None:
     client, _ = sdk(local_server, "together")
     base64_image = base64.b64encode(HOUSE.read_bytes()).decode("utf-8")
     stream = client.chat.completions.create(
@@ -47,7 +47,7 @@ def test_the_streaming_example_of_a_local_picture(local_server: RunningServer) -
     assert said.startswith("A description, not a caption: a wide JPEG picture")
 
 
-def test_the_example_of_two_pictures_by_url(local_server: RunningServer) -> None:
+def test_the_example_of_two_images_by_url(local_server: RunningServer) -> None:
     client, _ = sdk(local_server, "together")
     with serve_folder(HOUSE.parent) as address:
         content = [
@@ -95,17 +95,17 @@ def test_the_example_of_groq(local_server: RunningServer) -> None:
     assert completion.x_groq.id
 
 
-def test_the_examples_of_words_json_and_schemas(local_server: RunningServer) -> None:
+def test_the_examples_of_text_json_and_schemas(local_server: RunningServer) -> None:
     client, _ = sdk(local_server, "together")
 
-    async def asked() -> str:
+    async def ask_llama() -> str:
         other = together.AsyncTogether(base_url=f"{local_server.origin}/together", api_key="some-key")
         reply = await other.chat.completions.create(model=LLAMA, messages=HELLO)
         message = reply.choices[0].message
         assert message is not None
         return str(message.content)
 
-    assert asyncio.run(asked()).startswith("No language model is built in")
+    assert asyncio.run(ask_llama()).startswith("No language model is built in")
     mode = {"type": "json_object"}
     found = client.chat.completions.create(model=LLAMA, messages=HELLO, response_format=mode)
     assert isinstance(json.loads(found.choices[0].message.content), dict)
@@ -129,7 +129,7 @@ class Steps(BaseModel):
     first: Step
 
 
-def test_a_model_of_pydantic_is_parsed_strictly(local_server: RunningServer) -> None:
+def test_a_pydantic_model_is_parsed_in_strict_mode(local_server: RunningServer) -> None:
     client, model = sdk(local_server, "openai")
     shown = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": data_url(HOUSE)}}]}]
     parsed = client.chat.completions.parse(model=model, messages=shown, response_format=Steps).choices[0].message.parsed
@@ -162,7 +162,7 @@ def test_a_tool_is_called_in_a_stream(local_server: RunningServer) -> None:
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
-def test_errors_are_the_sdks_own(vendor: str, local_server: RunningServer) -> None:
+def test_chat_errors_raise_the_sdks_exceptions(vendor: str, local_server: RunningServer) -> None:
     client, model = sdk(local_server, vendor)
     module: Any = {"together": together, "groq": groq}.get(vendor, openai)
     wrong = module.BadRequestError if vendor == "together" else module.NotFoundError
@@ -183,7 +183,7 @@ def test_errors_are_the_sdks_own(vendor: str, local_server: RunningServer) -> No
     assert all(call["usd"] in (None, "0") for call in local_server.bill()["calls"])
 
 
-def test_a_key_is_wanted_where_the_server_wants_one() -> None:
+def test_a_required_key_is_accepted_and_recorded() -> None:
     with running_server(engine="echo", require_key=True) as wanting:
         client, model = sdk(wanting, "xai")
         assert model == XAI

@@ -18,7 +18,7 @@ def client(server: RunningServer, path: str = "/groq", key: str = "some-key") ->
 
 
 @pytest.mark.parametrize("path", ["", "/groq"])
-def test_json(local_server: RunningServer, sound: Path, path: str) -> None:
+def test_json_reply(local_server: RunningServer, sound: Path, path: str) -> None:
     reply: Any = client(local_server, path).audio.transcriptions.create(file=sound, model=MODEL)
     assert len(reply.text.split()) == 7
     assert reply.x_groq["id"].startswith("req_")
@@ -55,10 +55,10 @@ def test_errors_raise_the_sdks_exceptions(local_server: RunningServer, sound: Pa
     assert large.value.status_code == 413
 
 
-def test_models(local_server: RunningServer) -> None:
+def test_models_are_listed(local_server: RunningServer) -> None:
     assert MODEL in [model.id for model in client(local_server).models.list().data]
 
 
-def test_real_speech(recognising_server: RunningServer, speech: Path) -> None:
+def test_real_speech_is_transcribed(recognising_server: RunningServer, speech: Path) -> None:
     reply = client(recognising_server).audio.transcriptions.create(file=speech, model=MODEL, language="en")
     assert len(reply.text.split()) > 2

@@ -1,4 +1,4 @@
-"""The vendors' SDKs have the built-in server make pictures and videos."""
+"""The providers' SDKs generate images and videos with the built-in server."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def server_options(server_options: dict[str, Any]) -> dict[str, Any]:
     return {**server_options, "price": prices, "job_seconds": "0"}
 
 
-def togethers(server: RunningServer) -> together.Together:
+def together_client(server: RunningServer) -> together.Together:
     return together.Together(base_url=f"{server.origin}/together", api_key="some-key", max_retries=0, timeout=60)
 
 
-def openais(server: RunningServer, prefix: str = "/openai-api/v1") -> openai.OpenAI:
+def openai_client(server: RunningServer, prefix: str = "/openai-api/v1") -> openai.OpenAI:
     return openai.OpenAI(base_url=f"{server.origin}{prefix}", api_key="some-key", max_retries=0, timeout=60)
 
 
-def test_together_makes_pictures(local_server: RunningServer) -> None:
-    client = togethers(local_server)
+def test_together_generates_images(local_server: RunningServer) -> None:
+    client = together_client(local_server)
     reply = client.images.generate(model=FLUX, prompt="a fox", width=256, height=256, n=2, response_format="base64")
     assert [one.index for one in reply.data] == [0, 1]
     for one in reply.data:
@@ -48,10 +48,10 @@ def test_together_makes_pictures(local_server: RunningServer) -> None:
     assert local_server.bill()["usd"] == "0.009"
 
 
-def test_together_makes_a_video(local_server: RunningServer) -> None:
-    client = togethers(local_server)
-    made = client.videos.create(model=PIXVERSE, prompt="a fox", width=360, height=360, seconds="5")
-    job = client.videos.retrieve(made.id)
+def test_together_generates_a_video(local_server: RunningServer) -> None:
+    client = together_client(local_server)
+    created = client.videos.create(model=PIXVERSE, prompt="a fox", width=360, height=360, seconds="5")
+    job = client.videos.retrieve(created.id)
     assert (job.status, job.size, job.seconds) == ("completed", "360x360", "5")
     assert job.outputs is not None
     assert job.outputs.cost == 0.15
@@ -67,38 +67,40 @@ def test_together_makes_a_video(local_server: RunningServer) -> None:
     assert local_server.bill()["usd"] == "0.15"
 
 
-def test_openai_makes_pictures(local_server: RunningServer) -> None:
-    reply = openais(local_server).images.generate(model=GPT, prompt="a fox", quality="low", output_format="webp")
+def test_openai_generates_images(local_server: RunningServer) -> None:
+    reply = openai_client(local_server).images.generate(model=GPT, prompt="a fox", quality="low", output_format="webp")
     assert reply.data is not None
     assert reply.usage is not None
     assert decode_image(base64.b64decode(reply.data[0].b64_json or "")).format == "WEBP"
     assert (reply.usage.input_tokens, reply.usage.output_tokens) == (2, 272)
     local_server.faults({"fault": {"kind": "moderated"}})
     with pytest.raises(openai.BadRequestError) as blocked:
-        openais(local_server).images.generate(model=GPT, prompt="a fox")
+        openai_client(local_server).images.generate(model=GPT, prompt="a fox")
     assert blocked.value.code == "moderation_blocked"
 
 
-def test_openai_makes_a_video_from_a_picture(local_server: RunningServer, tmp_path: Path) -> None:
-    client = openais(local_server)
+def test_openai_generates_a_video_from_an_image(local_server: RunningServer, tmp_path: Path) -> None:
+    client = openai_client(local_server)
     first = tmp_path / "first.png"
     Image.new("RGB", (1280, 720)).save(first)
-    told = {"model": SORA, "prompt": "a fox", "seconds": "4", "size": "1280x720"}
-    made = client.videos.create(**told, input_reference=first)  # type: ignore[arg-type]
-    assert made.status == "queued"
-    job = client.videos.retrieve(made.id)
+    fields = {"model": SORA, "prompt": "a fox", "seconds": "4", "size": "1280x720"}
+    created = client.videos.create(**fields, input_reference=first)  # type: ignore[arg-type]
+    assert created.status == "queued"
+    job = client.videos.retrieve(created.id)
     assert (job.status, job.progress) == ("completed", 100)
-    seen = decode_video(client.videos.download_content(made.id).content)
-    assert (seen.width, seen.height, seen.frames) == (1280, 720, 96)
-    polled = client.videos.create_and_poll(**told)  # type: ignore[arg-type]
+    video = decode_video(client.videos.download_content(created.id).content)
+    assert (video.width, video.height, video.frames) == (1280, 720, 96)
+    polled = client.videos.create_and_poll(**fields)  # type: ignore[arg-type]
     assert polled.status == "completed"
     bill = local_server.bill()
     assert (bill["usd"], bill["sent_again"], bill["key_leaked"]) == ("0.8", 0, 0)
 
 
-def test_xai_is_asked_through_the_openai_sdk(local_server: RunningServer) -> None:
+def test_xai_generates_an_image_through_the_openai_sdk(local_server: RunningServer) -> None:
     (one,) = (
-        openais(local_server, "/xai/v1").images.generate(model=GROK, prompt="a fox", response_format="b64_json").data
+        openai_client(local_server, "/xai/v1")
+        .images.generate(model=GROK, prompt="a fox", response_format="b64_json")
+        .data
         or []
     )
     image = Image.open(io.BytesIO(base64.b64decode(one.b64_json or "")))

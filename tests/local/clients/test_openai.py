@@ -16,7 +16,7 @@ def client(server: RunningServer, path: str = "/openai-api/v1", key: str = "some
     return openai.OpenAI(api_key=key, base_url=server.origin + path, max_retries=0, timeout=60)
 
 
-def test_json(local_server: RunningServer, sound: Path) -> None:
+def test_json_reply(local_server: RunningServer, sound: Path) -> None:
     reply = client(local_server).audio.transcriptions.create(file=sound, model=MODEL)
     assert len(reply.text.split()) == 7
     assert reply.usage is not None
@@ -24,7 +24,7 @@ def test_json(local_server: RunningServer, sound: Path) -> None:
     assert reply.usage.seconds == 3
 
 
-def test_tokens(local_server: RunningServer, sound: Path) -> None:
+def test_token_usage(local_server: RunningServer, sound: Path) -> None:
     reply = client(local_server).audio.transcriptions.create(file=sound, model="gpt-4o-transcribe")
     assert reply.usage is not None
     assert reply.usage.type == "tokens"
@@ -42,13 +42,13 @@ def test_verbose_json_with_words(local_server: RunningServer, sound: Path) -> No
     assert reply.segments[0].no_speech_prob < 0.5
 
 
-def test_subtitles(local_server: RunningServer, sound: Path) -> None:
+def test_subtitle_formats(local_server: RunningServer, sound: Path) -> None:
     create = client(local_server).audio.transcriptions.create
     assert create(file=sound, model=MODEL, response_format="srt").startswith("1\n00:00:00,000 --> ")
     assert create(file=sound, model=MODEL, response_format="vtt").startswith("WEBVTT")
 
 
-def test_speakers(local_server: RunningServer, sound: Path) -> None:
+def test_diarized_json(local_server: RunningServer, sound: Path) -> None:
     reply = client(local_server).audio.transcriptions.create(
         file=sound, model="gpt-4o-transcribe-diarize", response_format="diarized_json", chunking_strategy="auto"
     )
@@ -79,12 +79,12 @@ def test_errors_raise_the_sdks_exceptions(local_server: RunningServer, sound: Pa
         create(file=sound, model=MODEL)
 
 
-def test_models(local_server: RunningServer) -> None:
+def test_models_are_listed(local_server: RunningServer) -> None:
     assert MODEL in [model.id for model in client(local_server).models.list()]
 
 
 @pytest.mark.parametrize("path", ["/v1", "/compatible/v1"])
-def test_self_hosted_servers_take_any_model(local_server: RunningServer, sound: Path, path: str) -> None:
+def test_self_hosted_servers_accept_any_model(local_server: RunningServer, sound: Path, path: str) -> None:
     plain = client(local_server, path)
     assert plain.audio.transcriptions.create(file=sound, model="mine").text
     verbose = plain.audio.transcriptions.create(file=sound, model="mine", response_format="verbose_json")
@@ -92,7 +92,7 @@ def test_self_hosted_servers_take_any_model(local_server: RunningServer, sound: 
     assert [model.id for model in plain.models.list()] == ["echo"]
 
 
-def test_real_speech(recognising_server: RunningServer, speech: Path) -> None:
+def test_real_speech_is_transcribed(recognising_server: RunningServer, speech: Path) -> None:
     reply = client(recognising_server).audio.transcriptions.create(
         file=speech, model=MODEL, response_format="verbose_json"
     )

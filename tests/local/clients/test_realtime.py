@@ -1,4 +1,4 @@
-"""The `together` SDK's realtime client, and a plain websocket's for speech, against the built-in server's sockets."""
+"""The `together` SDK's realtime client, and for speech a plain websocket client, against the built-in server."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ def client(server: RunningServer, key: str = "some-key") -> together.AsyncTogeth
     return together.AsyncTogether(api_key=key, base_url=f"{server.origin}/together", max_retries=0, timeout=60)
 
 
-async def test_a_session_with_detection_off_tells_all_at_the_commit(local_server: RunningServer) -> None:
+async def test_a_session_without_turn_detection_transcribes_at_the_commit(local_server: RunningServer) -> None:
     kinds, deltas, completed = [], [], []
     async with client(local_server).beta.realtime.connect(
         model=MODEL, turn_detection={"type": "none"}, prompt="Ada"
-    ) as talk:
+    ) as connection:
         for at in range(0, len(SOUND), 32_000):
-            await talk.input_audio_buffer.append(SOUND[at : at + 32_000])
-        await talk.input_audio_buffer.commit()
-        await talk.echo("ping")
+            await connection.input_audio_buffer.append(SOUND[at : at + 32_000])
+        await connection.input_audio_buffer.commit()
+        await connection.echo("ping")
         event: Any
-        async for event in talk:
+        async for event in connection:
             kinds.append(event.type)
             if event.type.endswith("transcription.delta"):
                 deltas.append(event.delta)
@@ -52,7 +52,7 @@ async def test_a_session_with_detection_off_tells_all_at_the_commit(local_server
 
 
 @pytest.mark.long
-async def test_the_session_that_reconnects(local_server: RunningServer) -> None:
+async def test_the_sdks_session_reconnects_after_a_close(local_server: RunningServer) -> None:
     local_server.faults({"match": {"nth": 1}, "fault": {"kind": "socket_close", "code": 1011}})
     async with client(local_server).beta.realtime.transcription(
         model=MODEL, turn_detection={"type": "none"}
@@ -63,22 +63,24 @@ async def test_the_session_that_reconnects(local_server: RunningServer) -> None:
     assert [call["billed"] for call in local_server.bill()["calls"]][-1] is True
 
 
-async def test_turns_end_by_themselves(local_server: RunningServer) -> None:
-    seen = []
-    async with client(local_server).beta.realtime.connect(model=MODEL, language="en") as talk:
+async def test_turn_detection_ends_turns(local_server: RunningServer) -> None:
+    turns = []
+    async with client(local_server).beta.realtime.connect(model=MODEL, language="en") as connection:
         for _ in range(4):
-            await talk.input_audio_buffer.append(SOUND)
+            await connection.input_audio_buffer.append(SOUND)
         event: Any
-        async for event in talk:
-            seen += [(event.start, event.duration)] if event.type.endswith("completed") else []
-            if len(seen) == 2:
+        async for event in connection:
+            turns += [(event.start, event.duration)] if event.type.endswith("completed") else []
+            if len(turns) == 2:
                 break
-    assert seen == [(0.0, 5.0), (5.0, 5.0)]
+    assert turns == [(0.0, 5.0), (5.0, 5.0)]
     assert [call["seconds"] for call in local_server.bill()["calls"][:2]] == ["5.000000", "5.000000"]
 
 
 @pytest.mark.parametrize(("model", "key", "status"), [("nobody/nothing", "some-key", 404), (MODEL, "wrong", 401)])
-async def test_handshakes_are_refused(model: str, key: str, status: int, local_server: RunningServer) -> None:
+async def test_handshakes_with_a_wrong_model_or_key_are_refused(
+    model: str, key: str, status: int, local_server: RunningServer
+) -> None:
     with pytest.raises(InvalidStatus) as refused:
         async with client(local_server, key).beta.realtime.connect(model=model):
             pass
@@ -87,47 +89,47 @@ async def test_handshakes_are_refused(model: str, key: str, status: int, local_s
 
 async def test_binary_frames_end_the_session(local_server: RunningServer) -> None:
     url = local_server.origin.replace("http", "ws") + f"/together/v1/realtime?model={MODEL}"
-    async with connect(url, additional_headers={"Authorization": "Bearer some-key"}, proxy=None) as talk:
-        assert json.loads(await talk.recv())["type"] == "session.created"
-        await talk.send(b"\0\0")
-        await talk.wait_closed()
-        assert talk.close_code == 1003
+    async with connect(url, additional_headers={"Authorization": "Bearer some-key"}, proxy=None) as connection:
+        assert json.loads(await connection.recv())["type"] == "session.created"
+        await connection.send(b"\0\0")
+        await connection.wait_closed()
+        assert connection.close_code == 1003
 
 
-async def test_failures_tell_whether_they_are_fatal(local_server: RunningServer) -> None:
+async def test_a_failure_that_is_not_fatal_keeps_the_session_open(local_server: RunningServer) -> None:
     body = {"event_type": "completed", "error": {"message": "lost"}}
     local_server.faults({"times": 1, "fault": {"kind": "socket_failed", "body": body}})
-    async with client(local_server).beta.realtime.connect(model=MODEL, turn_detection={"type": "none"}) as talk:
-        await talk.input_audio_buffer.append(SOUND)
-        await talk.input_audio_buffer.commit()
+    async with client(local_server).beta.realtime.connect(model=MODEL, turn_detection={"type": "none"}) as connection:
+        await connection.input_audio_buffer.append(SOUND)
+        await connection.input_audio_buffer.commit()
         event: Any
-        async for event in talk:
+        async for event in connection:
             if event.type.endswith("failed"):
                 assert not event.is_fatal
                 break
-        await talk.input_audio_buffer.append(SOUND)
-        await talk.input_audio_buffer.commit()
-        async for event in talk:
+        await connection.input_audio_buffer.append(SOUND)
+        await connection.input_audio_buffer.commit()
+        async for event in connection:
             if event.type.endswith("completed"):
                 break
     assert [call["billed"] for call in local_server.bill()["calls"]] == [False, True]
 
 
-async def test_speech_comes_an_item_at_a_time(local_server: RunningServer) -> None:
+async def test_speech_is_sent_as_an_item_per_sentence(local_server: RunningServer) -> None:
     query = "model=canopylabs/orpheus-3b-0.1-ft&voice=tara&max_partial_length=250"
     url = local_server.origin.replace("http", "ws") + f"/together/v1/audio/speech/websocket?{query}"
     pcm: dict[str, bytes] = {}
     done: list[str] = []
-    async with connect(url, additional_headers={"Authorization": "Bearer some-key"}, proxy=None) as talk:
-        await talk.send(json.dumps({"type": "input_text_buffer.append", "text": "Hello there. "}))
-        await talk.send(json.dumps({"type": "input_text_buffer.append", "text": "And here."}))
-        await talk.send(json.dumps({"type": "input_text_buffer.commit"}))
-        async for message in talk:
-            told = json.loads(message)
-            if told["type"].endswith("audio_output.delta"):
-                pcm[told["item_id"]] = pcm.get(told["item_id"], b"") + base64.b64decode(told["delta"])
-            if told["type"].endswith("audio_output.done"):
-                done.append(told["item_id"])
+    async with connect(url, additional_headers={"Authorization": "Bearer some-key"}, proxy=None) as connection:
+        await connection.send(json.dumps({"type": "input_text_buffer.append", "text": "Hello there. "}))
+        await connection.send(json.dumps({"type": "input_text_buffer.append", "text": "And here."}))
+        await connection.send(json.dumps({"type": "input_text_buffer.commit"}))
+        async for message in connection:
+            event = json.loads(message)
+            if event["type"].endswith("audio_output.delta"):
+                pcm[event["item_id"]] = pcm.get(event["item_id"], b"") + base64.b64decode(event["delta"])
+            if event["type"].endswith("audio_output.done"):
+                done.append(event["item_id"])
             if len(done) == 2:
                 break
     assert done == list(pcm)
@@ -136,7 +138,7 @@ async def test_speech_comes_an_item_at_a_time(local_server: RunningServer) -> No
     assert (call["characters"], call["billed"]) == (len("Hello there. And here."), True)
 
 
-async def test_real_speech(recognising_server: RunningServer, speech: Path) -> None:
+async def test_real_speech_is_transcribed(recognising_server: RunningServer, speech: Path) -> None:
     import av
 
     with av.open(str(speech)) as container:
@@ -145,11 +147,11 @@ async def test_real_speech(recognising_server: RunningServer, speech: Path) -> N
     sound = b"".join(frame.to_ndarray().tobytes() for frame in frames)
     async with client(recognising_server).beta.realtime.connect(
         model=MODEL, language="en", turn_detection={"type": "none"}
-    ) as talk:
-        await talk.input_audio_buffer.append(sound)
-        await talk.input_audio_buffer.commit()
+    ) as connection:
+        await connection.input_audio_buffer.append(sound)
+        await connection.input_audio_buffer.commit()
         event: Any
-        async for event in talk:
+        async for event in connection:
             if event.type.endswith("completed"):
                 break
     assert len(event.transcript.split()) > 2

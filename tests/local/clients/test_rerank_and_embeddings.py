@@ -1,4 +1,4 @@
-"""The vendors' SDKs rank and embed at the built-in server."""
+"""The providers' SDKs rerank and embed with the built-in server."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def server_options() -> dict[str, Any]:
     return {"engine": "bm25s", "price": [f"{RANKER}=0.1/0", "rerank-v3.5=0.002", f"{SMALL}=0.02/0"]}
 
 
-def test_together_ranks_and_embeds(local_server: RunningServer) -> None:
+def test_together_reranks_and_embeds(local_server: RunningServer) -> None:
     client = together.Together(api_key="some-key", base_url=f"{local_server.origin}/together", max_retries=0)
-    told = client.rerank.create(model=RANKER, query=QUERY, documents=DOCUMENTS, top_n=2, return_documents=True)
-    assert [one.index for one in told.results] == [1, 0]
-    assert told.results[0].document.text == DOCUMENTS[1]
+    reply = client.rerank.create(model=RANKER, query=QUERY, documents=DOCUMENTS, top_n=2, return_documents=True)
+    assert [one.index for one in reply.results] == [1, 0]
+    assert reply.results[0].document.text == DOCUMENTS[1]
     objects: list[dict[str, object]] = [{"title": text, "more": "river"} for text in DOCUMENTS]
     ranked = client.rerank.create(model=RANKER, query="bridge", documents=objects, rank_fields=["title"])
     assert ranked.results[0].index == 1
@@ -38,7 +38,7 @@ def test_together_ranks_and_embeds(local_server: RunningServer) -> None:
         client.rerank.create(model="nobody/nothing", query=QUERY, documents=DOCUMENTS)
 
 
-def test_openai_embeds_in_base64_unless_told_otherwise(local_server: RunningServer) -> None:
+def test_openai_embeddings_are_base64_by_default_and_equal_the_floats(local_server: RunningServer) -> None:
     client = openai.OpenAI(api_key="some-key", base_url=f"{local_server.origin}/openai-api/v1", max_retries=0)
     packed = client.embeddings.create(model=SMALL, input=DOCUMENTS)
     plain = client.embeddings.create(model=SMALL, input=DOCUMENTS, encoding_format="float")
@@ -50,14 +50,14 @@ def test_openai_embeds_in_base64_unless_told_otherwise(local_server: RunningServ
         client.embeddings.create(model=SMALL, input="word " * 20_000)
 
 
-def test_cohere_ranks_in_both_versions(local_server: RunningServer) -> None:
-    told: dict[str, Any] = {"model": "rerank-v3.5", "query": QUERY, "documents": DOCUMENTS}
-    new = cohere.ClientV2("some-key", base_url=f"{local_server.origin}/cohere").rerank(**told, top_n=2)
+def test_cohere_reranks_in_both_api_versions(local_server: RunningServer) -> None:
+    fields: dict[str, Any] = {"model": "rerank-v3.5", "query": QUERY, "documents": DOCUMENTS}
+    new = cohere.ClientV2("some-key", base_url=f"{local_server.origin}/cohere").rerank(**fields, top_n=2)
     assert [one.index for one in new.results] == [1, 0]
     assert new.meta
     assert new.meta.billed_units
     assert new.meta.billed_units.search_units == 1
-    old = cohere.Client("some-key", base_url=f"{local_server.origin}/cohere").rerank(**told, return_documents=True)
+    old = cohere.Client("some-key", base_url=f"{local_server.origin}/cohere").rerank(**fields, return_documents=True)
     assert [one.index for one in old.results] == [1, 0, 2]
     assert old.results[0].document
     assert old.results[0].document.text == DOCUMENTS[1]

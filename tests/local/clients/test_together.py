@@ -17,7 +17,7 @@ def client(server: RunningServer, key: str = "some-key") -> together.Together:
     return together.Together(api_key=key, base_url=f"{server.origin}/together", max_retries=0, timeout=60)
 
 
-def test_json(local_server: RunningServer, sound: Path) -> None:
+def test_json_reply(local_server: RunningServer, sound: Path) -> None:
     reply = client(local_server).audio.transcriptions.create(file=sound, model=MODEL, language="en")
     assert len(reply.text.split()) == 7
     call = local_server.bill()["calls"][0]
@@ -60,12 +60,12 @@ def test_errors_raise_the_sdks_exceptions(local_server: RunningServer, sound: Pa
         create(file=sound, model=MODEL)
 
 
-def test_models(local_server: RunningServer) -> None:
+def test_models_are_listed(local_server: RunningServer) -> None:
     supported = client(local_server).models.list_supported()
     assert MODEL in [model.id for model in supported]
 
 
-def test_real_speech(recognising_server: RunningServer, speech: Path) -> None:
+def test_real_speech_is_transcribed(recognising_server: RunningServer, speech: Path) -> None:
     reply: Any = client(recognising_server).audio.transcriptions.create(
         file=speech, model=MODEL, response_format="verbose_json", timestamp_granularities=["word"], language="en"
     )

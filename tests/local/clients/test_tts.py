@@ -1,4 +1,4 @@
-"""The `together`, `openai` and `groq` SDKs speak against the built-in server."""
+"""The `together`, `openai` and `groq` SDKs generate speech with the built-in server."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ def seconds(data: bytes) -> float:
         return float(file.getnframes() / file.getframerate())
 
 
-def of_together(server: RunningServer, key: str = "some-key") -> together.Together:
+def together_client(server: RunningServer, key: str = "some-key") -> together.Together:
     return together.Together(api_key=key, base_url=f"{server.origin}/together", max_retries=0, timeout=60)
 
 
 def test_together_speaks_to_a_file(local_server: RunningServer, tmp_path: Path) -> None:
-    with of_together(local_server).audio.speech.with_streaming_response.create(
+    with together_client(local_server).audio.speech.with_streaming_response.create(
         model=ORPHEUS, input=TEXT, voice="tara", response_format="wav"
     ) as reply:
         reply.stream_to_file(tmp_path / "speech.wav")
     assert 1 < seconds((tmp_path / "speech.wav").read_bytes()) < 5
 
 
-def test_together_streams(local_server: RunningServer) -> None:
-    stream = of_together(local_server).audio.speech.create(
+def test_together_streams_speech(local_server: RunningServer) -> None:
+    stream = together_client(local_server).audio.speech.create(
         model=ORPHEUS, input=TEXT, voice="tara", response_format="raw", stream=True
     )
     chunks: list[Any] = list(stream)
@@ -46,14 +46,14 @@ def test_together_streams(local_server: RunningServer) -> None:
 
 
 def test_together_lists_voices_and_raises_its_exceptions(local_server: RunningServer) -> None:
-    told = of_together(local_server).audio.voices.list()
-    assert ORPHEUS in [entry.model for entry in told.data]
-    assert told.data[0].voices[0].name
+    voices = together_client(local_server).audio.voices.list()
+    assert ORPHEUS in [entry.model for entry in voices.data]
+    assert voices.data[0].voices[0].name
     unknown: Any = "nobody/nothing"
     with pytest.raises(together.BadRequestError):
-        of_together(local_server).audio.speech.create(model=unknown, input=TEXT, voice="tara")
+        together_client(local_server).audio.speech.create(model=unknown, input=TEXT, voice="tara")
     with pytest.raises(together.AuthenticationError):
-        of_together(local_server, "wrong").audio.speech.create(model=ORPHEUS, input=TEXT, voice="tara")
+        together_client(local_server, "wrong").audio.speech.create(model=ORPHEUS, input=TEXT, voice="tara")
 
 
 def test_openai_speaks_and_streams(local_server: RunningServer) -> None:

@@ -1,4 +1,4 @@
-"""The built-in server ranks, embeds and runs code as each provider does, and bills it."""
+"""The built-in server reranks, embeds and runs code as each provider does, and bills it."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def server_options() -> dict[str, Any]:
     return {"engine": "bm25s", "price": prices}
 
 
-def post(server: RunningServer, path: str, told: Any) -> httpx.Response:
-    return httpx.post(f"{server.origin}{path}", json=told, trust_env=False, timeout=60)
+def post(server: RunningServer, path: str, fields: Any) -> httpx.Response:
+    return httpx.post(f"{server.origin}{path}", json=fields, trust_env=False, timeout=60)
 
 
-PLACES = [
+RERANK_PATHS = [
     ("/v1/rerank", "m"),
     ("/together/v1/rerank", "m"),
     ("/cohere/v1/rerank", "rerank-v3.5"),
@@ -36,11 +36,11 @@ PLACES = [
 ]
 
 
-@pytest.mark.parametrize(("path", "model"), PLACES)
-def test_every_spelling_ranks_the_best_first(path: str, model: str, local_server: RunningServer) -> None:
+@pytest.mark.parametrize(("path", "model"), RERANK_PATHS)
+def test_every_rerank_api_ranks_the_best_document_first(path: str, model: str, local_server: RunningServer) -> None:
     name = "texts" if path == "/compatible/rerank" else "documents"
-    told = {"query": "bridge river", name: DOCUMENTS} | ({} if name == "texts" else {"model": model})
-    reply = post(local_server, path, told)
+    fields = {"query": "bridge river", name: DOCUMENTS} | ({} if name == "texts" else {"model": model})
+    reply = post(local_server, path, fields)
     assert reply.status_code == 200, reply.text
     body = reply.json()
     results = body if isinstance(body, list) else body["results"]
@@ -50,12 +50,12 @@ def test_every_spelling_ranks_the_best_first(path: str, model: str, local_server
     assert call["billed"]
     assert (call["searches"] == 1) == path.startswith("/cohere")
     if name == "documents":
-        best = post(local_server, path, {**told, "top_n": 2}).json()
+        best = post(local_server, path, {**fields, "top_n": 2}).json()
         assert [one["index"] for one in best["results"]] == [1, 0]
 
 
 @pytest.mark.parametrize(
-    ("path", "told", "status"),
+    ("path", "fields", "status"),
     [
         ("/together/v1/rerank", {"model": "m", "query": "q", "documents": []}, 400),
         ("/together/v1/rerank", {"model": "m", "query": "q"}, 400),
@@ -78,8 +78,8 @@ def test_every_spelling_ranks_the_best_first(path: str, model: str, local_server
         ("/together/tci/execute", {"language": "python", "code": "1"}, 400),
     ],
 )
-def test_what_is_refused_is_free(path: str, told: Any, status: int, local_server: RunningServer) -> None:
-    reply = post(local_server, path, told)
+def test_refused_requests_are_free(path: str, fields: Any, status: int, local_server: RunningServer) -> None:
+    reply = post(local_server, path, fields)
     assert reply.status_code == status, reply.text
     assert local_server.bill()["billed"] == 0
     if path.startswith("/cohere"):
@@ -88,26 +88,26 @@ def test_what_is_refused_is_free(path: str, told: Any, status: int, local_server
 
 @pytest.mark.parametrize("path", ["/v1/rerank", "/v1/embeddings", "/v1/tci/execute"])
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff"])
-def test_a_body_that_is_no_object_is_refused(path: str, body: bytes, local_server: RunningServer) -> None:
+def test_a_body_that_is_not_a_json_object_is_refused(path: str, body: bytes, local_server: RunningServer) -> None:
     assert httpx.post(f"{local_server.origin}{path}", content=body, trust_env=False).status_code == 400
 
 
 def test_long_documents_count_as_several_searches(local_server: RunningServer) -> None:
-    told = {"model": "rerank-v3.5", "query": "w", "documents": ["word " * 900] * 60}
-    units = post(local_server, "/cohere/v2/rerank", told).json()["meta"]["billed_units"]
+    fields = {"model": "rerank-v3.5", "query": "w", "documents": ["word " * 900] * 60}
+    units = post(local_server, "/cohere/v2/rerank", fields).json()["meta"]["billed_units"]
     assert units == {"search_units": 2}
     assert local_server.bill()["usd"] == "0.004"
-    tokens = post(local_server, "/cohere/v2/rerank", {**told, "model": "rerank-v5.0-pro"}).json()["meta"][
+    tokens = post(local_server, "/cohere/v2/rerank", {**fields, "model": "rerank-v5.0-pro"}).json()["meta"][
         "billed_units"
     ]
     assert set(tokens) == {"input_tokens"}
 
 
-def test_vectors_are_of_length_one_and_the_same_in_both_forms(local_server: RunningServer) -> None:
+def test_vectors_have_norm_one_and_are_equal_in_both_encodings(local_server: RunningServer) -> None:
     texts = ["a river", "a river runs"]
-    told = {"model": "text-embedding-3-small", "input": texts, "dimensions": 64}
-    floats = post(local_server, "/openai-api/v1/embeddings", told).json()
-    packed = post(local_server, "/openai-api/v1/embeddings", {**told, "encoding_format": "base64"}).json()
+    fields = {"model": "text-embedding-3-small", "input": texts, "dimensions": 64}
+    floats = post(local_server, "/openai-api/v1/embeddings", fields).json()
+    packed = post(local_server, "/openai-api/v1/embeddings", {**fields, "encoding_format": "base64"}).json()
     for one, other, text in zip(floats["data"], packed["data"], texts, strict=True):
         decoded = np.frombuffer(base64.b64decode(other["embedding"]), "<f4")
         np.testing.assert_array_equal(np.array(one["embedding"], "float32"), decoded)
@@ -121,20 +121,20 @@ def test_vectors_are_of_length_one_and_the_same_in_both_forms(local_server: Runn
     assert ("usage" in together.json(), len(together.json()["data"][0]["embedding"])) == (False, 1024)
 
 
-def test_faults_hold_for_texts_too(local_server: RunningServer) -> None:
+def test_fault_rules_apply_to_rerank_too(local_server: RunningServer) -> None:
     local_server.faults({"match": {"nth": 1}, "fault": {"kind": "status", "status": 503}})
-    told = {"model": "m", "query": "q", "documents": DOCUMENTS}
-    assert [post(local_server, "/together/v1/rerank", told).status_code for _ in range(3)] == [503, 200, 200]
+    fields = {"model": "m", "query": "q", "documents": DOCUMENTS}
+    assert [post(local_server, "/together/v1/rerank", fields).status_code for _ in range(3)] == [503, 200, 200]
     bill = local_server.bill()
     assert (bill["billed"], bill["billed_again"]) == (2, 1)
 
 
-def test_an_echo_pretends_to_run_code() -> None:
+def test_the_echo_engine_simulates_running_code() -> None:
     with running_server(engine="echo", price=["code-interpreter=0.03"]) as server:
         first = post(server, "/together/tci/execute", {"language": "python", "code": "print(1)"})
         assert first.headers["x-mediamill-simulated"] == "true"
         data = first.json()["data"]
         assert data["outputs"] == [{"type": "stdout", "data": "print(1)\n"}]
-        told = {"language": "python", "code": "raise ValueError", "session_id": data["session_id"]}
-        assert post(server, "/together/v1/tci/execute", told).json()["data"]["outputs"][0]["type"] == "error"
+        fields = {"language": "python", "code": "raise ValueError", "session_id": data["session_id"]}
+        assert post(server, "/together/v1/tci/execute", fields).json()["data"]["outputs"][0]["type"] == "error"
         assert server.bill()["usd"] == "0.03"

@@ -1,4 +1,4 @@
-"""``audio/translations`` of the built-in server, judged from outside."""
+"""``audio/translations`` of the built-in server, tested from outside."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def post(origin: str, dialect: str, **fields: Any) -> httpx.Response:
 
 
 @pytest.mark.parametrize(
-    ("dialect", "given", "told"),
+    ("dialect", "fields", "language"),
     [
         ("together", {}, "en"),
         ("together", {"language": "de"}, "de"),
@@ -36,12 +36,12 @@ def post(origin: str, dialect: str, **fields: Any) -> httpx.Response:
         ("local", {"to_language": "it"}, "it"),
     ],
 )
-def test_the_language_told_is_the_targets(
-    local_server: RunningServer, dialect: str, given: dict[str, str], told: str
+def test_the_reply_language_is_the_target_language(
+    local_server: RunningServer, dialect: str, fields: dict[str, str], language: str
 ) -> None:
-    reply = post(local_server.origin, dialect, **VERBOSE, **given)
+    reply = post(local_server.origin, dialect, **VERBOSE, **fields)
     assert reply.status_code == 200, reply.text
-    assert reply.json()["language"] == told
+    assert reply.json()["language"] == language
     assert reply.json()["segments"][0]["text"]
     assert float(reply.json()["duration"]) == 3
     call = local_server.bill()["calls"][0]
@@ -49,7 +49,7 @@ def test_the_language_told_is_the_targets(
     assert float(call["seconds"]) == (10 if dialect == "groq" else 3)
 
 
-def test_words_come_only_where_the_provider_offers_them(local_server: RunningServer) -> None:
+def test_translations_have_words_only_where_the_provider_offers_them(local_server: RunningServer) -> None:
     wanted = {**VERBOSE, "timestamp_granularities[]": "word"}
     assert post(local_server.origin, "together", **wanted).json()["words"]
     for dialect in ("openai", "groq", "compatible"):
@@ -65,18 +65,18 @@ def test_words_come_only_where_the_provider_offers_them(local_server: RunningSer
         ("openai", "nothing", 404),
     ],
 )
-def test_models_that_do_not_translate_are_refused_unbilled(
+def test_models_that_do_not_translate_are_refused_and_free(
     local_server: RunningServer, dialect: str, model: str, status: int
 ) -> None:
     assert post(local_server.origin, dialect, model=model).status_code == status
     assert local_server.bill()["billed"] == 0
 
 
-def test_there_is_no_such_path_at_xai(local_server: RunningServer) -> None:
+def test_xai_has_no_translation_endpoint(local_server: RunningServer) -> None:
     assert httpx.post(f"{local_server.origin}/xai/v1/audio/translations", trust_env=False).status_code == 404
 
 
-def test_the_built_in_recogniser_says_that_it_cannot() -> None:
+def test_the_local_engine_refuses_to_translate() -> None:
     with running_server(engine="local", workers=1) as running:
         reply = post(running.origin, "local")
         assert reply.status_code == 400

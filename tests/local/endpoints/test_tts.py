@@ -1,4 +1,4 @@
-"""The built-in server speaks every provider's way of speaking, and bills by the character."""
+"""The built-in server generates speech in every provider's wire format, and bills by character."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ MODELS = {
 }
 
 
-def say(origin: str, prefix: str, **told: Any) -> httpx.Response:
-    body = {"model": MODELS.get(prefix), "input": TEXT, "voice": "tara", "response_format": "wav", **told}
+def speak(origin: str, prefix: str, **fields: Any) -> httpx.Response:
+    body = {"model": MODELS.get(prefix), "input": TEXT, "voice": "tara", "response_format": "wav", **fields}
     path = "/tts" if prefix == "/xai/v1" else "/audio/speech"
     sent = {name: value for name, value in body.items() if value is not None}
     return httpx.post(f"{origin}{prefix}{path}", json=sent, trust_env=False, timeout=60)
 
 
-def decoded(body: bytes) -> tuple[str, int, float]:
+def decode_audio(body: bytes) -> tuple[str, int, float]:
     """Codec, rate and seconds."""
     with av.open(io.BytesIO(body), "r") as container:
         stream = container.streams.audio[0]
@@ -42,10 +42,10 @@ def decoded(body: bytes) -> tuple[str, int, float]:
 
 
 @pytest.mark.parametrize("prefix", MODELS)
-def test_every_dialect_speaks(prefix: str, local_server: RunningServer) -> None:
-    reply = say(local_server.origin, prefix)
+def test_every_dialect_generates_speech(prefix: str, local_server: RunningServer) -> None:
+    reply = speak(local_server.origin, prefix)
     assert reply.status_code == 200, reply.text
-    codec, rate, seconds = decoded(reply.content)
+    codec, rate, seconds = decode_audio(reply.content)
     assert (codec, rate) == ("pcm_s16le", 24_000)
     assert 1 < seconds < 5
     assert reply.headers["x-mediamill-simulated"] == "true"
@@ -56,39 +56,41 @@ def test_every_dialect_speaks(prefix: str, local_server: RunningServer) -> None:
 @pytest.mark.parametrize(
     ("form", "codec"), [("mp3", "mp3float"), ("flac", "flac"), ("opus", "opus"), ("aac", "aac"), ("wav", "pcm_s16le")]
 )
-def test_every_format_decodes(form: str, codec: str, local_server: RunningServer) -> None:
-    reply = say(local_server.origin, "/openai-api/v1", response_format=form)
-    found, _, seconds = decoded(reply.content)
+def test_every_audio_format_decodes(form: str, codec: str, local_server: RunningServer) -> None:
+    reply = speak(local_server.origin, "/openai-api/v1", response_format=form)
+    found, _, seconds = decode_audio(reply.content)
     assert found.removeprefix("lib") == codec
     assert 1 < seconds < 5
 
 
 def test_pcm_has_no_header_and_twice_the_speed_half_the_length(local_server: RunningServer) -> None:
     slow, fast = (
-        say(local_server.origin, "/openai-api/v1", response_format="pcm", speed=s).content for s in (1.0, 2.0)
+        speak(local_server.origin, "/openai-api/v1", response_format="pcm", speed=s).content for s in (1.0, 2.0)
     )
     assert len(slow) / len(fast) == pytest.approx(2, rel=0.01)
     assert not slow.startswith(b"RIFF")
-    raw = say(local_server.origin, "/together/v1", response_format="raw")
+    raw = speak(local_server.origin, "/together/v1", response_format="raw")
     assert raw.headers["content-type"] == "audio/pcm;rate=24000"
 
 
-def test_xai_has_its_own_names(local_server: RunningServer) -> None:
-    told = {"text": TEXT, "language": "en", "output_format": {"codec": "mp3", "sample_rate": 44100}}
+def test_xai_has_its_own_paths_and_fields(local_server: RunningServer) -> None:
+    fields = {"text": TEXT, "language": "en", "output_format": {"codec": "mp3", "sample_rate": 44100}}
     none = {"model": None, "input": None, "voice": None, "response_format": None}
-    reply = say(local_server.origin, "/xai/v1", **told, **none)
-    assert decoded(reply.content)[:2] == ("mp3float", 44_100)
+    reply = speak(local_server.origin, "/xai/v1", **fields, **none)
+    assert decode_audio(reply.content)[:2] == ("mp3float", 44_100)
     assert local_server.bill()["calls"][0]["model"] == "grok-voice-tts-1.0"
-    refused = say(local_server.origin, "/xai/v1", text=TEXT, **none)
+    refused = speak(local_server.origin, "/xai/v1", text=TEXT, **none)
     assert refused.status_code == 400
     assert set(refused.json()) == {"code", "error"}
     voices = httpx.get(f"{local_server.origin}/xai/v1/tts/voices", trust_env=False).json()
     assert voices["voices"][0]["voice_id"]
     form = {"language": "en", "format": "true", "diarize": "true"}
     files = {"file": ("a.wav", tone_wav(3.0))}
-    heard = httpx.post(f"{local_server.origin}/xai/v1/stt", data=form, files=files, trust_env=False, timeout=60).json()
-    assert heard["duration"] == 3.0
-    assert {"text", "start", "end", "speaker", "confidence"} == set(heard["words"][0])
+    transcript = httpx.post(
+        f"{local_server.origin}/xai/v1/stt", data=form, files=files, trust_env=False, timeout=60
+    ).json()
+    assert transcript["duration"] == 3.0
+    assert {"text", "start", "end", "speaker", "confidence"} == set(transcript["words"][0])
     bad = httpx.post(
         f"{local_server.origin}/xai/v1/stt", data={"format": "true"}, files=files, trust_env=False, timeout=60
     )
@@ -96,7 +98,7 @@ def test_xai_has_its_own_names(local_server: RunningServer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("prefix", "told", "status"),
+    ("prefix", "fields", "status"),
     [
         ("/together/v1", {"voice": None}, 400),
         ("/together/v1", {"input": ""}, 400),
@@ -112,33 +114,33 @@ def test_xai_has_its_own_names(local_server: RunningServer) -> None:
         ("/v1", {"sample_rate": 10}, 400),
     ],
 )
-def test_what_a_provider_refuses_is_refused_and_free(
-    prefix: str, told: dict[str, Any], status: int, local_server: RunningServer
+def test_requests_that_the_provider_refuses_are_refused_and_free(
+    prefix: str, fields: dict[str, Any], status: int, local_server: RunningServer
 ) -> None:
-    assert say(local_server.origin, prefix, **told).status_code == status
+    assert speak(local_server.origin, prefix, **fields).status_code == status
     bill = local_server.bill()
     assert (bill["requests"], bill["billed"]) == (1, 0)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b"null"])
-def test_a_body_that_is_no_object_is_refused(body: bytes, local_server: RunningServer) -> None:
+def test_a_body_that_is_not_a_json_object_is_refused(body: bytes, local_server: RunningServer) -> None:
     reply = httpx.post(f"{local_server.origin}/v1/audio/speech", content=body, trust_env=False)
     assert reply.status_code == 400
     assert local_server.bill()["billed"] == 0
 
 
-def test_voices_in_togethers_shape(local_server: RunningServer) -> None:
-    told = httpx.get(f"{local_server.origin}/together/v1/voices", trust_env=False).json()["data"]
-    assert {entry["model"] for entry in told} >= {"hexgrad/Kokoro-82M"}
-    assert all(voice["name"] for entry in told for voice in entry["voices"])
+def test_voices_are_listed_in_togethers_form(local_server: RunningServer) -> None:
+    entries = httpx.get(f"{local_server.origin}/together/v1/voices", trust_env=False).json()["data"]
+    assert {entry["model"] for entry in entries} >= {"hexgrad/Kokoro-82M"}
+    assert all(voice["name"] for entry in entries for voice in entry["voices"])
 
 
-def test_faults_and_prices_hold_for_speech_too() -> None:
+def test_fault_rules_and_prices_apply_to_speech() -> None:
     with running_server(price={"canopylabs/orpheus-3b-0.1-ft": "15"}) as server:
         server.faults({"match": {"nth": 1}, "fault": {"kind": "status", "status": 503}})
-        assert say(server.origin, "/together/v1").status_code == 503
-        assert say(server.origin, "/together/v1").status_code == 200
-        assert say(server.origin, "/together/v1").status_code == 200
+        assert speak(server.origin, "/together/v1").status_code == 503
+        assert speak(server.origin, "/together/v1").status_code == 200
+        assert speak(server.origin, "/together/v1").status_code == 200
         bill = server.bill()
         assert (bill["billed"], bill["usd"], bill["billed_again"]) == (
             2,
@@ -148,26 +150,29 @@ def test_faults_and_prices_hold_for_speech_too() -> None:
 
 
 @pytest.fixture(scope="module", params=["flite", "espeak-ng"])
-def speaking(request: pytest.FixtureRequest) -> Iterator[RunningServer]:
+def speaking_server(request: pytest.FixtureRequest) -> Iterator[RunningServer]:
     if shutil.which(request.param) is None:
         pytest.skip(f"{request.param} is not on PATH")
     with running_server(engine=request.param, workers=1) as running:
         yield running
 
 
-def test_real_voices(speaking: RunningServer) -> None:
-    reply = httpx.post(f"{speaking.origin}/v1/audio/speech", json={"model": "x", "input": TEXT}, trust_env=False)
+def test_installed_voices_generate_speech(speaking_server: RunningServer) -> None:
+    reply = httpx.post(f"{speaking_server.origin}/v1/audio/speech", json={"model": "x", "input": TEXT}, trust_env=False)
     assert reply.headers["x-mediamill-simulated"] == "false"
     assert reply.headers["x-mediamill-engine"].startswith(("flite-2", "espeak-ng-1"))
-    assert 0.8 < decoded(reply.content)[2] < 5
+    assert 0.8 < decode_audio(reply.content)[2] < 5
     unknown = {"model": "x", "input": TEXT, "voice": "nobody"}
-    refused = httpx.post(f"{speaking.origin}/v1/audio/speech", json=unknown, trust_env=False)
+    refused = httpx.post(f"{speaking_server.origin}/v1/audio/speech", json=unknown, trust_env=False)
     assert refused.status_code == 400
     odd = {"model": "x", "input": "$(reboot) `ls` -- \u4f60\u597d <speak>"}
-    assert httpx.post(f"{speaking.origin}/v1/audio/speech", json=odd, trust_env=False, timeout=60).status_code == 200
+    assert (
+        httpx.post(f"{speaking_server.origin}/v1/audio/speech", json=odd, trust_env=False, timeout=60).status_code
+        == 200
+    )
 
 
-def test_an_engine_that_is_not_installed_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_is_not_installed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     from mediamill.tasks.errors import UsageError
     from mediamill.tasks.local.tts_engines.registry import make_tts_engine
 

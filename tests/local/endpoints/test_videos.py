@@ -1,4 +1,4 @@
-"""The built-in server makes videos as each provider would: jobs, links, files and the bill."""
+"""The built-in server generates videos as each provider does: jobs, links, files and the bill."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def server_options() -> dict[str, Any]:
     return {"price": PRICES, "job_seconds": "0"}
 
 
-def link(server: RunningServer, prefix: str = "/together/v2", **told: Any) -> str:
+def link(server: RunningServer, prefix: str = "/together/v2", **fields: Any) -> str:
     """A completed job's link."""
-    job = poll_video(server.origin, prefix, create_video(server.origin, prefix, **told))
+    job = poll_video(server.origin, prefix, create_video(server.origin, prefix, **fields))
     return str(job["video"]["url"] if prefix == "/xai/v1" else job["outputs"]["video_url"])
 
 
-def test_together_makes_a_job_a_link_and_a_file(local_server: RunningServer) -> None:
+def test_together_creates_a_job_a_link_and_a_file(local_server: RunningServer) -> None:
     created = create_video(local_server.origin, "/together/v2", seed=3)
     first = created.json()
     assert (first["object"], first["status"], first["size"], first["seconds"]) == ("video", "queued", "640x360", "5")
@@ -38,12 +38,12 @@ def test_together_makes_a_job_a_link_and_a_file(local_server: RunningServer) -> 
     assert (job["status"], job["outputs"]["cost"]) == ("completed", 0.15)
     assert job["completed_at"] >= job["created_at"]
     url = job["outputs"]["video_url"]
-    hop = httpx.get(url, trust_env=False)
-    assert (hop.status_code, urlsplit(url).path[:6]) == (302, "/shrt/")
+    redirect = httpx.get(url, trust_env=False)
+    assert (redirect.status_code, urlsplit(url).path[:6]) == (302, "/shrt/")
     reply = fetch(url)
     assert reply.headers["content-type"] == "video/mp4"
-    seen = decode_video(reply.content)
-    assert (seen.width, seen.height, seen.frames, seen.fps) == (640, 360, 80, 16.0)
+    video = decode_video(reply.content)
+    assert (video.width, video.height, video.frames, video.fps) == (640, 360, 80, 16.0)
     again = link(local_server, seed=3)
     assert fetch(again).content == reply.content
     assert again != url
@@ -55,15 +55,15 @@ def test_together_makes_a_job_a_link_and_a_file(local_server: RunningServer) -> 
     assert bill["calls"][0]["videos"] == 1
 
 
-def test_the_first_version_of_the_path_answers_too(local_server: RunningServer) -> None:
+def test_togethers_v1_path_creates_videos_too(local_server: RunningServer) -> None:
     body = {"model": PIXVERSE, "prompt": "a cat", "width": 405, "height": 540, "output_format": "WEBM"}
     created = httpx.post(f"{local_server.origin}/together/v1/videos", json=body, trust_env=False)
     job = poll_video(local_server.origin, "/together/v1", created)
-    seen = decode_video(fetch(job["outputs"]["video_url"]).content)
-    assert (seen.codec, seen.width, seen.height, seen.frames) == ("vp8", 405, 540, 120)
+    video = decode_video(fetch(job["outputs"]["video_url"]).content)
+    assert (video.codec, video.width, video.height, video.frames) == ("vp8", 405, 540, 120)
 
 
-def test_openai_keeps_the_file_behind_the_key(local_server: RunningServer) -> None:
+def test_openai_sends_the_file_with_the_key_and_checks_the_reference(local_server: RunningServer) -> None:
     picture = io.BytesIO()
     Image.new("RGB", (1280, 720)).save(picture, "PNG")
     reference = ("first.png", picture.getvalue(), "image/png")
@@ -72,8 +72,8 @@ def test_openai_keeps_the_file_behind_the_key(local_server: RunningServer) -> No
     job = poll_video(local_server.origin, "/openai-api/v1", created)
     assert (job["status"], job["progress"], job["seconds"], job["error"]) == ("completed", 100, "4", None)
     content = fetch(f"{local_server.origin}/openai-api/v1/videos/{job['id']}/content", authorization="Bearer x")
-    seen = decode_video(content.content)
-    assert (seen.width, seen.height, seen.frames) == (1280, 720, 96)
+    video = decode_video(content.content)
+    assert (video.width, video.height, video.frames) == (1280, 720, 96)
     small = create_video(local_server.origin, "/openai-api/v1", input_reference=reference, size="720x1280")
     assert (small.status_code, small.json()["error"]["param"]) == (400, "input_reference")
     broken = create_video(local_server.origin, "/openai-api/v1", input_reference=("a.png", b"no picture", "image/png"))
@@ -82,27 +82,27 @@ def test_openai_keeps_the_file_behind_the_key(local_server: RunningServer) -> No
     assert (bill["billed"], bill["usd"], bill["key_leaked"], bill["downloads"]) == (1, "0.4", 0, 1)
 
 
-def test_xai_tells_an_id_and_then_a_link(local_server: RunningServer) -> None:
+def test_xai_replies_with_an_id_and_then_a_link(local_server: RunningServer) -> None:
     created = create_video(local_server.origin, "/xai/v1", aspect_ratio="9:16", resolution="720p")
     assert set(created.json()) == {"request_id"}
     job = poll_video(local_server.origin, "/xai/v1", created)
     assert (job["status"], job["video"]["duration"], job["video"]["respect_moderation"]) == ("done", 2, True)
     assert job["usage"]["cost_in_usd_ticks"] == 1_000_000_000
-    seen = decode_video(fetch(job["video"]["url"]).content)
-    assert (seen.width, seen.height, seen.frames) == (720, 1280, 48)
+    video = decode_video(fetch(job["video"]["url"]).content)
+    assert (video.width, video.height, video.frames) == (720, 1280, 48)
 
 
-def test_where_any_will_do_json_is_togethers_and_a_form_is_openais(local_server: RunningServer) -> None:
-    seen = decode_video(fetch(link(local_server, "/v2")).content)
-    assert (seen.width, seen.height, seen.frames) == (64, 48, 24)
+def test_other_dialects_read_json_as_together_and_forms_as_openai(local_server: RunningServer) -> None:
+    video = decode_video(fetch(link(local_server, "/v2")).content)
+    assert (video.width, video.height, video.frames) == (64, 48, 24)
     form = {"prompt": (None, "a cat"), "size": (None, "64x64"), "seconds": (None, "1")}
-    made = httpx.post(f"{local_server.origin}/compatible/v1/videos", files=form, trust_env=False).json()
-    assert made["progress"] == 0
-    content = fetch(f"{local_server.origin}/compatible/v1/videos/{made['id']}/content").content
+    created = httpx.post(f"{local_server.origin}/compatible/v1/videos", files=form, trust_env=False).json()
+    assert created["progress"] == 0
+    content = fetch(f"{local_server.origin}/compatible/v1/videos/{created['id']}/content").content
     assert decode_video(content).width == 64
 
 
-def test_the_beginning_shows_the_prompt_and_the_rest_a_changing_colour(local_server: RunningServer) -> None:
+def test_the_first_frames_show_the_prompt_and_later_ones_change_colour(local_server: RunningServer) -> None:
     plain, worded = (
         decode_video(fetch(link(local_server, seed=1, prompt=words)).content) for words in ("..", "a cat " * 30)
     )
@@ -110,7 +110,7 @@ def test_the_beginning_shows_the_prompt_and_the_rest_a_changing_colour(local_ser
     assert worded.last.getpixel((320, 180)) != worded.first.getpixel((320, 180))
 
 
-def test_a_job_takes_its_time() -> None:
+def test_a_job_is_queued_before_its_time_is_over() -> None:
     with running_server(job_seconds="30s..40s") as server:
         for prefix, waiting in (("/together/v2", "queued"), ("/openai-api/v1", "queued"), ("/xai/v1", "pending")):
             created = create_video(server.origin, prefix)
@@ -122,7 +122,7 @@ def test_a_job_takes_its_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("prefix", "told", "status", "code"),
+    ("prefix", "fields", "status", "code"),
     [
         ("/together/v2", {"prompt": "x"}, 400, "invalid_params"),
         ("/together/v2", {"prompt": "x" * 2049}, 400, "invalid_params"),
@@ -143,39 +143,39 @@ def test_a_job_takes_its_time() -> None:
         ("/openai-api/v1", {"model": "whisper-1"}, 404, "model_not_found"),
     ],
 )
-def test_what_a_provider_refuses_is_refused_and_free(
-    prefix: str, told: dict[str, Any], status: int, code: str | None, local_server: RunningServer
+def test_requests_that_the_provider_refuses_are_refused_and_free(
+    prefix: str, fields: dict[str, Any], status: int, code: str | None, local_server: RunningServer
 ) -> None:
-    reply = create_video(local_server.origin, prefix, **told)
+    reply = create_video(local_server.origin, prefix, **fields)
     assert reply.status_code == status, reply.text
     assert reply.json()["error"]["code"] == code
     bill = local_server.bill()
     assert (bill["requests"], bill["billed"]) == (1, 0)
 
 
-def test_xai_refuses_in_its_own_words(local_server: RunningServer) -> None:
-    for told in ({"duration": 16}, {"resolution": "4k"}, {"aspect_ratio": "2:9"}, {"image": "https://a/b.png"}):
-        reply = create_video(local_server.origin, "/xai/v1", **told)
+def test_xai_refuses_in_its_own_error_format(local_server: RunningServer) -> None:
+    for fields in ({"duration": 16}, {"resolution": "4k"}, {"aspect_ratio": "2:9"}, {"image": "https://a/b.png"}):
+        reply = create_video(local_server.origin, "/xai/v1", **fields)
         assert (reply.status_code, set(reply.json())) == (400, {"code", "error"})
     assert create_video(local_server.origin, "/xai/v1", model="grok-9").status_code == 404
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
-def test_an_id_nobody_has_is_not_found(prefix: str, local_server: RunningServer) -> None:
+def test_an_unknown_id_is_not_found(prefix: str, local_server: RunningServer) -> None:
     assert fetch(f"{local_server.origin}{prefix}/videos/video_0").status_code == 404
     assert fetch(f"{local_server.origin}/shrt/video_0.1f").status_code == 404
     assert fetch(f"{local_server.origin}/media/nothing.mp4").status_code == 404
     assert local_server.bill()["requests"] == 0
 
 
-def test_files_come_in_ranges(local_server: RunningServer) -> None:
+def test_files_are_sent_in_byte_ranges(local_server: RunningServer) -> None:
     url = link(local_server)
     whole = fetch(url)
     tag = whole.headers["etag"]
     assert whole.headers["accept-ranges"] == "bytes"
     size = len(whole.content)
-    for asked, first, last in (("0-99", 0, 99), ("100-", 100, size - 1), ("-10", size - 10, size - 1)):
-        part = fetch(url, range=f"bytes={asked}")
+    for byte_range, first, last in (("0-99", 0, 99), ("100-", 100, size - 1), ("-10", size - 10, size - 1)):
+        part = fetch(url, range=f"bytes={byte_range}")
         assert (part.status_code, part.headers["content-range"]) == (206, f"bytes {first}-{last}/{size}")
         assert part.content == whole.content[first : last + 1]
         assert part.headers["etag"] == tag
@@ -187,18 +187,18 @@ def test_files_come_in_ranges(local_server: RunningServer) -> None:
     assert (head.status_code, head.content, int(head.headers["content-length"])) == (200, b"", size)
 
 
-def test_a_key_that_goes_with_a_download_is_counted(local_server: RunningServer) -> None:
+def test_a_key_sent_with_a_download_is_counted(local_server: RunningServer) -> None:
     url = link(local_server)
-    hop = httpx.get(url, headers={"Authorization": "Bearer x"}, trust_env=False)
+    redirect = httpx.get(url, headers={"Authorization": "Bearer x"}, trust_env=False)
     assert local_server.bill()["key_leaked"] == 0
-    fetch(f"{local_server.origin}{hop.headers['location']}", authorization="Bearer x")
+    fetch(f"{local_server.origin}{redirect.headers['location']}", authorization="Bearer x")
     assert local_server.bill()["key_leaked"] == 1
 
 
-def test_links_expire_and_a_poll_tells_a_new_one() -> None:
+def test_links_expire_and_a_poll_returns_a_new_one() -> None:
     with running_server(job_seconds="0", link_seconds=1) as server:
         created = create_video(server.origin, "/together/v2")
-        fetch(poll_video(server.origin, "/together/v2", created)["outputs"]["video_url"])  # drawn now
+        fetch(poll_video(server.origin, "/together/v2", created)["outputs"]["video_url"])  # rendered now
         url = poll_video(server.origin, "/together/v2", created)["outputs"]["video_url"]
         assert fetch(url).status_code == 200
         deadline = time.monotonic() + 30
@@ -209,7 +209,7 @@ def test_links_expire_and_a_poll_tells_a_new_one() -> None:
 
 
 @pytest.mark.parametrize("prefix", ["/together/v2", "/xai/v1"])
-def test_a_link_can_be_dead_at_once(prefix: str, local_server: RunningServer) -> None:
+def test_the_fault_expired_link_ends_a_link_at_its_first_use(prefix: str, local_server: RunningServer) -> None:
     local_server.faults({"fault": {"kind": "expired_link"}, "times": 1})
     created = create_video(local_server.origin, prefix)
 
@@ -222,36 +222,36 @@ def test_a_link_can_be_dead_at_once(prefix: str, local_server: RunningServer) ->
     assert fetch(address()).status_code == 200
 
 
-def drain(reply: httpx.Response, got: bytearray) -> None:
+def drain(reply: httpx.Response, received: bytearray) -> None:
     for block in reply.iter_raw():
-        got += block
+        received += block
 
 
 @pytest.mark.parametrize("size", [1000, None])
-def test_a_download_breaks_off_and_can_be_continued(size: int | None, local_server: RunningServer) -> None:
+def test_a_download_breaks_off_and_can_be_resumed(size: int | None, local_server: RunningServer) -> None:
     local_server.faults({"fault": {"kind": "cut_download", **({"bytes": size} if size else {})}, "times": 1})
     url = link(local_server)
-    got = bytearray()
+    received = bytearray()
     reading = httpx.stream("GET", url, follow_redirects=True, trust_env=False)
     with reading as reply, pytest.raises(httpx.RemoteProtocolError):
-        drain(reply, got)
+        drain(reply, received)
     whole = fetch(url).content
-    assert len(got) == (size or len(whole) // 2)
-    assert got + fetch(url, range=f"bytes={len(got)}-").content == whole
+    assert len(received) == (size or len(whole) // 2)
+    assert received + fetch(url, range=f"bytes={len(received)}-").content == whole
 
 
 @pytest.mark.parametrize("prefix", ["/together/v2", "/openai-api/v1", "/xai/v1"])
-def test_jobs_fail_are_withheld_or_never_end(prefix: str, local_server: RunningServer) -> None:
-    told = {"code": "gpu_lost", "message": "It broke."}
+def test_jobs_can_fail_be_blocked_or_never_end(prefix: str, local_server: RunningServer) -> None:
+    error = {"code": "gpu_lost", "message": "It broke."}
     local_server.faults(
-        {"match": {"nth": 1}, "fault": {"kind": "job_fail", "body": told}},
+        {"match": {"nth": 1}, "fault": {"kind": "job_fail", "body": error}},
         {"match": {"nth": 2}, "fault": {"kind": "moderated"}},
         {"match": {"nth": 3}, "fault": {"kind": "job_stuck"}},
         {"match": {"nth": 4}, "fault": {"kind": "job_status", "body": "validating"}},
     )
     created = [create_video(local_server.origin, prefix) for _ in range(4)]
-    failed, withheld, stuck, odd = (poll_video(local_server.origin, prefix, one) for one in created)
-    assert (failed["status"], failed["error"]) == ("failed", told)
+    failed, withheld, stuck, validating = (poll_video(local_server.origin, prefix, one) for one in created)
+    assert (failed["status"], failed["error"]) == ("failed", error)
     if prefix == "/xai/v1":
         assert (withheld["status"], withheld["video"]["respect_moderation"]) == ("done", False)
         assert withheld["video"]["url"] == ""
@@ -260,7 +260,7 @@ def test_jobs_fail_are_withheld_or_never_end(prefix: str, local_server: RunningS
         assert (withheld["status"], withheld["error"]["code"]) == ("failed", codes[prefix])
         assert "outputs" not in withheld
     assert stuck["status"] == ("pending" if prefix == "/xai/v1" else "in_progress")
-    assert odd["status"] == "validating"
+    assert validating["status"] == "validating"
     assert poll_video(local_server.origin, prefix, created[3])["status"] in ("completed", "done")
     assert [call["billed"] for call in local_server.bill()["calls"]] == [False, False, True, True]
     assert [call["fault"] for call in local_server.bill()["calls"]] == [
@@ -272,7 +272,7 @@ def test_jobs_fail_are_withheld_or_never_end(prefix: str, local_server: RunningS
 
 
 @pytest.mark.parametrize("kind", ["close", "reset_mid_body", "bad_json", "empty", "short_body", "wrong_type"])
-def test_a_job_whose_answer_is_lost_exists_and_is_billed(kind: str, local_server: RunningServer) -> None:
+def test_a_job_whose_creation_reply_is_lost_exists_and_is_billed(kind: str, local_server: RunningServer) -> None:
     local_server.faults({"match": {"first": 1}, "fault": {"kind": kind}})
     try:
         create_video(local_server.origin, "/together/v2").json()
@@ -285,7 +285,7 @@ def test_a_job_whose_answer_is_lost_exists_and_is_billed(kind: str, local_server
     assert (bill["billed"], bill["billed_again"], bill["usd"]) == (2, 1, "0.3")
 
 
-def test_a_request_that_breaks_first_can_be_billed_all_the_same(local_server: RunningServer) -> None:
+def test_an_immediate_fault_can_be_billed(local_server: RunningServer) -> None:
     local_server.faults({"fault": {"kind": "reset", "billed": True}, "times": 1})
     with pytest.raises(httpx.HTTPError):
         create_video(local_server.origin, "/together/v2")
@@ -293,7 +293,7 @@ def test_a_request_that_breaks_first_can_be_billed_all_the_same(local_server: Ru
 
 
 @pytest.mark.parametrize("kind", ["reset", "status", "redirect", "error_in_200"])
-def test_a_request_that_breaks_before_anything_is_made_is_free(kind: str, local_server: RunningServer) -> None:
+def test_a_request_that_breaks_before_a_job_is_created_is_free(kind: str, local_server: RunningServer) -> None:
     local_server.faults({"match": {"first": 1}, "fault": {"kind": kind}})
     if kind == "reset":
         with pytest.raises(httpx.HTTPError):
@@ -303,7 +303,7 @@ def test_a_request_that_breaks_before_anything_is_made_is_free(kind: str, local_
     assert local_server.bill()["billed"] == 0
 
 
-def test_polls_and_files_break_by_path_only(local_server: RunningServer) -> None:
+def test_faults_apply_to_polls_and_files_only_by_path(local_server: RunningServer) -> None:
     local_server.faults({"fault": {"kind": "status", "status": 500}, "match": {"after": 1}})
     url = link(local_server)
     assert fetch(url).status_code == 200
@@ -319,46 +319,46 @@ def test_polls_and_files_break_by_path_only(local_server: RunningServer) -> None
     assert fetch(url).status_code == 200
 
 
-def test_jobs_outlive_the_server_beside_the_bill(tmp_path: Path) -> None:
-    told: dict[str, Any] = {"bill_file": tmp_path / "bill.jsonl", "job_seconds": "0"}
-    with running_server(**told) as server:
+def test_jobs_are_kept_in_a_file_beside_the_bill(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"bill_file": tmp_path / "bill.jsonl", "job_seconds": "0"}
+    with running_server(**options) as server:
         created = create_video(server.origin, "/together/v2")
     with (tmp_path / "bill.jsonl.jobs").open("ab") as file:
         file.write(b'{"id": "cut')
-    with running_server(**told) as server:
+    with running_server(**options) as server:
         job = poll_video(server.origin, "/together/v2", created)
         assert job["status"] == "completed"
         assert decode_video(fetch(job["outputs"]["video_url"]).content).frames == 80
         assert server.bill()["billed"] == 1
 
 
-def test_a_key_is_wanted_for_jobs_and_contents_but_not_for_links() -> None:
+def test_a_key_is_required_for_jobs_but_not_for_links() -> None:
     with running_server(require_key=True, job_seconds="0") as server:
         assert create_video(server.origin, "/together/v2").status_code == 401
         key = {"Authorization": "Bearer x"}
         body = {"model": PIXVERSE, "prompt": "a cat", "width": 270, "height": 360}
-        made = httpx.post(f"{server.origin}/together/v2/videos", json=body, headers=key, trust_env=False).json()
-        address = f"{server.origin}/together/v2/videos/{made['id']}"
+        created = httpx.post(f"{server.origin}/together/v2/videos", json=body, headers=key, trust_env=False).json()
+        address = f"{server.origin}/together/v2/videos/{created['id']}"
         assert fetch(address).status_code == 401
         job = fetch(address, **key).json()
         assert fetch(job["outputs"]["video_url"]).status_code == 200
 
 
-def test_many_videos_are_cheap(local_server: RunningServer) -> None:
+def test_forty_videos_take_little_processor_time(local_server: RunningServer) -> None:
     from psutil import Process
 
     process = Process(local_server.server.process.pid)
 
-    def spent() -> float:
+    def processor_seconds() -> float:
         times = process.cpu_times()
         return times.user + times.system
 
-    begun = spent()
+    start = processor_seconds()
     with httpx.Client(trust_env=False, follow_redirects=True) as client:
         for number in range(40):
             body = {"model": PIXVERSE, "prompt": f"number {number}", "width": 640, "height": 360, "fps": 24}
-            made = client.post(f"{local_server.origin}/together/v2/videos", json=body).json()
-            job = client.get(f"{local_server.origin}/together/v2/videos/{made['id']}").json()
+            created = client.post(f"{local_server.origin}/together/v2/videos", json=body).json()
+            job = client.get(f"{local_server.origin}/together/v2/videos/{created['id']}").json()
             assert client.get(job["outputs"]["video_url"]).status_code == 200
-    assert spent() - begun < 8
+    assert processor_seconds() - start < 8
     assert local_server.bill()["downloads"] == 40

@@ -1,4 +1,4 @@
-"""Faults on demand break exactly what they say, and the bill tells what a provider would charge."""
+"""Fault rules break exactly the requests they match, and the bill has what a provider would charge."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from tests.helpers.local_server import RunningServer, running_server
 from tests.helpers.transcription_requests import error_body, post, tone_wav
 
 
-def broken(server: RunningServer, **fault: Any) -> httpx.Response:
+def post_with_fault(server: RunningServer, **fault: Any) -> httpx.Response:
     server.faults({"fault": fault})
     return post(server.origin)
 
 
-def billed(server: RunningServer) -> int:
+def count_billed(server: RunningServer) -> int:
     count: int = server.bill()["billed"]
     return count
 
 
 @pytest.mark.parametrize("status", [401, 402, 413, 429, 500, 503, 529])
-def test_any_status_at_once(local_server: RunningServer, status: int) -> None:
-    reply = broken(local_server, kind="status", status=status, headers={"Retry-After": "-1e309"})
+def test_the_fault_status_replies_at_once(local_server: RunningServer, status: int) -> None:
+    reply = post_with_fault(local_server, kind="status", status=status, headers={"Retry-After": "-1e309"})
     assert reply.status_code == status
     assert reply.headers["retry-after"] == "-1e309"
     assert error_body(reply)["message"]
-    assert billed(local_server) == 0
+    assert count_billed(local_server) == 0
 
 
-def test_bodies_of_any_kind(local_server: RunningServer) -> None:
-    page = broken(local_server, kind="status", status=502, body="<html>Bad Gateway</html>")
+def test_immediate_faults_send_any_body(local_server: RunningServer) -> None:
+    page = post_with_fault(local_server, kind="status", status=502, body="<html>Bad Gateway</html>")
     assert page.headers["content-type"].startswith("text/html")
-    assert broken(local_server, kind="status", status=400, body={"detail": "no"}).json() == {"detail": "no"}
-    hidden = broken(local_server, kind="error_in_200")
+    assert post_with_fault(local_server, kind="status", status=400, body={"detail": "no"}).json() == {"detail": "no"}
+    hidden = post_with_fault(local_server, kind="error_in_200")
     assert hidden.status_code == 200
     assert error_body(hidden)["message"]
-    assert broken(local_server, kind="redirect", location="http://127.0.0.1:1/").status_code == 302
-    assert billed(local_server) == 0
+    assert post_with_fault(local_server, kind="redirect", location="http://127.0.0.1:1/").status_code == 302
+    assert count_billed(local_server) == 0
 
 
 @pytest.mark.parametrize(
@@ -52,46 +52,48 @@ def test_bodies_of_any_kind(local_server: RunningServer) -> None:
         ("short_body", httpx.RemoteProtocolError, 1),
     ],
 )
-def test_connections_break(local_server: RunningServer, kind: str, exception: type[Exception], charged: int) -> None:
+def test_connection_faults_break_the_connection(
+    local_server: RunningServer, kind: str, exception: type[Exception], charged: int
+) -> None:
     with pytest.raises(exception):
-        broken(local_server, kind=kind)
+        post_with_fault(local_server, kind=kind)
     bill = local_server.bill()
     assert bill["billed"] == charged
     assert bill["calls"][0]["fault"] == kind
 
 
-def test_bodies_that_lie(local_server: RunningServer) -> None:
+def test_reply_faults_break_the_body(local_server: RunningServer) -> None:
     with pytest.raises(orjson.JSONDecodeError):
-        orjson.loads(broken(local_server, kind="bad_json").content)
-    assert broken(local_server, kind="empty").content == b""
-    assert broken(local_server, kind="wrong_type").headers["content-type"].startswith("text/html")
-    huge = broken(local_server, kind="huge", bytes=3_000_000)
+        orjson.loads(post_with_fault(local_server, kind="bad_json").content)
+    assert post_with_fault(local_server, kind="empty").content == b""
+    assert post_with_fault(local_server, kind="wrong_type").headers["content-type"].startswith("text/html")
+    huge = post_with_fault(local_server, kind="huge", bytes=3_000_000)
     assert len(huge.content) == 3_000_000
     assert huge.json()["text"]
-    bomb = broken(local_server, kind="gzip_bomb", bytes=50_000_000)
+    bomb = post_with_fault(local_server, kind="gzip_bomb", bytes=50_000_000)
     assert int(bomb.num_bytes_downloaded) < 100_000
     assert len(bomb.content) == 50_000_000
-    assert billed(local_server) == 5
+    assert count_billed(local_server) == 5
 
 
-def test_slow_bodies_come_a_byte_at_a_time(local_server: RunningServer) -> None:
-    reply = broken(local_server, kind="drip", interval=0.0001)
+def test_the_fault_drip_sends_a_byte_at_a_time(local_server: RunningServer) -> None:
+    reply = post_with_fault(local_server, kind="drip", interval=0.0001)
     assert reply.json()["text"]
-    assert billed(local_server) == 1
+    assert count_billed(local_server) == 1
 
 
-def test_a_status_may_hide_work_that_is_charged(local_server: RunningServer) -> None:
-    assert broken(local_server, kind="status", status=500, billed=True).status_code == 500
-    assert billed(local_server) == 1
-    assert broken(local_server, kind="empty", billed=False).status_code == 200
-    assert billed(local_server) == 1
+def test_billed_overrides_what_a_fault_charges(local_server: RunningServer) -> None:
+    assert post_with_fault(local_server, kind="status", status=500, billed=True).status_code == 500
+    assert count_billed(local_server) == 1
+    assert post_with_fault(local_server, kind="empty", billed=False).status_code == 200
+    assert count_billed(local_server) == 1
 
 
-def test_rules_choose_their_requests(local_server: RunningServer) -> None:
-    def outcome(*rules: dict[str, Any], count: int = 6, **asked: Any) -> str:
+def test_rules_match_their_requests(local_server: RunningServer) -> None:
+    def outcome(*rules: dict[str, Any], count: int = 6, **fields: Any) -> str:
         fault: dict[str, Any] = {"kind": "status", "status": 500}
         local_server.faults(*[{**rule, "fault": fault} for rule in rules])
-        return "".join("x" if post(local_server.origin, **asked).status_code == 500 else "." for _ in range(count))
+        return "".join("x" if post(local_server.origin, **fields).status_code == 500 else "." for _ in range(count))
 
     assert outcome({"match": {"nth": 3}}) == "..x..."
     assert outcome({"match": {"nth": [1, 4]}}) == "x..x.."
@@ -107,7 +109,7 @@ def test_rules_choose_their_requests(local_server: RunningServer) -> None:
     assert outcome({"match": {"file_sha256": sha256}}, count=1, audio=tone_wav(0.7)) == "."
 
 
-def test_rules_that_make_no_sense_are_refused(local_server: RunningServer, tmp_path: Path) -> None:
+def test_invalid_rules_are_refused(local_server: RunningServer, tmp_path: Path) -> None:
     wrong: list[Any] = [{}, [{"match": {}}], [{"fault": {"kind": "resett"}}], [{"fault": {"sttus": 1}}], [{"falt": 1}]]
     for rules in wrong:
         reply = httpx.post(f"{local_server.origin}/mediamill/faults", json=rules, trust_env=False)
@@ -120,7 +122,7 @@ def test_rules_that_make_no_sense_are_refused(local_server: RunningServer, tmp_p
     )
 
 
-def test_rules_from_a_file(tmp_path: Path) -> None:
+def test_rules_are_read_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "faults.json"
     file.write_text('[{"match": {"nth": 1}, "fault": {"kind": "status", "status": 503}}]')
     with running_server(faults=file) as running:
@@ -139,7 +141,7 @@ def test_random_failures_repeat_with_their_seed() -> None:
     assert 10 < once.count(200) < 30
 
 
-def test_limits_change_while_it_runs(local_server: RunningServer) -> None:
+def test_limits_can_be_changed_while_the_server_runs(local_server: RunningServer) -> None:
     local_server.limits(rpm=1)
     assert [post(local_server.origin, "together").status_code for _ in range(3)] == [200, 429, 429]
     refused = post(local_server.origin, "together")

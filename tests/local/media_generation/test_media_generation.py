@@ -1,4 +1,4 @@
-"""Files of pictures and videos: drawn once, the same every time, in a folder with a bound."""
+"""Files of images and videos: rendered once, the same bytes every time, in a folder of limited size."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mediamill.tasks.local.endpoints.downloads import parse_range
-from mediamill.tasks.local.media_generation import videos as filming
+from mediamill.tasks.local.media_generation import videos
 from mediamill.tasks.local.media_generation.images import render_image
 from mediamill.tasks.local.media_generation.media_cache import MediaCache
 from mediamill.tasks.local.media_generation.specs import ImageSpec, VideoSpec, parse_size
@@ -16,73 +16,73 @@ from mediamill.tasks.local.media_generation.videos import render_video
 from mediamill.tasks.local.server.api_error import ApiError
 from tests.helpers.media_requests import decode_image, decode_video
 
-CLIP = VideoSpec("a cat", 1, 64, 48, 1, 12, "mp4")
+SPEC = VideoSpec("a cat", 1, 64, 48, 1, 12, "mp4")
 
 
 @pytest.mark.parametrize("form", ["mp4", "webm"])
 @pytest.mark.parametrize(("width", "height", "seconds", "fps"), [(64, 48, 3, 25), (65, 47, 1, 1), (640, 16, 2, 60)])
-def test_a_video_has_the_size_length_and_speed_asked_for(
+def test_a_video_has_the_requested_size_length_and_frame_rate(
     form: str, width: int, height: int, seconds: int, fps: int, tmp_path: Path
 ) -> None:
-    clip = VideoSpec("a cat", 1, width, height, seconds, fps, form)
+    spec = VideoSpec("a cat", 1, width, height, seconds, fps, form)
     one, two = tmp_path / "one", tmp_path / "two"
-    render_video(clip, one)
-    render_video(clip, two)
+    render_video(spec, one)
+    render_video(spec, two)
     assert one.read_bytes() == two.read_bytes()
-    seen = decode_video(one.read_bytes())
-    assert (seen.width, seen.height, seen.frames) == (width, height, seconds * fps)
-    assert form == "webm" or seen.fps == fps
+    video = decode_video(one.read_bytes())
+    assert (video.width, video.height, video.frames) == (width, height, seconds * fps)
+    assert form == "webm" or video.fps == fps
 
 
-def test_without_an_h264_encoder_there_is_another(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(filming, "_choose_codec", lambda _: ("mpeg4", {}))
-    filming._encode_rest.cache_clear()
+def test_without_an_h264_encoder_another_one_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(videos, "_choose_codec", lambda _: ("mpeg4", {}))
+    videos._encode_rest.cache_clear()
     render_video(VideoSpec("a cat", 1, 65, 48, 2, 12, "mp4"), tmp_path / "one")
-    filming._encode_rest.cache_clear()
-    seen = decode_video((tmp_path / "one").read_bytes())
-    assert (seen.codec, seen.width, seen.frames) == ("mpeg4", 65, 24)
+    videos._encode_rest.cache_clear()
+    video = decode_video((tmp_path / "one").read_bytes())
+    assert (video.codec, video.width, video.frames) == ("mpeg4", 65, 24)
 
 
-@pytest.mark.parametrize("words", ["", "\0\ud800 \u4f60\u597d", "x" * 240, "%s {}\n\n\t<b>"])
-def test_any_words_are_drawn(words: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("prompt", ["", "\0\ud800 \u4f60\u597d", "x" * 240, "%s {}\n\n\t<b>"])
+def test_any_prompt_is_rendered(prompt: str, tmp_path: Path) -> None:
     for size in ((16, 16), (16, 512), (512, 16)):
-        assert decode_image(render_image(ImageSpec(words, 0, *size, "png"))).size == size
-    render_video(VideoSpec(words, 0, 16, 16, 1, 2, "mp4"), tmp_path / "one")
+        assert decode_image(render_image(ImageSpec(prompt, 0, *size, "png"))).size == size
+    render_video(VideoSpec(prompt, 0, 16, 16, 1, 2, "mp4"), tmp_path / "one")
     assert decode_video((tmp_path / "one").read_bytes()).frames == 2
 
 
-async def test_however_many_ask_a_file_is_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn: list[str] = []
+async def test_a_file_is_rendered_once_for_concurrent_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    rendered: list[str] = []
 
-    def counted(clip: VideoSpec, path: Path) -> None:
-        drawn.append(clip.name)
-        render_video(clip, path)
+    def render_and_count(spec: VideoSpec, path: Path) -> None:
+        rendered.append(spec.name)
+        render_video(spec, path)
 
-    monkeypatch.setattr("mediamill.tasks.local.media_generation.media_cache.render_video", counted)
+    monkeypatch.setattr("mediamill.tasks.local.media_generation.media_cache.render_video", render_and_count)
     files = MediaCache()
     try:
-        opened = await asyncio.gather(*(files.open_file(CLIP) for _ in range(20)))
+        opened = await asyncio.gather(*(files.open_file(SPEC) for _ in range(20)))
         assert len({file.read() for file in opened}) == 1
         for file in opened:
             file.close()
-        assert drawn == [CLIP.name]
+        assert rendered == [SPEC.name]
     finally:
         files.close()
 
 
-async def test_the_folder_has_a_bound_and_goes_in_the_end() -> None:
+async def test_the_folder_is_bounded_and_removed_at_close() -> None:
     files = MediaCache(max_bytes=20_000)
     try:
-        pictures = [ImageSpec(f"number {n}", 0, 256, 256, "png") for n in range(12)]
-        first = await files.open_file(pictures[0])
-        for picture in pictures[1:]:
-            (await files.open_file(picture)).close()
+        specs = [ImageSpec(f"number {n}", 0, 256, 256, "png") for n in range(12)]
+        first = await files.open_file(specs[0])
+        for spec in specs[1:]:
+            (await files.open_file(spec)).close()
         assert files._folder is not None
         folder = files._folder
         assert sum(path.stat().st_size for path in folder.iterdir()) <= 20_000
-        assert first.read() == render_image(pictures[0])
-        again = await files.open_file(pictures[0])
-        assert again.read() == render_image(pictures[0])
+        assert first.read() == render_image(specs[0])
+        again = await files.open_file(specs[0])
+        assert again.read() == render_image(specs[0])
         first.close()
         again.close()
     finally:
@@ -91,7 +91,7 @@ async def test_the_folder_has_a_bound_and_goes_in_the_end() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "found"),
+    ("header", "expected"),
     [
         ("bytes=0-9", range(10)),
         ("bytes=5-", range(5, 100)),
@@ -104,17 +104,17 @@ async def test_the_folder_has_a_bound_and_goes_in_the_end() -> None:
         ("items=0-1", None),
     ],
 )
-def test_ranges(told: str, found: range | None) -> None:
-    assert parse_range(told, 100) == found
+def test_byte_ranges_are_parsed(header: str, expected: range | None) -> None:
+    assert parse_range(header, 100) == expected
 
 
-@pytest.mark.parametrize("told", ["bytes=100-", "bytes=-0", "bytes=999999999999999999999999-"])
-def test_ranges_beyond_the_end(told: str) -> None:
-    assert not parse_range(told, 100)
-    assert parse_range(told, 100) is not None
+@pytest.mark.parametrize("header", ["bytes=100-", "bytes=-0", "bytes=999999999999999999999999-"])
+def test_byte_ranges_beyond_the_end_are_empty(header: str) -> None:
+    assert not parse_range(header, 100)
+    assert parse_range(header, 100) is not None
 
 
-@pytest.mark.parametrize("told", [None, 7, "", "0x10", "10", "-1x5", "64x5000", "\u0661x\u0662"])
-def test_sizes_that_are_none(told: object) -> None:
+@pytest.mark.parametrize("value", [None, 7, "", "0x10", "10", "-1x5", "64x5000", "\u0661x\u0662"])
+def test_invalid_sizes_are_refused(value: object) -> None:
     with pytest.raises(ApiError):
-        parse_size(told)
+        parse_size(value)

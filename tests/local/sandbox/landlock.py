@@ -1,4 +1,4 @@
-"""Whether this machine can lock foreign code down."""
+"""Skips tests where this machine cannot lock foreign code down."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mediamill.tasks.local.sandbox.lockdown import _SYSTEM_CALLS
 
 
 def _has_landlock() -> bool:
-    """Landlock answers with its version."""
+    """True when the kernel reports a version of Landlock."""
     return bool(ctypes.CDLL(None, use_errno=True).syscall(444, None, 0, 1) >= 1)
 
 

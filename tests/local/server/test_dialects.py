@@ -1,4 +1,4 @@
-"""The providers' wires, judged from outside."""
+"""The providers' wire formats, tested from outside."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ VERBOSE: dict[str, Any] = {"response_format": "verbose_json", "timestamp_granula
 
 
 @pytest.mark.parametrize("dialect", ALL)
-def test_verbose_replies_hold_text_times_and_length(local_server: RunningServer, dialect: str) -> None:
+def test_verbose_replies_have_text_times_and_duration(local_server: RunningServer, dialect: str) -> None:
     reply = post(local_server.origin, dialect, audio=tone_wav(8.0), **VERBOSE)
     assert reply.status_code == 200, reply.text
-    heard = reply.json()
-    assert float(heard["duration"]) == 8.0
-    assert " ".join(w["word"] for w in heard["words"]) == heard["text"]
-    assert " ".join(s["text"] for s in heard["segments"]) == heard["text"]
-    times = [t for w in heard["words"] for t in (w["start"], w["end"])]
+    transcript = reply.json()
+    assert float(transcript["duration"]) == 8.0
+    assert " ".join(w["word"] for w in transcript["words"]) == transcript["text"]
+    assert " ".join(s["text"] for s in transcript["segments"]) == transcript["text"]
+    times = [t for w in transcript["words"] for t in (w["start"], w["end"])]
     assert times == sorted(times)
     assert (times[0], times[-1]) == (0, 8)
     assert reply.headers["x-mediamill-simulated"] == "true"
@@ -30,13 +30,13 @@ def test_verbose_replies_hold_text_times_and_length(local_server: RunningServer,
 
 
 def test_languages_are_named_as_each_provider_names_them(local_server: RunningServer) -> None:
-    named = {d: post(local_server.origin, d, language="de", **VERBOSE).json()["language"] for d in ALL}
-    assert named == {"local": "de", "together": "de", "openai": "german", "groq": "German", "compatible": "de"}
+    languages = {d: post(local_server.origin, d, language="de", **VERBOSE).json()["language"] for d in ALL}
+    assert languages == {"local": "de", "together": "de", "openai": "german", "groq": "German", "compatible": "de"}
 
 
-def test_usage_is_told_as_each_provider_tells_it(local_server: RunningServer) -> None:
-    told = {d: post(local_server.origin, d, audio=tone_wav(2.6)).json().get("usage") for d in ALL}
-    assert told == {
+def test_usage_is_reported_as_each_provider_reports_it(local_server: RunningServer) -> None:
+    usages = {d: post(local_server.origin, d, audio=tone_wav(2.6)).json().get("usage") for d in ALL}
+    assert usages == {
         "local": {"type": "duration", "seconds": 2.6},
         "together": None,
         "openai": {"type": "duration", "seconds": 3},
@@ -59,19 +59,19 @@ def test_quirks_of_single_providers(local_server: RunningServer) -> None:
     assert "words" not in post(local_server.origin, "together", response_format="verbose_json").json()
 
 
-def test_speakers_come_in_each_providers_shape(local_server: RunningServer) -> None:
-    asked = {**VERBOSE, "diarize": "true"}
-    together = post(local_server.origin, "together", audio=tone_wav(12.0), **asked).json()
+def test_speakers_are_in_each_providers_form(local_server: RunningServer) -> None:
+    fields = {**VERBOSE, "diarize": "true"}
+    together = post(local_server.origin, "together", audio=tone_wav(12.0), **fields).json()
     assert {s["speaker_id"] for s in together["speaker_segments"]} == {"SPEAKER_00", "SPEAKER_01"}
     assert all(w["speaker_id"] for w in together["words"])
     assert len(together["words"]) == 30
-    model, form = "gpt-4o-transcribe-diarize", "diarized_json"
-    openai = post(local_server.origin, "openai", audio=tone_wav(12.0), model=model, response_format=form).json()
+    model, reply_format = "gpt-4o-transcribe-diarize", "diarized_json"
+    openai = post(local_server.origin, "openai", audio=tone_wav(12.0), model=model, response_format=reply_format).json()
     assert {s["speaker"] for s in openai["segments"]} == {"A", "B"}
     assert all(isinstance(s["id"], str) for s in openai["segments"])
 
 
-def test_plain_formats(local_server: RunningServer) -> None:
+def test_text_and_subtitle_formats(local_server: RunningServer) -> None:
     text = post(local_server.origin, "openai", response_format="json").json()["text"]
     for form, start in (
         ("text", text),
@@ -112,12 +112,12 @@ CASES: list[tuple[dict[str, Any], dict[str, tuple[int, str | None]]]] = [
 ]
 
 
-@pytest.mark.parametrize(("asked", "answers"), CASES, ids=",".join)
-def test_errors_come_in_each_providers_words(
-    local_server: RunningServer, asked: dict[str, Any], answers: dict[str, tuple[int, str | None]]
+@pytest.mark.parametrize(("fields", "answers"), CASES, ids=",".join)
+def test_errors_have_each_providers_format(
+    local_server: RunningServer, fields: dict[str, Any], answers: dict[str, tuple[int, str | None]]
 ) -> None:
     for dialect, (status, code) in answers.items():
-        reply = post(local_server.origin, dialect, **asked)
+        reply = post(local_server.origin, dialect, **fields)
         assert reply.status_code == status, (dialect, reply.text)
         if status == 422:
             assert reply.json()["detail"][0]["msg"]
@@ -126,7 +126,7 @@ def test_errors_come_in_each_providers_words(
             assert error_body(reply)["message"]
 
 
-def test_a_missing_file_and_text_instead_of_one(local_server: RunningServer) -> None:
+def test_a_missing_file_or_text_instead_of_one_is_refused(local_server: RunningServer) -> None:
     for dialect, status in (("together", 400), ("openai", 400), ("compatible", 422)):
         url = f"{local_server.origin}{PATHS[dialect]}/audio/transcriptions"
         parts: dict[str, Any] = {"model": (None, MODELS[dialect])}
@@ -136,7 +136,7 @@ def test_a_missing_file_and_text_instead_of_one(local_server: RunningServer) -> 
 
 
 @pytest.mark.long
-def test_uploads_and_recordings_above_the_limits() -> None:
+def test_uploads_and_recordings_above_the_limits_are_refused() -> None:
     with running_server(max_bytes=20_000, max_seconds=3) as running:
         for dialect, code in (("together", "request_too_large"), ("openai", "request_too_large")):
             large = post(running.origin, dialect, audio=tone_wav(1.0))
@@ -149,7 +149,7 @@ def test_uploads_and_recordings_above_the_limits() -> None:
         assert (long.status_code, error_body(long)["code"]) == (400, "audio_too_long")
 
 
-def test_model_lists(local_server: RunningServer) -> None:
+def test_models_are_listed_in_each_providers_form(local_server: RunningServer) -> None:
     def listed(dialect: str) -> Any:
         return httpx.get(f"{local_server.origin}{PATHS[dialect]}/models", trust_env=False).json()
 
@@ -159,18 +159,18 @@ def test_model_lists(local_server: RunningServer) -> None:
         assert all(m["id"] for m in listed(dialect)["data"])
 
 
-def test_keys_are_demanded_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_are_required_when_the_settings_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SERVER_TEST_KEY", "right")
     with running_server(key_env="SERVER_TEST_KEY") as running:
-        for given, status in ((None, 401), ("Basic right", 401), ("Bearer wrong", 401), ("Bearer right", 200)):
-            reply = post(running.origin, "together", headers={"Authorization": given} if given else {})
+        for authorization, status in ((None, 401), ("Basic right", 401), ("Bearer wrong", 401), ("Bearer right", 200)):
+            reply = post(running.origin, "together", headers={"Authorization": authorization} if authorization else {})
             assert reply.status_code == status
     with running_server(require_key=True) as running:
         assert error_body(post(running.origin, "openai"))["code"] == "invalid_api_key"
         assert post(running.origin, headers={"Authorization": "Bearer x"}).status_code == 200
 
 
-def test_unknown_paths_and_methods(local_server: RunningServer) -> None:
+def test_unknown_paths_and_methods_are_refused(local_server: RunningServer) -> None:
     with httpx.Client(base_url=local_server.origin, trust_env=False) as client:
         assert client.get("/v1/audio/transcriptions").status_code == 405
         assert client.post("/together/v1/nothing").status_code == 404
@@ -178,7 +178,7 @@ def test_unknown_paths_and_methods(local_server: RunningServer) -> None:
         assert client.get("/health").json() == {"status": "ok", "engine": "echo-1", "simulated": True}
 
 
-def test_audio_by_url_only_from_named_hosts(local_server: RunningServer) -> None:
+def test_audio_by_url_is_fetched_only_from_allowed_hosts(local_server: RunningServer) -> None:
     url = f"{local_server.origin}/health"
     host = local_server.origin.removeprefix("http://")
     parts: dict[str, Any] = {"model": (None, MODELS["together"]), "file": (None, url)}
@@ -186,4 +186,4 @@ def test_audio_by_url_only_from_named_hosts(local_server: RunningServer) -> None
     assert "--url-host" in error_body(refused)["message"]
     with running_server(url_host=host) as running:
         fetched = httpx.post(f"{running.origin}/together/v1/audio/transcriptions", files=parts, trust_env=False)
-        assert error_body(fetched)["code"] == "unsupported_format"  # it was fetched, and is no sound
+        assert error_body(fetched)["code"] == "unsupported_format"  # it was fetched, and is not audio

@@ -18,7 +18,7 @@ VALUES = st.text(st.characters(codec="utf-8"), max_size=50)
 
 
 @given(fields=st.dictionaries(NAMES, st.lists(VALUES, min_size=1, max_size=3)), content=st.binary(), filename=NAMES)
-def test_whatever_httpx_encodes_is_read_back(fields: dict[str, list[str]], content: bytes, filename: str) -> None:
+def test_forms_encoded_by_httpx_are_parsed(fields: dict[str, list[str]], content: bytes, filename: str) -> None:
     request = httpx.Request("POST", "http://x", data=fields, files={"file": (filename, content)})
     form = parse_form(request.read(), request.headers["content-type"])
     part = form.files["file"]
@@ -28,9 +28,9 @@ def test_whatever_httpx_encodes_is_read_back(fields: dict[str, list[str]], conte
 
 
 @given(st.binary(max_size=300), st.binary(max_size=10))
-def test_content_may_hold_almost_boundaries(content: bytes, tail: bytes) -> None:
+def test_content_may_contain_near_boundaries(content: bytes, tail: bytes) -> None:
     content = content + b"\r\n--mar" + tail + b"\r\n--markedly not the end"
-    assume(b"\r\n--mark\r\n" not in content and b"\r\n--mark--" not in content)  # a boundary indeed
+    assume(b"\r\n--mark\r\n" not in content and b"\r\n--mark--" not in content)  # a real boundary
     body = (
         b'--mark\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + content + b"\r\n--mark--\r\n"
     )
@@ -39,7 +39,7 @@ def test_content_may_hold_almost_boundaries(content: bytes, tail: bytes) -> None
 
 
 @given(st.lists(st.sampled_from([b"--b", b"--", b"\r\n", b"\r\n\r\n", HEAD, b"x", b"\xff"]), max_size=30))
-def test_garbage_is_refused_or_lies_within_the_body(pieces: list[bytes]) -> None:
+def test_garbage_is_refused_or_parsed_within_the_body(pieces: list[bytes]) -> None:
     body = b"".join(pieces)
     with contextlib.suppress(ApiError):
         for part in parse_form(body, 'multipart/form-data; boundary="b"').files.values():
@@ -63,7 +63,7 @@ def test_broken_forms_are_refused(body: bytes, content_type: str) -> None:
     assert refused.value.kind == "bad_value"
 
 
-def test_extended_file_names_win() -> None:
+def test_extended_file_names_have_precedence() -> None:
     head = b'Content-Disposition: form-data; name="file"; filename="e.wav"; filename*=UTF-8\'\'%C3%A9.wav'
     body = b"--b\r\n" + head + b"\r\n\r\nx\r\n--b--\r\n"
     assert parse_form(body, "multipart/form-data; boundary=b").files["file"].filename == "é.wav"

@@ -1,4 +1,4 @@
-"""The server as a process: it starts, says why it cannot, and never outlives its parent."""
+"""The server process: it starts, or reports why it cannot, and never outlives its parent."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ sys.stdin.read()
 
 
 def ended(pids: list[int], seconds: float = 20) -> bool:
-    """True when all processes have ended, at the latest after ``seconds``."""
+    """Wait up to ``seconds`` for each process; True when all have ended."""
     for pid in pids:
         try:
             handle = os.pidfd_open(pid)
@@ -49,7 +49,7 @@ def ended(pids: list[int], seconds: float = 20) -> bool:
 
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs Linux")
 @pytest.mark.parametrize("extra", [[], ["fork"]], ids=["alone", "with a forked child that keeps the pipe"])
-def test_a_killed_parent_takes_server_and_workers_with_it(tmp_path: Path, extra: list[str]) -> None:
+def test_server_and_workers_end_when_the_parent_is_killed(tmp_path: Path, extra: list[str]) -> None:
     from tests.helpers.transcription_requests import tone_wav
 
     sound = tmp_path / "a.wav"
@@ -79,7 +79,7 @@ def test_closing_ends_the_server_and_its_workers(tmp_path: Path) -> None:
     server.close()
 
 
-def test_what_cannot_start_says_why() -> None:
+def test_a_server_that_cannot_start_reports_why() -> None:
     with pytest.raises(UsageError, match="did you mean 'echo'"):
         spawn("ecco")
     with pytest.raises(UsageError, match=r"No such option.*--lattency.*--latency"):
@@ -90,7 +90,7 @@ def test_what_cannot_start_says_why() -> None:
         spawn("echo", port=first.origin.rpartition(":")[2])
 
 
-def test_a_person_sees_one_line_and_ctrl_c_ends_it() -> None:
+def test_a_server_in_a_terminal_prints_one_line_and_ends_on_ctrl_c() -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "mediamill.tasks.local", "--port", "0", "--engine", "echo"],
         stdout=subprocess.PIPE,
@@ -108,7 +108,7 @@ def test_a_person_sees_one_line_and_ctrl_c_ends_it() -> None:
     ("text", "seconds"),
     [("300ms", (0.3, 0.3)), ("1.5s", (1.5, 1.5)), ("2", (2, 2)), ("100ms..400ms", (0.1, 0.4)), ("1m", (60, 60))],
 )
-def test_latencies(text: str, seconds: tuple[float, float]) -> None:
+def test_latency_options_are_parsed(text: str, seconds: tuple[float, float]) -> None:
     with command.make_context("serve", ["--latency", text]) as context:
         assert make_settings(context.params).latency == seconds
 
@@ -125,7 +125,7 @@ def test_latencies(text: str, seconds: tuple[float, float]) -> None:
         ["--dialect", "x"],
     ],
 )
-def test_wrong_options_exit_2(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_options_exit_with_2(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended_with:
         command(wrong)
     assert ended_with.value.code == 2
