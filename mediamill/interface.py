@@ -48,7 +48,7 @@ from mediamill.tasks.providers.operations.base import (
     Operation,
     OperationConfig,
     StrictModel,
-    parsed,
+    to_parsed,
 )
 from mediamill.tasks.providers.operations.chat import (
     ChatConfig,
@@ -228,9 +228,9 @@ __all__ = [
     "make_job",
     "max_by_unit",
     "parse_list",
-    "parsed",
     "quote",
     "run",
     "run_job",
+    "to_parsed",
     "trusted_by_unit",
 ]

@@ -16,7 +16,7 @@ from mediamill.tasks.errors import BadInput, BadReply, UsageError
 from mediamill.tasks.plugins import OPERATION_GROUP, PROVIDER_GROUP
 from mediamill.tasks.providers import operations, registry
 from mediamill.tasks.providers.config import read_config
-from mediamill.tasks.providers.operations.base import ModelFacts, Operation, OperationConfig, parsed
+from mediamill.tasks.providers.operations.base import ModelFacts, Operation, OperationConfig, to_parsed
 from mediamill.tasks.providers.operations.chat import CHAT, ChatModel, ChatOperation
 from mediamill.tasks.providers.operations.transcription import TranscriptionConfig
 from mediamill.tasks.wire import Parsed, Problem, Provider, Reply, Request, Wire
@@ -101,7 +101,7 @@ class SummaryOperation(Operation[SummaryConfig, SummaryModel]):
         content = orjson.loads(reply.body)
         if "summary" not in content:
             raise BadReply("no summary in the reply")
-        return [parsed(reply, {"text": content["summary"]}, Usage(requests=1))]
+        return [to_parsed(reply, {"text": content["summary"]}, Usage(requests=1))]
 
 
 YAML_FILE = Path()

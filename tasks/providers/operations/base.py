@@ -180,7 +180,7 @@ class AudioOperation(Operation[ConfigT, FactsT]):
         """
 
 
-def parsed(reply: Reply, data: Any, usage: Usage) -> Parsed:
+def to_parsed(reply: Reply, data: Any, usage: Usage) -> Parsed:
     """One Ask's share of a reply. The built-in server's headers name the engine that produced it."""
     return Parsed(
         data,

@@ -10,7 +10,7 @@ from pydantic import Field
 from mediamill.tasks.domain import JSON, Ask, Input
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.money.tokens import TokenMeter
-from mediamill.tasks.providers.operations.base import ModelFacts, Operation, OperationConfig, parsed
+from mediamill.tasks.providers.operations.base import ModelFacts, Operation, OperationConfig, to_parsed
 from mediamill.tasks.providers.operations.chat_reply import parse_completion
 from mediamill.tasks.providers.operations.chat_stream import classify_completion_stream, has_token, is_completion_stream
 from mediamill.tasks.providers.operations.payload_url import to_payload_url
@@ -127,7 +127,7 @@ class CompletionOperation(Operation[ConfigT, ModelT]):
             BadReply: when it has no choices, or a stream is incomplete.
         """
         data, usage = parse_completion(reply)
-        return [parsed(reply, data, usage)]
+        return [to_parsed(reply, data, usage)]
 
     def classify(self, reply: Reply) -> Problem | None:
         """What an error means, also one inside a stream; None for a success."""

@@ -11,7 +11,7 @@ from pydantic import Field
 from mediamill.tasks.domain import JSON, Ask, Usage
 from mediamill.tasks.errors import BadReply
 from mediamill.tasks.money.per_unit import UnitMeter
-from mediamill.tasks.providers.operations.base import ModelFacts, Operation, OperationConfig, parsed
+from mediamill.tasks.providers.operations.base import ModelFacts, Operation, OperationConfig, to_parsed
 from mediamill.tasks.providers.operations.reply_json import to_list
 from mediamill.tasks.wire import Parsed, Problem, Reply, Request, Wire
 
@@ -89,7 +89,7 @@ class CodeInterpreterOperation(Operation[InterpreterConfig, InterpreterModel]):
             "outputs": outputs,
             "error": _find_code_error(reply.body, data, outputs),
         }
-        return [parsed(reply, answer, Usage(sessions=int(began_session), requests=1))]
+        return [to_parsed(reply, answer, Usage(sessions=int(began_session), requests=1))]
 
 
 def _parse_session(body: bytes) -> Mapping[str, Any] | None:

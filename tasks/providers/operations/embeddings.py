@@ -17,7 +17,7 @@ from pydantic import Field
 from mediamill.tasks.domain import JSON, Ask, Usage
 from mediamill.tasks.errors import BadInput, BadReply
 from mediamill.tasks.money.tokens import TokenMeter
-from mediamill.tasks.providers.operations.base import ModelFacts, Operation, OperationConfig, parsed
+from mediamill.tasks.providers.operations.base import ModelFacts, Operation, OperationConfig, to_parsed
 from mediamill.tasks.providers.operations.reply_json import decode_reply, to_mapping
 from mediamill.tasks.wire import Batching, Parsed, Quota, Reply, Request, Wire
 
@@ -115,7 +115,7 @@ class EmbeddingOperation(Operation[EmbeddingConfig, EmbeddingModel]):
         vectors = _order_vectors(data)
         usage = _split_usage(content.get("usage"), len(asks))
         return [
-            parsed(reply, {"vector": vector, "dimensions": size}, share)
+            to_parsed(reply, {"vector": vector, "dimensions": size}, share)
             for (vector, size), share in zip(vectors, usage, strict=True)
         ]
 

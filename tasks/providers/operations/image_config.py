@@ -79,9 +79,9 @@ class ImageModel(ModelFacts):
         for name, limit in (("image_loras", self.loras), ("reference_images", self.references)):
             if len(params.get(name) or ()) > limit:
                 raise unsupported_param(model, f"{len(params[name])} {name}", f"at most {limit}" if limit else None)
-        prompt = len(str(params.get("prompt") or ""))
-        if self.max_prompt is not None and prompt > self.max_prompt:
-            raise unsupported_param(model, f"a prompt of {prompt} characters", f"at most {self.max_prompt}")
+        prompt_length = len(str(params.get("prompt") or ""))
+        if self.max_prompt is not None and prompt_length > self.max_prompt:
+            raise unsupported_param(model, f"a prompt of {prompt_length} characters", f"at most {self.max_prompt}")
         self._check_size(model, params)
 
     def _check_size(self, model: str, params: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from mediamill.tasks.errors import BadInput, BadReply
 from mediamill.tasks.media.images.image_info import read_image_info
 from mediamill.tasks.money.images import ImageMeter
 from mediamill.tasks.providers.errors.moderation import mark_refusal
-from mediamill.tasks.providers.operations.base import Operation, parsed
+from mediamill.tasks.providers.operations.base import Operation, to_parsed
 from mediamill.tasks.providers.operations.image_config import ImageConfig, ImageModel, to_megapixels, unsupported_param
 from mediamill.tasks.providers.operations.payload_url import to_payload_url
 from mediamill.tasks.providers.operations.reply_json import USD_PER_TICK, decode_reply, to_mapping
@@ -100,7 +100,7 @@ class ImageOperation(Operation[ImageConfig, ImageModel]):
         images = [_parse_image(image, number, len(data), refused=refused) for number, image in enumerate(data, 1)]
         facts = self.model_facts(asks[0].model)
         usage = _parse_image_usage(content.get("usage"), images, facts, asks[0].params)
-        return [parsed(reply, {"pictures": images}, usage)]
+        return [to_parsed(reply, {"pictures": images}, usage)]
 
     def classify(self, reply: Reply) -> Problem | None:
         """What an error means; a prompt that was refused for its content is ``moderated``, whatever the status."""

@@ -16,7 +16,7 @@ from pydantic import Field
 from mediamill.tasks.domain import JSON, Ask, Usage
 from mediamill.tasks.errors import BadInput, BadReply
 from mediamill.tasks.money.per_unit import UnitMeter
-from mediamill.tasks.providers.operations.base import API_STYLE, ModelFacts, Operation, OperationConfig, parsed
+from mediamill.tasks.providers.operations.base import API_STYLE, ModelFacts, Operation, OperationConfig, to_parsed
 from mediamill.tasks.providers.operations.reply_json import decode_reply
 from mediamill.tasks.wire import Parsed, Reply, Request, Wire
 
@@ -104,7 +104,7 @@ class RerankOperation(Operation[RerankConfig, RerankModel]):
             raise BadReply("the reply holds no results")
         scores = _parse_scores(results, len(documents))
         usage = _parse_rerank_usage(content if isinstance(content, dict) else {})
-        return [parsed(reply, {"scores": scores}, usage)]
+        return [to_parsed(reply, {"scores": scores}, usage)]
 
     def _choose_style(self, ask: Ask) -> RerankStyle:
         config, requested = self.config, ask.params.get("spelling")

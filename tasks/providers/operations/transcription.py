@@ -13,7 +13,7 @@ from mediamill.tasks.errors import BadInput
 from mediamill.tasks.money.audio import AudioMeter
 from mediamill.tasks.providers.errors.classify import classify_error
 from mediamill.tasks.providers.languages import to_iso_code
-from mediamill.tasks.providers.operations.base import AudioOperation, OperationConfig, parsed
+from mediamill.tasks.providers.operations.base import AudioOperation, OperationConfig, to_parsed
 from mediamill.tasks.providers.operations.realtime import (
     SocketConfig,
     SpeechModel,
@@ -165,9 +165,9 @@ class SpeechToTextOperation(AudioOperation[ConfigT, ModelT]):
         """
         if not reply.socket_end:
             data, usage = parse_transcription(reply.body)
-            return [parsed(reply, data, usage)]
+            return [to_parsed(reply, data, usage)]
         data, _ = parse_transcription(orjson.dumps(to_transcript(parse_frames(reply.body), asks[0])))
-        return [parsed(reply, data, Usage(audio_seconds=asks[0].ceiling.audio_seconds, requests=1))]
+        return [to_parsed(reply, data, Usage(audio_seconds=asks[0].ceiling.audio_seconds, requests=1))]
 
     def classify(self, reply: Reply) -> Problem | None:
         """What an error reply means; None for a success."""

@@ -13,7 +13,7 @@ from mediamill.tasks.domain import JSON, Ask
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.money.speech import SpeechMeter
 from mediamill.tasks.providers.errors.classify import classify_error
-from mediamill.tasks.providers.operations.base import Operation, OperationConfig, parsed
+from mediamill.tasks.providers.operations.base import Operation, OperationConfig, to_parsed
 from mediamill.tasks.providers.operations.realtime import (
     SocketConfig,
     SpeechModel,
@@ -181,7 +181,7 @@ class TtsOperation(Operation[TtsConfig, TtsModel]):
             from mediamill.tasks.media.encoded_audio import count_seconds
 
             usage = replace(usage, speech_seconds=count_seconds(speech.audio, speech.format, speech.rate))
-        return [parsed(reply, speech, usage)]
+        return [to_parsed(reply, speech, usage)]
 
     def classify(self, reply: Reply) -> Problem | None:
         """What an error reply means; None for audio, and for a stream without an error."""

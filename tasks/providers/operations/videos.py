@@ -14,7 +14,7 @@ from mediamill.tasks.domain import Ask, Usage
 from mediamill.tasks.errors import BadReply
 from mediamill.tasks.money.videos import VideoMeter
 from mediamill.tasks.providers.errors.moderation import is_refusal, mark_refusal, to_refusal_problem
-from mediamill.tasks.providers.operations.base import API_STYLE, JobOperation, ModelFacts, OperationConfig, parsed
+from mediamill.tasks.providers.operations.base import API_STYLE, JobOperation, ModelFacts, OperationConfig, to_parsed
 from mediamill.tasks.providers.operations.reply_json import USD_PER_TICK, to_mapping
 from mediamill.tasks.providers.operations.video_fields import (
     build_openai_fields,
@@ -182,7 +182,7 @@ class VideoOperation(JobOperation[VideoConfig, VideoModel]):
             "refused": _WITHHELD_MESSAGE if refused else None,
         }
         usage = Usage(videos=1, video_seconds=seconds, billed_usd=_parse_billed_usd(job, outputs), requests=1)
-        return [parsed(reply, data, usage)]
+        return [to_parsed(reply, data, usage)]
 
     @property
     def _versioned_path(self) -> str:

@@ -19,7 +19,7 @@ from mediamill import (
     UnitMeter,
     Usage,
     Wire,
-    parsed,
+    to_parsed,
 )
 
 
@@ -57,4 +57,4 @@ class Mood(Operation[MoodConfig, MoodModel]):
         content = json.loads(reply.body)
         if not isinstance(content, dict) or "mood" not in content:
             raise BadReply("there is no mood in the reply")
-        return [parsed(reply, {"mood": content["mood"], "score": content.get("score")}, Usage(requests=1))]
+        return [to_parsed(reply, {"mood": content["mood"], "score": content.get("score")}, Usage(requests=1))]
