@@ -1,4 +1,4 @@
-"""Makes configs/prices.csv from a ledger of observed prices.
+"""Make configs/prices.csv from a ledger of observed prices.
 
     uv run python data/make_prices.py LEDGER.csv
 
@@ -14,23 +14,23 @@ import re
 import sys
 from pathlib import Path
 
-_DROPPED = ("[BOGUS", "[IGNORE", "[SUPERSEDED", "[SUSPECT", "[UNVERIFIED")
-_ROUNDED = "source rounded"
+_DROPPED_TAGS = ("[BOGUS", "[IGNORE", "[SUPERSEDED", "[SUSPECT", "[UNVERIFIED")
+_ROUNDED_TAG = "source rounded"
 _COLLECTIONS = ("litellm", "one-api", "skills", "portkey")
 _TRUST = ("live", "docs", ".com", ".ai", *_COLLECTIONS)
-_SEED = re.compile(r"^seed \d+ (?:skill )?\((?P<what>.*?)(?P<when>undated [^)]*)\)")
-_PATH = re.compile(r" \(/v1/tts\)$")
+_SEED_SOURCE = re.compile(r"^seed \d+ (?:skill )?\((?P<what>.*?)(?P<when>undated [^)]*)\)")
+_ENDPOINT_NOTE = re.compile(r" \(/v1/tts\)$")
 """A note on the endpoint behind a model's name; the endpoint takes no model, so there is one price."""
-_TRANSLATES = {
+_TRANSLATION_MODELS = {
     ("groq", "whisper-large-v3"),
     ("openai", "whisper-1"),
     ("together", "openai/whisper-large-v3"),
 }
-"""Models whose one price of audio holds for both endpoints that hear: their sellers list no other for translations."""
+"""Models whose one price of audio holds for translation, too: their sellers list no other for it."""
 _COLUMNS = ("provider", "model", "capability", "unit", "price_usd", "source", "as_of")
 
 
-def trust(row: dict[str, str]) -> int:
+def rank_source(row: dict[str, str]) -> int:
     """Rank of a row's source: live catalogue, vendor's page, then second-hand tables.
 
     The tables name the page they were made from; that makes them no vendor's page.
@@ -42,37 +42,44 @@ def trust(row: dict[str, str]) -> int:
     return next((rank for rank, word in enumerate(_TRUST) if word in source), len(_TRUST))
 
 
-def chosen(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+def choose_rows(rows: list[dict[str, str]]) -> list[dict[str, str]]:
     """The rows worth keeping, ordered by provider, model, capability, unit and trust."""
-    kept = [row for row in rows if not any(tag in row["source"] for tag in _DROPPED)]
+    kept = [row for row in rows if not any(tag in row["source"] for tag in _DROPPED_TAGS)]
     exact = {
-        (r["provider"], r["model"]) for r in kept if r["unit"].startswith("audio_") and _ROUNDED not in r["source"]
+        (r["provider"], r["model"]) for r in kept if r["unit"].startswith("audio_") and _ROUNDED_TAG not in r["source"]
     }
-    kept = [r for r in kept if _ROUNDED not in r["source"] or (r["provider"], r["model"]) not in exact]
-    kept += [_translated(row) for row in kept if _is_translated(row)]
-    kept = [row | {"source": _SEED.sub(_plainly, row["source"]), "model": _PATH.sub("", row["model"])} for row in kept]
+    kept = [r for r in kept if _ROUNDED_TAG not in r["source"] or (r["provider"], r["model"]) not in exact]
+    kept += [_to_translation_row(row) for row in kept if _has_translation_price(row)]
+    kept = [
+        row
+        | {
+            "source": _SEED_SOURCE.sub(_format_seed_source, row["source"]),
+            "model": _ENDPOINT_NOTE.sub("", row["model"]),
+        }
+        for row in kept
+    ]
     unique = {tuple(row[name] for name in _COLUMNS): row for row in kept}
     newest_first = sorted(unique.values(), key=lambda r: (r["as_of"], r["price_usd"], r["source"]), reverse=True)
-    return sorted(newest_first, key=lambda r: (r["provider"], r["model"], r["capability"], r["unit"], trust(r)))
+    return sorted(newest_first, key=lambda r: (r["provider"], r["model"], r["capability"], r["unit"], rank_source(r)))
 
 
-def _is_translated(row: dict[str, str]) -> bool:
+def _has_translation_price(row: dict[str, str]) -> bool:
     plain = row["unit"] in ("audio_minute", "audio_hour")
-    return plain and row["capability"] == "transcription" and (row["provider"], row["model"]) in _TRANSLATES
+    return plain and row["capability"] == "transcription" and (row["provider"], row["model"]) in _TRANSLATION_MODELS
 
 
-def _translated(row: dict[str, str]) -> dict[str, str]:
+def _to_translation_row(row: dict[str, str]) -> dict[str, str]:
     return row | {"capability": "translation", "source": f"{row['source']} (the model's price of audio)"}
 
 
-def _plainly(match: re.Match[str]) -> str:
+def _format_seed_source(match: re.Match[str]) -> str:
     return f"{match['what'].rstrip('; ') or 'skill document'} ({match['when']})"
 
 
 def main(ledger: Path) -> None:
     """Read the ledger and write the price list beside the other configuration."""
     with ledger.open(encoding="utf-8", newline="") as file:
-        rows = chosen(list(csv.DictReader(file)))
+        rows = choose_rows(list(csv.DictReader(file)))
     target = Path(__file__).parent.parent / "configs" / "prices.csv"
     with target.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, _COLUMNS, lineterminator="\n")

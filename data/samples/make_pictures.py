@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 PICTURES = HERE / "pictures"
 VIDEOS = HERE / "videos"
 BROKEN = HERE / "broken"
-LISTED = [
+LISTED_IMAGES = [
     ("house.jpg", "bird house", "garden"),
     ("badge.webp", "enamel badge", "gifts"),
     ("page.png", "sign", "office"),
@@ -27,8 +27,8 @@ LISTED = [
 SKY, GRASS, SUN, WALL, ROOF = (150, 200, 240), (80, 160, 70), (250, 210, 60), (225, 205, 170), (180, 60, 40)
 
 
-def house(width: int = 480, height: int = 360, sun: float = 0.8) -> Image.Image:
-    """A house on a meadow; ``sun`` is where the sun stands, 0 left to 1 right."""
+def draw_house(width: int = 480, height: int = 360, sun: float = 0.8) -> Image.Image:
+    """Draw a house on a meadow; ``sun`` is where the sun stands, 0 left to 1 right."""
     image = Image.new("RGB", (width, height), SKY)
     draw = ImageDraw.Draw(image)
     draw.rectangle((0, height * 2 // 3, width, height), GRASS)
@@ -42,8 +42,8 @@ def house(width: int = 480, height: int = 360, sun: float = 0.8) -> Image.Image:
     return image
 
 
-def page() -> Image.Image:
-    """A page of text."""
+def draw_page() -> Image.Image:
+    """Draw a page of text."""
     image = Image.new("L", (520, 300), 255)
     draw = ImageDraw.Draw(image)
     lines = ["Opening hours", "", "Monday to Friday: 9 to 18", "Saturday: 10 to 14", "Sunday: closed"]
@@ -55,16 +55,16 @@ def page() -> Image.Image:
 def make_pictures() -> None:
     """Eight pictures in eight formats, each odd in its own way."""
     PICTURES.mkdir(exist_ok=True)
-    home = house()
+    home = draw_house()
     home.save(PICTURES / "house.jpg", quality=85)
     sideways = Image.Exif()
     sideways[0x0112] = 6
     home.rotate(90, expand=True).save(PICTURES / "sideways.jpg", quality=85, exif=sideways)
-    page().save(PICTURES / "page.png")
+    draw_page().save(PICTURES / "page.png")
     badge = Image.new("RGBA", (256, 256), (0, 0, 0, 0))
     ImageDraw.Draw(badge).ellipse((28, 28, 228, 228), (40, 70, 200, 255))
     badge.save(PICTURES / "badge.webp", lossless=True)
-    frames = [house(240, 180, n / 7) for n in range(8)]
+    frames = [draw_house(240, 180, n / 7) for n in range(8)]
     frames[0].save(PICTURES / "morning.gif", save_all=True, append_images=frames[1:], duration=200, loop=0)
     ramp = np.tile(np.linspace(0, 65535, 300, dtype=np.uint16), (200, 1))
     Image.fromarray(ramp).save(PICTURES / "ramp16.tif", compression="tiff_deflate")
@@ -73,7 +73,7 @@ def make_pictures() -> None:
     with (HERE / "pictures.csv").open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(["id", "path", "product", "shelf"])
-        for number, (name, product, shelf) in enumerate(LISTED, 1):
+        for number, (name, product, shelf) in enumerate(LISTED_IMAGES, 1):
             rows.writerow([f"p{number}", f"pictures/{name}", product, shelf])
 
 
@@ -96,7 +96,7 @@ def make_video() -> None:
         stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
         stream.options = {"crf": "30", "threads": "1"}
         sound = container.add_stream("aac", rate=16000)
-        shown = [house(320, 240, n / 39) for n in range(40)] + [page().convert("RGB").resize((320, 240))] * 20
+        shown = [draw_house(320, 240, n / 39) for n in range(40)] + [draw_page().convert("RGB").resize((320, 240))] * 20
         for image in shown:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.asarray(image), format="rgb24")))
         container.mux(stream.encode())

@@ -26,7 +26,7 @@ RECORDINGS = HERE / "recordings"
 BROKEN = HERE / "broken"
 
 
-class Spoken(NamedTuple):
+class SpokenRecording(NamedTuple):
     """A recording: where it goes, who speaks, what is said, and what it is about."""
 
     file: str
@@ -35,32 +35,32 @@ class Spoken(NamedTuple):
     text: str
 
 
-SPOKEN = [
-    Spoken(
+SPOKEN_RECORDINGS = [
+    SpokenRecording(
         "station.mp3",
         "rms",
         "travel",
         "The train to the city leaves at nine in the morning and arrives before noon. "
         "We are going to meet our friends at the station after dinner.",
     ),
-    Spoken("keys.m4a", "slt", "home", "Please leave the keys on the kitchen table when you go home tonight."),
-    Spoken("window.flac", "rms", "home", "She opened the window because the room was very warm."),
-    Spoken("friends.wav", "slt", "travel", "We are going to meet our friends at the station after dinner."),
-    Spoken(
+    SpokenRecording("keys.m4a", "slt", "home", "Please leave the keys on the kitchen table when you go home tonight."),
+    SpokenRecording("window.flac", "rms", "home", "She opened the window because the room was very warm."),
+    SpokenRecording("friends.wav", "slt", "travel", "We are going to meet our friends at the station after dinner."),
+    SpokenRecording(
         "garden.webm",
         "rms",
         "home",
         "The children played in the garden until it started to rain. "
         "My sister bought a new house near the river last summer.",
     ),
-    Spoken("meeting.mp3", "slt", "work", "The meeting was moved to Thursday because the manager is away."),
-    Spoken(
+    SpokenRecording("meeting.mp3", "slt", "work", "The meeting was moved to Thursday because the manager is away."),
+    SpokenRecording(
         "question.m4a",
         "rms",
         "work",
         "Thank you for calling, we will answer your question as soon as possible.",
     ),
-    Spoken("books.webm", "slt", "work", "You can find the books about history on the second floor."),
+    SpokenRecording("books.webm", "slt", "work", "You can find the books about history on the second floor."),
 ]
 
 CODECS = {"mp3": ("mp3", 48_000), "m4a": ("aac", 48_000), "flac": ("flac", 0), "webm": ("libopus", 32_000)}
@@ -71,17 +71,17 @@ def main() -> None:
     """Write everything below this script's folder."""
     RECORDINGS.mkdir(exist_ok=True)
     BROKEN.mkdir(exist_ok=True)
-    for spoken in SPOKEN:
+    for spoken in SPOKEN_RECORDINGS:
         wav = speak(spoken.voice, spoken.text)
         target = RECORDINGS / spoken.file
-        target.write_bytes(wav if target.suffix == ".wav" else encoded(wav, target.suffix[1:]))
+        target.write_bytes(wav if target.suffix == ".wav" else encode(wav, target.suffix[1:]))
         print(f"{target.relative_to(HERE)}: {target.stat().st_size:,} bytes")
     write_tables()
     write_broken()
 
 
 def speak(voice: str, text: str) -> bytes:
-    """The text spoken by flite: a WAV file, 16 kHz mono."""
+    """Speak a text with flite; a WAV file, 16 kHz mono."""
     wav = HERE / ".speaking.wav"
     try:
         subprocess.run(["flite", "-voice", voice, "-t", text, "-o", str(wav)], check=True)
@@ -92,8 +92,8 @@ def speak(voice: str, text: str) -> bytes:
         wav.unlink(missing_ok=True)
 
 
-def encoded(wav: bytes, extension: str) -> bytes:
-    """A WAV file in another format, without dates or random ids."""
+def encode(wav: bytes, extension: str) -> bytes:
+    """Encode a WAV file in another format, without dates or random ids."""
     codec, bit_rate = CODECS[extension]
     out = io.BytesIO()
     with (
@@ -116,12 +116,13 @@ def write_tables() -> None:
     with (HERE / "texts.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["file", "voice", "text"])
-        writer.writerows([spoken.file, spoken.voice, spoken.text] for spoken in SPOKEN)
+        writer.writerows([spoken.file, spoken.voice, spoken.text] for spoken in SPOKEN_RECORDINGS)
     with (HERE / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["id", "path", "language", "topic"])
         writer.writerows(
-            [f"sample-{n}", f"recordings/{spoken.file}", "en", spoken.topic] for n, spoken in enumerate(SPOKEN, 1)
+            [f"sample-{n}", f"recordings/{spoken.file}", "en", spoken.topic]
+            for n, spoken in enumerate(SPOKEN_RECORDINGS, 1)
         )
 
 
@@ -132,8 +133,8 @@ def write_broken() -> None:
         "zero-bytes.mp3": b"",
         "text.mp3": b"This is a note about a recording, not the recording.\n",
         "cut-off.flac": flac[: len(flac) // 2],
-        "picture.wav": picture(),
-        "header-only.wav": wav_header(0),
+        "picture.wav": build_png_pixel(),
+        "header-only.wav": build_wav_header(0),
         "random.ogg": random.Random(7).randbytes(2048),  # noqa: S311 (noise for a test file)
         "playlist.mp3": b"#EXTM3U\n#EXTINF:5,\nhttp://example.invalid/part-1.ts\n#EXT-X-ENDLIST\n",
     }
@@ -141,14 +142,14 @@ def write_broken() -> None:
         (BROKEN / name).write_bytes(data)
 
 
-def wav_header(size: int) -> bytes:
-    """The 44 bytes before ``size`` bytes of 16 kHz mono 16-bit sound."""
+def build_wav_header(size: int) -> bytes:
+    """The 44 bytes before ``size`` bytes of 16 kHz mono 16-bit audio."""
     return struct.pack(
         "<4sI4s4sIHHIIHH4sI", b"RIFF", 36 + size, b"WAVE", b"fmt ", 16, 1, 1, 16_000, 32_000, 2, 16, b"data", size
     )
 
 
-def picture() -> bytes:
+def build_png_pixel() -> bytes:
     """A PNG of one white pixel."""
     chunks = (
         (b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0)),

@@ -12,7 +12,7 @@ from mediamill.tasks.calls.attempt_record import AttemptRecord
 from mediamill.tasks.calls.call_context import CallContext, parse_request_id
 from mediamill.tasks.calls.rate_limiter import Limiter, Permit
 from mediamill.tasks.calls.remote_jobs import JobFailed, RunningJob
-from mediamill.tasks.calls.retry import RetryableError
+from mediamill.tasks.calls.retry import RetryableError, is_transient_status
 from mediamill.tasks.calls.settlement import build_answer, parse_reply, split_cost
 from mediamill.tasks.calls.transport_errors import NotSent, ReplyLost
 from mediamill.tasks.domain import Answer
@@ -23,8 +23,6 @@ _LOST_MESSAGE = "the request may have been carried out and billed; its answer wa
 LOOK_UP_HINT = (
     "look for it at the provider, then: mediamill retry OUT --only unknown (of a promotion: --promote --only unknown)"
 )
-_TRANSIENT_STATUSES = frozenset({408, 425, 429})
-_MIN_SERVER_ERROR = 500
 
 
 class WireAttempt:
@@ -176,7 +174,7 @@ class WireAttempt:
 
     def _to_error(self, problem: Problem, status: int) -> Exception:
         if problem.verdict != "stop":
-            is_transient = status in _TRANSIENT_STATUSES or status >= _MIN_SERVER_ERROR
+            is_transient = is_transient_status(status)
             return CallFailed(
                 problem.message, kind=problem.kind, status=status, hint=problem.hint, transient=is_transient
             )

@@ -80,7 +80,7 @@ class Client:
     async def send(
         self, origin: str, request: Request, *, key: str | None, timeout_seconds: float, max_bytes: int = 64 * 2**20
     ) -> Reply:
-        """Send one request and read its whole reply; a request with a session runs over a websocket.
+        """Send one request and read its complete reply; a request with a session runs over a websocket.
 
         Args:
             origin: scheme, host and port.
@@ -150,7 +150,7 @@ class Client:
         except (TransportError, ItemError):
             raise
         except TimeoutError:
-            raise ReplyLost("deadline", f"{host}: no whole reply within {timeout_seconds:g} s") from None
+            raise ReplyLost("deadline", f"{host}: no complete reply within {timeout_seconds:g} s") from None
         except (aiohttp.ClientError, httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             raise classify_transport_error(error, host) from None
 

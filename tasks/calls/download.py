@@ -18,7 +18,7 @@ import aiohttp
 import httpx
 
 from mediamill.tasks.calls.body_reader import read_chunks
-from mediamill.tasks.calls.retry import RetryableError, RetryPolicy, send_with_retries
+from mediamill.tasks.calls.retry import RetryableError, RetryPolicy, is_transient_status, send_with_retries
 from mediamill.tasks.calls.ssrf_guard import SsrfGuard, forbidden_url_error
 from mediamill.tasks.calls.transport_errors import ReplyLost, TransportError
 from mediamill.tasks.errors import BadInput, CallFailed, StorageError
@@ -27,7 +27,6 @@ from mediamill.tasks.wire import Problem
 
 MAX_REDIRECTS = 5
 _REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
-_TRANSIENT_STATUSES = frozenset({408, 425, 429})
 _WRITE_BLOCK_BYTES = 1 << 20
 
 OpenGet = Callable[[str, float, Mapping[str, str]], AbstractAsyncContextManager[httpx.Response]]
@@ -195,7 +194,7 @@ def _check_status(response: httpx.Response, host: str) -> None:
         return
     if status == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
         raise RetryableError(Problem("retry", "download", f"{host} has another file there now"))
-    if status in _TRANSIENT_STATUSES or status >= httpx.codes.INTERNAL_SERVER_ERROR:
+    if is_transient_status(status):
         wait = parse_retry_after(response.headers, time.time())
         raise RetryableError(
             Problem(

@@ -18,6 +18,14 @@ T = TypeVar("T")
 MAX_WAIT_SECONDS = 60.0
 """Maximum wait before one retry, whatever a server asks for."""
 
+_TRANSIENT_STATUSES = frozenset({408, 425, 429})
+_MIN_SERVER_ERROR = 500
+
+
+def is_transient_status(status: int) -> bool:
+    """True for an HTTP status after which another try may succeed."""
+    return status in _TRANSIENT_STATUSES or status >= _MIN_SERVER_ERROR
+
 
 class RetryableError(Exception):
     """An attempt failed, and another may succeed.

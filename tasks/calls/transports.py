@@ -38,7 +38,7 @@ def create_transport(
     """A transport whose session is opened on the event loop of its first request.
 
     The number of connections is not bounded here: the limiter bounds the calls, and a second queue
-    would only hide the wait from it. With a ``resolver`` of its own, every connection resolves anew.
+    would only hide the wait from it. With a ``resolver`` of its own, every connection resolves the name again.
     """
 
     def open_session() -> aiohttp.ClientSession:

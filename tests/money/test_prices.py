@@ -126,14 +126,17 @@ def test_sources_are_ordered_by_trust_before_date(make_prices: ModuleType) -> No
         make_row("third-party note", as_of="2026-12-01"),
         make_row("third-party note", as_of="2025-10-11"),
     ]
-    assert make_prices.chosen(ordered[::-1]) == ordered
+    assert make_prices.choose_rows(ordered[::-1]) == ordered
 
 
 def test_tagged_rows_and_rounded_duplicates_are_left_out(make_prices: ModuleType) -> None:
     rounded = make_row("litellm [per-second x3600; source rounded]", "0.11099")
     exact = make_row("console.groq.com/docs", "0.111")
     tagged = [make_row(f"x [{tag}: why]") for tag in ("BOGUS", "IGNORE", "SUPERSEDED", "SUSPECT", "UNVERIFIED")]
-    assert make_prices.chosen([rounded, exact, exact, *tagged]) == [exact]
-    assert make_prices.chosen([rounded]) == [rounded]
+    assert make_prices.choose_rows([rounded, exact, exact, *tagged]) == [exact]
+    assert make_prices.choose_rows([rounded]) == [rounded]
     other = make_row("docs", "9")
-    assert make_prices.chosen([exact, other]) == [exact, other] or make_prices.chosen([exact, other]) == [other, exact]
+    assert make_prices.choose_rows([exact, other]) == [exact, other] or make_prices.choose_rows([exact, other]) == [
+        other,
+        exact,
+    ]
