@@ -124,17 +124,17 @@ def is_valid() -> Any:
 
 
 @pytest.mark.parametrize("path", JOBS, ids=lambda path: path.name)
-def test_the_example_jobs_fit_the_schema(path: Path, valid: Any) -> None:
-    assert valid(yaml.safe_load(path.read_text()))
+def test_the_example_jobs_fit_the_schema(path: Path, is_valid: Any) -> None:
+    assert is_valid(yaml.safe_load(path.read_text()))
 
 
 @pytest.mark.parametrize(
     "wrong", [{"bugdet": 5}, {"params": {"langage": "en"}}, {"params": {"words": "maybe"}}, {"capability": "transcrib"}]
 )
-def test_the_schema_refuses_what_a_run_refuses(wrong: dict[str, Any], valid: Any) -> None:
+def test_the_schema_refuses_what_a_run_refuses(wrong: dict[str, Any], is_valid: Any) -> None:
     job = {"capability": "transcribe", "source": "a"}
-    assert valid(job)
-    assert not valid({**job, **wrong})
+    assert is_valid(job)
+    assert not is_valid({**job, **wrong})
 
 
 def test_every_listed_command_is_in_the_file_of_its_name() -> None:

@@ -41,7 +41,7 @@ def read_status(tmp_path: Path) -> dict[str, int | str | None]:
     return status
 
 
-@pytest.mark.parametrize("how", [(), ("--quiet",), ("--json",)], ids=" ".join)
+@pytest.mark.parametrize("options", [(), ("--quiet",), ("--json",)], ids=" ".join)
 def test_a_paid_run_asks_and_a_no_starts_nothing(
     options: tuple[str, ...], tmp_path: Path, own_local_server: RunningServer
 ) -> None:

@@ -88,11 +88,11 @@ def project(tmp_path: Path) -> Path:
 
 
 def run_installed(
-    programs: Path, project: Path, env: Mapping[str, str], *command: str
+    installed_programs: Path, project: Path, env: Mapping[str, str], *command: str
 ) -> subprocess.CompletedProcess[str]:
     program, *arguments = command
     return subprocess.run(
-        [str(programs / program), *arguments],
+        [str(installed_programs / program), *arguments],
         cwd=project,
         env={**env, "PYTHONPATH": str(project), "ACME_API_KEY": "a-key"},
         capture_output=True,
@@ -102,22 +102,24 @@ def run_installed(
     )
 
 
-def test_a_packages_capability_is_a_command(programs: Path, project: Path, acme: AcmeServer, tmp_path: Path) -> None:
+def test_a_packages_capability_is_a_command(
+    installed_programs: Path, project: Path, acme: AcmeServer, tmp_path: Path
+) -> None:
     env = {**os.environ, "HOME": str(tmp_path / "home")}
-    assert "judge-mood" in run_installed(programs, project, env, "mediamill", "--help").stdout
-    help_text = run_installed(programs, project, env, "mediamill", "judge-mood", "--help").stdout
+    assert "judge-mood" in run_installed(installed_programs, project, env, "mediamill", "--help").stdout
+    help_text = run_installed(installed_programs, project, env, "mediamill", "judge-mood", "--help").stdout
     assert "Judge the mood of every text" in help_text
     assert "--only TEXT" in help_text
-    listed = run_installed(programs, project, env, "mediamill", "models", "--provider", "acme").stdout
+    listed = run_installed(installed_programs, project, env, "mediamill", "models", "--provider", "acme").stdout
     assert "acme-mood-1" in listed
     assert "$0.002/request" in listed
 
     job = ("judge-mood", "texts.csv", "--provider", "acme", "--base-url", acme.base_url, "--out", "out")
-    quoted = run_installed(programs, project, env, "mediamill", *job, "--quote", "--json")
+    quoted = run_installed(installed_programs, project, env, "mediamill", *job, "--quote", "--json")
     assert Decimal(json.loads(quoted.stdout)["high_usd"]) == Decimal("0.006")
     assert acme.bodies == []
 
-    done = run_installed(programs, project, env, "mediamill", *job, "--budget", "1", "--json")
+    done = run_installed(installed_programs, project, env, "mediamill", *job, "--budget", "1", "--json")
     summary = json.loads(done.stdout)
     assert (done.returncode, summary["done"], summary["failed"]) == (3, 2, 1), done.stderr
     assert Decimal(summary["cost_usd"]) == Decimal("0.004")
@@ -128,28 +130,28 @@ def test_a_packages_capability_is_a_command(programs: Path, project: Path, acme:
     assert {body["path"] for body in acme.bodies} == {"/v1/moods"}
 
     calls = len(acme.bodies)
-    again = run_installed(programs, project, env, "mediamill", *job, "--budget", "1", "--json")
+    again = run_installed(installed_programs, project, env, "mediamill", *job, "--budget", "1", "--json")
     assert json.loads(again.stdout)["calls"] == 0
     assert len(acme.bodies) == calls
 
     wrong = run_installed(
-        programs, project, env, "mediamill", *job, "--only", "bored", "--out", "other", "--budget", "1"
+        installed_programs, project, env, "mediamill", *job, "--only", "bored", "--out", "other", "--budget", "1"
     )
     assert "choose one of glad, sad, angry" in wrong.stdout + wrong.stderr
     assert len(acme.bodies) == calls
 
 
 def test_a_packages_capability_is_a_flow(
-    programs: Path, project: Path, acme: AcmeServer, prefect_server: PrefectServer
+    installed_programs: Path, project: Path, acme: AcmeServer, prefect_server: PrefectServer
 ) -> None:
     env = prefect_server.env()
     job = ("judge-mood", "texts.csv", "--provider", "acme", "--base-url", acme.base_url, "--budget", "1")
-    done = run_installed(programs, project, env, "mediamill", *job, "--out", "command")
+    done = run_installed(installed_programs, project, env, "mediamill", *job, "--out", "command")
     assert done.returncode == 3, done.stderr
     assert "flow run at" in done.stderr
     (project / "texts.csv").write_text("id,text\na,What a day\n", encoding="utf-8")
     flow = FLOW.replace("budget=1", f'budget=1, options={{"base_url": "{acme.base_url}"}}')
-    called = run_installed(programs, project, env, "python", "-c", flow)
+    called = run_installed(installed_programs, project, env, "python", "-c", flow)
     assert "RESULT 1" in called.stdout, called.stderr
     names = [run["name"] for run in prefect_server.flow_runs() if "judge-mood" in run["name"]]
     assert len(names) == 2

@@ -84,18 +84,18 @@ def make_command(tmp_path: Path, server: RunningServer) -> list[str | Path]:
 @pytest.mark.long
 @pytest.mark.parametrize(("items", "number"), [(1000, signal.SIGKILL), (150, signal.SIGSTOP)], ids=["killed", "hung"])
 def test_a_server_lost_during_a_run_does_not_delay_its_exit(
-    doomed: DoomedPrefectServer, own_local_server: RunningServer, tmp_path: Path, items: int, number: int
+    doomed_server: DoomedPrefectServer, own_local_server: RunningServer, tmp_path: Path, items: int, number: int
 ) -> None:
     make_wavs(tmp_path / "in", items)
-    process = doomed.server.start(*make_command(tmp_path, own_local_server))
+    process = doomed_server.server.start(*make_command(tmp_path, own_local_server))
     wait_until(lambda: own_local_server.bill()["requests"] > items / 10, "the run to be at work")
-    doomed.send_signal(number)
+    doomed_server.send_signal(number)
     try:
         _, stderr = process.communicate(timeout=180)
         exit_seconds = time.time() - read_work_end(tmp_path / "out")
     finally:
         if number == signal.SIGSTOP:
-            doomed.send_signal(signal.SIGCONT)
+            doomed_server.send_signal(signal.SIGCONT)
     assert process.returncode == 0, stderr
     assert "the end of this run could not be reported to Prefect" in stderr
     assert "Traceback" not in stderr
@@ -105,7 +105,7 @@ def test_a_server_lost_during_a_run_does_not_delay_its_exit(
 
 @pytest.mark.long
 def test_a_flow_called_from_python_returns_its_result_and_the_interpreter_ends(
-    doomed: DoomedPrefectServer, own_local_server: RunningServer, tmp_path: Path
+    doomed_server: DoomedPrefectServer, own_local_server: RunningServer, tmp_path: Path
 ) -> None:
     make_wavs(tmp_path / "in", 100)
     code = (
@@ -114,10 +114,10 @@ def test_a_flow_called_from_python_returns_its_result_and_the_interpreter_ends(
         f"    options={{'base_url': '{own_local_server.origin}/together/v1', 'shard_size': 1, 'concurrency': 4}})\n"
         "print(result['done'], result['state'])"
     )
-    environment = doomed.server.env()
+    environment = doomed_server.server.env()
     with subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True) as process:
         wait_until(lambda: own_local_server.bill()["requests"] > 10, "the run to be at work")
-        doomed.send_signal(signal.SIGKILL)
+        doomed_server.send_signal(signal.SIGKILL)
         stdout, _ = process.communicate(timeout=120)
     exit_seconds = time.time() - read_work_end(tmp_path / "out")
     assert process.returncode == 0
@@ -127,9 +127,9 @@ def test_a_flow_called_from_python_returns_its_result_and_the_interpreter_ends(
 
 @pytest.mark.long
 def test_a_run_on_a_worker_exits_in_time_and_the_next_run_reports_its_end(
-    doomed: DoomedPrefectServer, own_local_server: RunningServer, tmp_path: Path
+    doomed_server: DoomedPrefectServer, own_local_server: RunningServer, tmp_path: Path
 ) -> None:
-    prefect_server, items = doomed.server, 100
+    prefect_server, items = doomed_server.server, 100
     make_wavs(tmp_path / "in", items)
     file = tmp_path / "job.yaml"
     file.write_text(
@@ -144,14 +144,14 @@ def test_a_run_on_a_worker_exits_in_time_and_the_next_run_reports_its_end(
     try:
         wait_until(lambda: own_local_server.bill()["requests"] > 10, "the run to be at work")
         engine = find_engine_process(run_id)
-        doomed.send_signal(signal.SIGKILL)
+        doomed_server.send_signal(signal.SIGKILL)
         wait_until(lambda: list((tmp_path / "out" / "runs").glob("*.json")), "the work to end", 120)
         engine.wait(MAX_EXIT_SECONDS)
     finally:
         worker.kill()
         worker.communicate(timeout=60)
     assert count_rows(tmp_path / "out") == items == own_local_server.bill()["requests"]
-    start_prefect_server(doomed.home, "--port", doomed.port)
+    start_prefect_server(doomed_server.home, "--port", doomed_server.port)
     assert prefect_server.state(run_id)["type"] == "RUNNING"
     make_wavs(tmp_path / "in", items + 1)
     assert prefect_server.cli(*make_command(tmp_path, own_local_server)).returncode == 0
