@@ -40,7 +40,7 @@ class Task(_StrictSpec, RenamedFields):
     )
     params: dict[str, Any] = Field(default_factory=dict, description="the capability's own parameters")
     of: dict[str, str] = Field(
-        default_factory=dict, description="which column is what: path, text, or a parameter by its name"
+        default_factory=dict, description="the column for path, for text or for a parameter, e.g. {text: heard_text}"
     )
     concurrency: int | None = Field(None, description="maximum requests in flight; default: the provider's limit")
     rpm: float | None = Field(None, description="maximum requests per minute; default: the provider's limit")
@@ -89,14 +89,20 @@ class Step(_StrictSpec):
     The next step knows its columns by their plain names, later steps and the results as ``NAME_column``.
     """
 
-    name: str = Field(description="short name; its columns are called after it")
+    name: str = Field(description="short name of the step; its columns begin with it")
     task: Task | None = Field(None, description="what is done to each row")
     parallel: dict[str, Task] = Field(default_factory=dict, description="several tasks on every row, by name")
-    when: str | None = Field(None, description="only rows this expression holds for are done; the others pass by")
-    keep: str | None = Field(None, description="only rows this expression holds for go on, afterwards")
-    until: str | None = Field(None, description="done again while this expression does not hold")
+    when: str | None = Field(
+        None, description="condition on a row, an expression; the step skips rows for which it is false"
+    )
+    keep: str | None = Field(
+        None, description="condition on a row after the step; rows for which it is false are dropped"
+    )
+    until: str | None = Field(
+        None, description="condition on a row; the step is repeated for rows for which it is false"
+    )
     again: tuple[dict[str, Any], ...] = Field(
-        (), max_length=10, description="what changes in each repeat, e.g. [{model: a-stronger-one, params: {seed: 2}}]"
+        (), max_length=10, description="what each repeat changes, e.g. [{model: a-stronger-one, params: {seed: 2}}]"
     )
 
     @field_validator("name")
@@ -148,7 +154,7 @@ class Chain(_StrictSpec):
     columns: Columns = Field(default_factory=Columns, description="how the source's columns are read")
     allow_hosts: list[str] = Field(default_factory=list, description="private hosts that source URLs may name")
     schedule: Schedule | None = Field(None, description="when its deployment runs")
-    steps: tuple[Step, ...] = Field(min_length=1, max_length=50, description="one after another")
+    steps: tuple[Step, ...] = Field(min_length=1, max_length=50, description="the steps in their order")
 
     @field_validator("budget", mode="before")
     @classmethod
