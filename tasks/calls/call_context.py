@@ -19,7 +19,7 @@ from mediamill.tasks.money.budget import Budget
 from mediamill.tasks.money.cost import Pricing
 from mediamill.tasks.wire import Provider, Wire
 
-REQUEST_IDS = ("x-request-id", "x-together-request-id", "x-together-traceid", "cf-ray")
+REQUEST_ID_HEADERS = ("x-request-id", "x-together-request-id", "x-together-traceid", "cf-ray")
 
 
 @dataclass(slots=True)
@@ -88,7 +88,7 @@ def now_us() -> int:
 
 def parse_request_id(headers: Mapping[str, str]) -> str | None:
     """The provider's own id of a request (provider docs: x-request-id and relatives)."""
-    return next((headers[name] for name in REQUEST_IDS if headers.get(name)), None)
+    return next((headers[name] for name in REQUEST_ID_HEADERS if headers.get(name)), None)
 
 
 def sum_usages(usages: Iterable[Usage]) -> Usage:

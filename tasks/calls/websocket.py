@@ -17,7 +17,7 @@ from typing import BinaryIO
 import aiohttp
 
 from mediamill.tasks.calls.transport_errors import NotSent, ReplyLost, TransportError, classify_transport_error
-from mediamill.tasks.calls.websocket_handshake import HandshakeRefused, HandshakeWebsocket
+from mediamill.tasks.calls.websocket_handshake import HandshakeRefused, WebsocketWithHeaders
 from mediamill.tasks.domain import Payload
 from mediamill.tasks.errors import BadInput, ItemError
 from mediamill.tasks.websocket_session import (
@@ -67,7 +67,7 @@ class WebsocketExchange:
     _kept_messages: list[bytes] = field(default_factory=list)
     _is_stalled: bool = False
     _failure: Exception | None = None
-    _socket: HandshakeWebsocket | None = None
+    _socket: WebsocketWithHeaders | None = None
 
     async def run(
         self,
@@ -121,7 +121,7 @@ class WebsocketExchange:
         headers: Mapping[str, str],
         handshake_seconds: float,
         proxy: str | None,
-    ) -> HandshakeWebsocket:
+    ) -> WebsocketWithHeaders:
         try:
             async with asyncio.timeout(handshake_seconds):
                 socket = await client.ws_connect(
@@ -134,9 +134,9 @@ class WebsocketExchange:
                 )
         except TimeoutError:
             raise NotSent(
-                "connect_timeout", f"{self.host}: no socket was opened within {handshake_seconds:g} s"
+                "connect_timeout", f"{self.host}: no websocket was opened within {handshake_seconds:g} s"
             ) from None
-        assert isinstance(socket, HandshakeWebsocket)
+        assert isinstance(socket, WebsocketWithHeaders)
         return socket
 
     async def _converse(self, socket: aiohttp.ClientWebSocketResponse) -> str:

@@ -21,7 +21,7 @@ class HandshakeRefused(Exception):
         self.reply = reply
 
 
-class HandshakeWebsocket(aiohttp.ClientWebSocketResponse):
+class WebsocketWithHeaders(aiohttp.ClientWebSocketResponse):
     """An open websocket with the headers of its handshake's reply, which aiohttp's own does not give out."""
 
     @property
@@ -49,11 +49,11 @@ async def _read_refusal(request: aiohttp.ClientRequest, handler: aiohttp.ClientH
 
 
 def create_websocket_client(tls_context: ssl.SSLContext, handshake_seconds: float) -> aiohttp.ClientSession:
-    """A client that opens each :class:`HandshakeWebsocket` on a connection of its own; only handshakes time out."""
+    """A client that opens each :class:`WebsocketWithHeaders` on a connection of its own; only handshakes time out."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, ssl=tls_context, force_close=True),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=handshake_seconds, sock_read=handshake_seconds),
         middlewares=(_read_refusal,),
-        ws_response_class=HandshakeWebsocket,
+        ws_response_class=WebsocketWithHeaders,
     )
