@@ -32,7 +32,7 @@ def path_to_text(path: str) -> str:
 
 
 def text_to_path(text: str) -> str:
-    """Inverse of :func:`path_text`."""
+    """Inverse of :func:`path_to_text`."""
     return str(json.loads(text.removeprefix("json:"))) if text.startswith(_QUOTED_PREFIX) else text
 
 
@@ -62,7 +62,7 @@ def _to_encodable(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {_to_encodable(name): _to_encodable(element) for name, element in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_to_encodable(held) for held in value]
+        return [_to_encodable(element) for element in value]
     return value
 
 

@@ -36,7 +36,7 @@ FAILURE_COLUMNS: tuple[Column[FailedItem], ...] = (
 
 
 def build_failures_schema(row_schema: pa.Schema) -> pa.Schema:
-    """The schema of an OUT's failures; ``row`` is the manifest's."""
+    """The schema of an OUT's failures: their columns, and the manifest's (``row_schema``) as ``in_*``."""
     return pa.schema([*to_schema(FAILURE_COLUMNS), *to_carried_fields(row_schema)])
 
 

@@ -68,19 +68,19 @@ RESULT_COLUMNS: tuple[Column[CompletedItem], ...] = (
 
 
 def build_results_schema(own_schema: pa.Schema, row_schema: pa.Schema) -> pa.Schema:
-    """The schema of an OUT's results: common columns, the capability's ``own``, the manifest's ``row`` as ``in_*``."""
+    """The schema of an OUT's results: the common columns, the capability's own, and the manifest's as ``in_*``."""
     assert not find_reserved_names(own_schema), f"columns named twice: {find_reserved_names(own_schema)}"
     return pa.schema([*to_schema(RESULT_COLUMNS), *own_schema, *to_carried_fields(row_schema)])
 
 
 def find_reserved_names(own_schema: pa.Schema) -> list[str]:
-    """Names among a capability's ``own`` columns that it may not have: those every result has, and the manifest's."""
+    """A capability's own columns whose names are reserved: those of every result, and ``in_*`` for the manifest's."""
     common = {column.name for column in RESULT_COLUMNS}
     return sorted(name for name in own_schema.names if name in common or name.startswith("in_"))
 
 
 def to_result_row(completed: CompletedItem, own_columns: Mapping[str, Any]) -> dict[str, Any]:
-    """An item's row; ``own`` are the columns that its capability made."""
+    """The row of a completed item, by column name; ``own_columns`` are its capability's."""
     return {**to_row(RESULT_COLUMNS, completed), **own_columns, **to_carried_values(completed.item)}
 
 

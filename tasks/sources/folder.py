@@ -62,8 +62,8 @@ class FolderSource:
             on_outside_link=self._count_outside_link,
         )
         try:
-            for index, found in enumerate(files):
-                yield self._to_item(index, found)
+            for index, file in enumerate(files):
+                yield self._to_item(index, file)
         except OSError as error:
             raise UsageError(f"{self._given}: {error.strerror or error}") from None
 
@@ -88,18 +88,16 @@ class FolderSource:
         hint = f"{kinds} files end in {' '.join(sorted(self._extensions))}; a single file may be named directly"
         return UsageError(f"no {kinds} files in {self._given}{details}", hint=hint)
 
-    def _to_item(self, index: int, found: FoundFile) -> Item:
-        item_id = to_printable(found.relative)
+    def _to_item(self, index: int, file: FoundFile) -> Item:
+        item_id = to_printable(file.relative)
         source = f"{to_printable(self._source_prefix())}{item_id}"
-        problem = found.problem
-        if item_id != found.relative:
+        problem = file.problem
+        if item_id != file.relative:
             problem = "the file's name is not valid UTF-8; rename it"
         problem = problem or find_id_problem(item_id)
-        if problem or found.file_stat is None:
+        if problem or file.file_stat is None:
             return Item(item_id[:1000], index, source, problem=problem)
-        return Item(
-            item_id, index, source, found.location, fingerprint=fingerprint_file(found.location, found.file_stat)
-        )
+        return Item(item_id, index, source, file.location, fingerprint=fingerprint_file(file.location, file.file_stat))
 
     def _source_prefix(self) -> str:
         return self._given.rstrip("/") + "/"

@@ -57,9 +57,9 @@ def walk(
                 except OSError as error:
                     yield _to_unreadable_folder(relative, location, error)
         elif is_wanted(relative):
-            found = _find_file(root, relative, location)
-            if found:
-                yield found
+            file = _find_file(root, relative, location)
+            if file:
+                yield file
             else:
                 on_outside_link(relative)
 

@@ -1,1 +1,1 @@
-"""The journal: what was asked, answered and paid, through crashes, races and full disks."""
+"""The journal: requests, replies and costs are kept through crashes, races and full disks."""

@@ -1,4 +1,4 @@
-"""A manifest's own columns keep their values, whatever their types."""
+"""A manifest's own columns keep their values in the results, whatever their types."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files made for items: names that are safe, contents that are whole."""
+"""Media files of items: safe names, complete contents."""
 
 from __future__ import annotations
 

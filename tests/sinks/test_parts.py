@@ -1,4 +1,4 @@
-"""Parts: whole or not there, and what was written is what pandas, duckdb and polars read."""
+"""Parts: complete or absent, and read by pandas, duckdb and polars as they were written."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ pytestmark = pytest.mark.usefixtures("disarm_faults")
 
 
 def make_row(number: int, **more: Any) -> bytes:
-    """A result as the journal keeps it."""
+    """A result as the journal stores it."""
     columns = {
         "item_id": f"{number:04d}.wav",
         "item_index": number,
@@ -66,7 +66,7 @@ def make_row(number: int, **more: Any) -> bytes:
 
 
 def write_and_read(out: Path, *rows: bytes, schema: pa.Schema = SCHEMA) -> list[dict[str, Any]]:
-    """Rows written and read again."""
+    """Write rows and read them again."""
     part = write_part(out, "results", "000000", rows, schema)
     assert is_intact(out, part)
     table = pq.read_table(part_path(out, "results", "000000"))

@@ -1,4 +1,4 @@
-"""Columns keep their names, types and places: today's schemas are those of parts that commit 0534147 wrote."""
+"""Columns keep their names, types and order: the schemas equal those of parts that commit 0534147 wrote."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Subtitles: judged by libraries that read them, and by the rules they keep."""
+"""Subtitles: parsed by other libraries, and checked against the rules of cues."""
 
 from __future__ import annotations
 
