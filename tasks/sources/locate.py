@@ -25,7 +25,7 @@ _JSON_OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
 
 
 @dataclass(frozen=True, slots=True)
-class Location:
+class LocatedInput:
     """Where a value leads: ``location`` with the file's ``about`` (None for a URL), or a ``problem``."""
 
     location: str | None = None
@@ -33,7 +33,7 @@ class Location:
     problem: str | None = None
 
 
-def locate(value: str, folder: str) -> Location:
+def locate(value: str, folder: str) -> LocatedInput:
     """Find the file or URL that ``value`` names.
 
     Args:
@@ -41,27 +41,27 @@ def locate(value: str, folder: str) -> Location:
         folder: absolute.
     """
     if len(value) > MAX_PATH_LENGTH:
-        return Location(problem=f"the path is longer than {MAX_PATH_LENGTH} characters")
+        return LocatedInput(problem=f"the path is longer than {MAX_PATH_LENGTH} characters")
     if "://" in value[:16]:
         scheme = value.partition("://")[0].lower()
         if scheme in ("http", "https"):
             problem = find_url_problem(value)
-            return Location(problem=problem) if problem else Location(scheme + value[len(scheme) :])
+            return LocatedInput(problem=problem) if problem else LocatedInput(scheme + value[len(scheme) :])
         if scheme != "file":
-            return Location(problem=f"{scheme}:// cannot be read: give a path or an http(s) URL")
+            return LocatedInput(problem=f"{scheme}:// cannot be read: give a path or an http(s) URL")
         value = unquote(urlsplit(value).path)
     if not is_utf8(value):
-        return Location(problem="the file's name is not valid UTF-8; rename it")
+        return LocatedInput(problem="the file's name is not valid UTF-8; rename it")
     path = os.path.normpath(os.path.join(folder, os.path.expanduser(value)))  # noqa: PTH111, PTH118 (a million times)
     try:
         file_stat = os.stat(path)  # noqa: PTH116
     except FileNotFoundError:
-        return Location(problem=f"no such file: {value}")
+        return LocatedInput(problem=f"no such file: {value}")
     except (OSError, ValueError) as error:
-        return Location(problem=f"{value[:200]!r} cannot be read: {getattr(error, 'strerror', None) or error}")
+        return LocatedInput(problem=f"{value[:200]!r} cannot be read: {getattr(error, 'strerror', None) or error}")
     if not stat.S_ISREG(file_stat.st_mode):
-        return Location(problem=f"{value} is not a file")
-    return Location(path, file_stat)
+        return LocatedInput(problem=f"{value} is not a file")
+    return LocatedInput(path, file_stat)
 
 
 def find_url_problem(url: str) -> str | None:

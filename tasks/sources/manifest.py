@@ -105,17 +105,17 @@ class ManifestSource:
         return self._locate_item(Item(item_id, index, value, row=carried, params=params), where)
 
     def _locate_item(self, item: Item, where: str) -> Item:
-        location = locate(item.source, self._folder)
-        if location.problem or location.location is None:
-            return replace(item, problem=f"{where}: {location.problem}")
-        if location.file_stat:
-            fingerprint = fingerprint_file(location.location, location.file_stat, item.row, item.params)
+        located = locate(item.source, self._folder)
+        if located.problem or located.location is None:
+            return replace(item, problem=f"{where}: {located.problem}")
+        if located.file_stat:
+            fingerprint = fingerprint_file(located.location, located.file_stat, item.row, item.params)
         else:
             version = item.row.get(self._plan.version) if self._plan.version else None
             fingerprint = fingerprint_value(
-                location.location if version in (None, "") else version, item.row, item.params
+                located.location if version in (None, "") else version, item.row, item.params
             )
-        return replace(item, location=location.location, fingerprint=fingerprint)
+        return replace(item, location=located.location, fingerprint=fingerprint)
 
     def _to_carried_row(self, values: Mapping[str, Any]) -> dict[str, Any]:
         if self._column_types:

@@ -90,12 +90,12 @@ class StdinSource:
         problem = problem or find_id_problem(value)
         if problem:
             return Item(f"row-{number}", index, where, problem=f"{where}: {problem}")
-        location = locate(value, self._folder)
-        if location.problem or location.location is None:
-            return Item(value, index, value, problem=f"{where}: {location.problem}")
+        located = locate(value, self._folder)
+        if located.problem or located.location is None:
+            return Item(value, index, value, problem=f"{where}: {located.problem}")
         fingerprint = (
-            fingerprint_file(location.location, location.file_stat)
-            if location.file_stat
-            else fingerprint_value(location.location)
+            fingerprint_file(located.location, located.file_stat)
+            if located.file_stat
+            else fingerprint_value(located.location)
         )
-        return Item(value, index, value, location.location, fingerprint=fingerprint)
+        return Item(value, index, value, located.location, fingerprint=fingerprint)

@@ -126,7 +126,7 @@ async def reject(journal: Journal, key: str, call_id: str) -> None:
     )
 
 
-async def lose(journal: Journal, key: str, call_id: str) -> None:
+async def lose_reply(journal: Journal, key: str, call_id: str) -> None:
     await journal.asks.record_unknown(call_id, [key], kind="reset", message="reset", status=None, latency_ms=1)
 
 

@@ -15,7 +15,7 @@ from tests.journal.stores import (
     Store,
     claim,
     find_attempt_row,
-    lose,
+    lose_reply,
     new_attempt,
     reject,
     reply,
@@ -61,7 +61,7 @@ async def test_a_claim_of_a_live_owner_is_busy_in_every_held_state(store: Store)
     assert (await claim(other, "k")).state == "busy"
 
 
-@pytest.mark.parametrize("end", [reject, lose])
+@pytest.mark.parametrize("end", [reject, lose_reply])
 async def test_a_claim_stays_busy_while_its_owner_waits_to_retry(store: Store, end) -> None:  # type: ignore[no-untyped-def]
     mine, other = await store.open("a"), await store.open("b")
     await send(mine, "k", "c1")
@@ -72,7 +72,7 @@ async def test_a_claim_stays_busy_while_its_owner_waits_to_retry(store: Store, e
     assert (await claim(other, "k")).state == "hit"
 
 
-@pytest.mark.parametrize(("end", "then"), [(reject, "mine"), (lose, "unknown")])
+@pytest.mark.parametrize(("end", "then"), [(reject, "mine"), (lose_reply, "unknown")])
 async def test_a_released_claim_is_free_at_once(store: Store, end, then: str) -> None:  # type: ignore[no-untyped-def]
     mine, other = await store.open("a"), await store.open("b")
     await send(mine, "k", "c1")

@@ -15,7 +15,7 @@ from mediamill.tasks.errors import StorageError
 from mediamill.tasks.journal.attempts import Spending
 from mediamill.tasks.journal.blobs import BlobStore
 from mediamill.tasks.journal.json_codec import path_to_text, text_to_path
-from tests.journal.stores import MINUTE, NOW, Store, claim, find_attempt_row, lose, reject, reply, send
+from tests.journal.stores import MINUTE, NOW, Store, claim, find_attempt_row, lose_reply, reject, reply, send
 
 
 async def test_known_and_unknown_costs_are_summed_separately(store: Store) -> None:
@@ -28,7 +28,7 @@ async def test_known_and_unknown_costs_are_summed_separately(store: Store) -> No
     await reply(run, ["k1"], "c1")
     await run.asks.record_cost("c1", {}, Cost(None, "unknown"))
     await reject(run, "k2", "c2")
-    await lose(run, "k3", "c3")
+    await lose_reply(run, "k3", "c3")
     await reply(run, ["k4"], "c4")
     assert run.attempts.sum_costs() == Spending(Decimal("0.1"), Decimal("0.90"), unknowns=4, unstated=1)
 

@@ -119,7 +119,7 @@ class JournalModel(RuleBasedStateMachine):
             call.cost = Decimal(0)
             self.run(stores.reject(journal, call.key, call_id))
         elif outcome == "unknown":
-            self.run(stores.lose(journal, call.key, call_id))
+            self.run(stores.lose_reply(journal, call.key, call_id))
         else:
             self.run(journal.asks.record_accepted(call_id, [call.key], f"job-{call_id}"))
         if current:

@@ -127,11 +127,11 @@ async def test_an_error_after_the_commit_does_not_repeat_the_operations(store: S
     runs: list[str] = []
 
     def insert_and_count(name: str) -> Callable[[Connection], int]:
-        def op(connection: Connection) -> int:
+        def insert_row(connection: Connection) -> int:
             runs.append(name)
             return insert_name(name)(connection)
 
-        return op
+        return insert_row
 
     async with BusyWriter(journal):
         tasks = [asyncio.create_task(journal.write(insert_and_count(name))) for name in "ab"]

@@ -231,12 +231,12 @@ def test_a_part_that_cannot_be_written_leaves_the_earlier_one(tmp_path: Path, po
 
 
 def test_rows_that_end_in_an_error_leave_no_file(tmp_path: Path) -> None:
-    def broken() -> Iterator[bytes]:
+    def yield_rows_then_fail() -> Iterator[bytes]:
         yield from (make_row(n) for n in range(1200))
         raise KeyError("journal")
 
     with pytest.raises(KeyError):
-        write_part(tmp_path, "results", "000000", broken(), SCHEMA)
+        write_part(tmp_path, "results", "000000", yield_rows_then_fail(), SCHEMA)
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
 
 
