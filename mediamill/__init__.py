@@ -1,16 +1,16 @@
 """Batch media processing with hosted AI models: the one import name, and the public interface.
 
-Run a job from Python, by the name of what is done::
+Run a job from Python, by the name of its capability::
 
     import mediamill
 
     summary = mediamill.transcribe("recordings/", budget=5, language="de")
     print(summary.done, summary.cost_usd, summary.out)
 
-Another package adds a capability, an operation or a provider with the names in :mod:`mediamill.interface`, imported
-from here, and nothing else; the modules inside may move from one release to the next. In a checkout ``flows``,
+Another package adds a capability, an operation or a provider with the names in :mod:`mediamill.interface` alone, which
+it imports from here; the other modules may change from one release to the next. In a checkout ``flows``,
 ``tasks`` and ``configs`` are links to the folders beside this one; a wheel holds the folders themselves. Everything is
-imported as ``mediamill.tasks...``, so that a caller's own ``tasks.py`` or ``flows/`` hides nothing.
+imported as ``mediamill.tasks...``, so that a caller's own ``tasks.py`` or ``flows/`` cannot hide it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         """:func:`mediamill.run` for one capability; one of another package is run by that function."""
 
         def __call__(self, source: str | Path, **options: Any) -> Summary:
-            """Do it to every item of ``source``."""
+            """Run the capability on every item of ``source``."""
             ...
 
     caption: CapabilityFunction
@@ -42,10 +42,10 @@ if TYPE_CHECKING:
     transcribe: CapabilityFunction
     translate: CapabilityFunction
 
-else:  # a name that a checker does not find above is an error for it
+else:  # hidden from type checkers, so that they report unknown names
 
     def __getattr__(name: str) -> Any:
-        """A name of the interface, or the function of a capability; imported when it is first used."""
+        """A name of the interface or the function of a capability, imported at its first use."""
         if not name.startswith("_") and name not in ("flows", "tasks", "configs", "interface"):
             import functools
 

@@ -1,7 +1,7 @@
-"""The public interface: what runs a job from Python, and all that another package needs to add to mediamill.
+"""The public interface: the functions that run a job from Python, and all that an extension of mediamill needs.
 
-It is imported by its names' first use, as ``from mediamill import Operation``. The built-in operations are here to be
-inherited from, where a provider differs from one in a few fields.
+It is imported at the first use of one of its names, as in ``from mediamill import Operation``. The built-in operations
+are here for subclasses, where a provider differs from one of them in a few fields.
 """
 
 from __future__ import annotations

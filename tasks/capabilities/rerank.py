@@ -74,7 +74,7 @@ class RerankParams(RenamedFields):
         description="a score from 0 to 1 means the same for every query, so rows name its band; default: when known",
     )
     api_style: RerankStyle | None = Field(
-        None, description="whose rerank API a compatible server speaks, e.g. tei; default the provider's"
+        None, description="whose rerank API a compatible server speaks, e.g. tei; default: the provider's"
     )
 
     @field_validator("documents", mode="before", json_schema_input_type=list[str | dict[str, Any]] | str | None)

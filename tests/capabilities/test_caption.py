@@ -226,7 +226,7 @@ def test_a_broken_stream_is_requested_again_and_reported(
     (tmp_path / "p.csv").write_text("id,text\na,What is this?\nb,And that?\n")
     local_server.faults({"match": {"nth": 1}, "fault": fault})
     out = tmp_path / "out"
-    options = ("--set", "stream=true", "--concurrency", "1", "--deadline", "2s", "--model", MODEL)
+    options = ("--set", "stream=true", "--concurrency", "1", "--timeout", "2s", "--model", MODEL)
     done = run_against_together("complete", tmp_path / "p.csv", out, local_server, *options)
     assert done.returncode == 0, done.stdout
     assert len(read_rows(out)) == 2

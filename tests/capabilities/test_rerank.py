@@ -80,10 +80,10 @@ SPELLINGS: list[Any] = [
     ("together", RANKER, ()),
     ("cohere", SEARCHER, ()),
     ("cohere", METERED, ()),
-    ("cohere", SEARCHER, ("--set", "spelling=cohere-v1")),
+    ("cohere", SEARCHER, ("--api-style", "cohere-v1")),
     ("compatible", "any", ()),
-    ("compatible", "any", ("--set", "spelling=tei")),
-    ("compatible", "any", ("--set", "spelling=cohere")),
+    ("compatible", "any", ("--api-style", "tei")),
+    ("compatible", "any", ("--api-style", "cohere")),
 ]
 
 

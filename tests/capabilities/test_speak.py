@@ -231,7 +231,7 @@ def test_a_deleted_file_is_written_again_for_free(local_server: RunningServer, t
 def test_refresh_buys_every_text_again(local_server: RunningServer, tmp_path: Path) -> None:
     source, out = write_text_manifest(tmp_path / "m.csv", ["One.", "Two."]), tmp_path / "out"
     assert speak(source, out, local_server.origin).returncode == 0
-    assert speak(source, out, local_server.origin, "--refresh").returncode == 0
+    assert speak(source, out, local_server.origin, "--no-cache").returncode == 0
     assert (local_server.bill()["billed"], len(check_speech_files(out))) == (4, 2)
 
 

@@ -68,7 +68,7 @@ def test_only_what_cannot_be_billed_is_requested_again(local_server: RunningServ
     rules += [{"match": {"nth": len(faults) + 2 * n + 1}, "fault": kind} for n, kind in enumerate(safe)]
     local_server.faults(*rules)
     out = tmp_path / "out"
-    done = speak(source, out, local_server.origin, *BY_SOCKET, "--concurrency", "1", "--deadline", "4s", "--debug")
+    done = speak(source, out, local_server.origin, *BY_SOCKET, "--concurrency", "1", "--timeout", "4s", "--debug")
     assert done.returncode == 3, done.stderr
     failures = read_rows(out, "failures")
     assert {row["error_kind"] for row in failures} == {"unknown"}

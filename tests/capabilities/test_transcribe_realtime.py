@@ -132,7 +132,7 @@ def test_every_fault_ends_in_a_result(local_server: RunningServer, tmp_path: Pat
     make_wavs(tmp_path / "in", len(faults))
     local_server.faults(*({"match": {"nth": 2 * n + 1}, "fault": kind} for n, kind in enumerate(faults)))
     done = transcribe_realtime(
-        tmp_path / "in", tmp_path / "out", local_server, "--concurrency", "1", "--deadline", "2s", "--debug"
+        tmp_path / "in", tmp_path / "out", local_server, "--concurrency", "1", "--timeout", "2s", "--debug"
     )
     assert done.returncode == 0, done.stderr
     assert len(read_rows(tmp_path / "out")) == len(faults)

@@ -356,7 +356,7 @@ def test_an_attempt_that_exceeds_its_timeout_is_retried(own_local_server: Runnin
     source, out = tmp_path / "in", tmp_path / "out"
     make_wavs(source, 3)
     own_local_server.faults({"match": {"nth": 1}, "fault": {"kind": "drip", "interval": 0.3}})
-    done = transcribe(source, out, own_local_server.origin, "--deadline", "1s", "--concurrency", "1", "--retries", "1")
+    done = transcribe(source, out, own_local_server.origin, "--timeout", "1s", "--concurrency", "1", "--retries", "1")
     assert done.returncode == 0, done.stderr
     assert len(read_rows(out)) == 3
 
@@ -381,7 +381,7 @@ def test_no_cache_buys_every_answer_again(
 ) -> None:
     out = tmp_path / "out"
     assert transcribe(thirty_recordings, out, own_local_server.origin).returncode == 0
-    assert transcribe(thirty_recordings, out, own_local_server.origin, "--refresh").returncode == 0
+    assert transcribe(thirty_recordings, out, own_local_server.origin, "--no-cache").returncode == 0
     assert own_local_server.bill()["requests"] == 60
     assert len(read_rows(out)) == 30
     assert_ledger_equals_bill(out, own_local_server)
