@@ -1,1 +1,1 @@
-"""Chat completions: what is asked, what is seen, and answers in each provider's words."""
+"""Chat completions: requests, their images and videos, and replies in each provider's form."""

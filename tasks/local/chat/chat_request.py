@@ -33,7 +33,6 @@ class ChatRequest:
     model: str
     served_model: ServedChatModel
     text: str
-    last_user_text: str
     messages: int = 1
     sources: tuple[MediaSource, ...] = ()
     max_tokens: int = _DEFAULT_MAX_TOKENS
@@ -74,7 +73,6 @@ def read_chat_request(fields: Any, chat_dialect: ChatDialect, models: Mapping[st
         model=model,
         served_model=served_model,
         text=text,
-        last_user_text=messages.last_user_text,
         messages=len(messages.texts),
         sources=tuple(messages.sources),
         max_tokens=_read_max_tokens(fields),

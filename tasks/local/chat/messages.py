@@ -17,10 +17,9 @@ _MAX_MESSAGES = 10_000
 
 @dataclass(slots=True)
 class MessageContents:
-    """The contents of all messages: texts in order, the last user's text, images and videos, ids of tool calls."""
+    """The contents of all messages: texts in order, images and videos, ids of tool calls."""
 
     texts: list[str] = field(default_factory=list)
-    last_user_text: str = ""
     sources: list[MediaSource] = field(default_factory=list)
     tool_call_ids: set[str] = field(default_factory=set)
 
@@ -62,8 +61,6 @@ def _read_message(message: Any, where: str, chat_dialect: ChatDialect, contents:
         raise ApiError("bad_value", f"property '{where}.name' is unsupported", param=f"{where}.name")
     message_text = _read_content(message, role, where, chat_dialect, contents)
     contents.texts.append(message_text)
-    if role == "user":
-        contents.last_user_text = message_text
 
 
 def _read_tool_calls(given: Any, where: str, contents: MessageContents) -> None:

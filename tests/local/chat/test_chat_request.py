@@ -163,12 +163,12 @@ def test_answers_differ_by_prompt_image_seed_and_sample(local_server: RunningSer
 
 @pytest.mark.parametrize(("maximum", "finish"), [(2, "length"), (1000, "stop")])
 def test_an_answer_never_exceeds_max_tokens(maximum: int, finish: str) -> None:
-    params = ChatRequest("m", ServedChatModel(), "One sentence. Another one. Which one?", "", max_tokens=maximum)
+    params = ChatRequest("m", ServedChatModel(), "One sentence. Another one. Which one?", max_tokens=maximum)
     answer = truncate_answer(answer_prompt("measure", params, [], 0), params)
     assert (answer.finish_reason, len(answer.text) <= 4 * maximum) == (finish, True)
     assert build_usage(count_usage([answer], 5), "openai")["completion_tokens"] <= maximum
     thoughtful = truncate_answer(
-        ChatAnswer("text", reasoning="long thoughts " * 100), ChatRequest("m", ServedChatModel(), "", "", max_tokens=3)
+        ChatAnswer("text", reasoning="long thoughts " * 100), ChatRequest("m", ServedChatModel(), "", max_tokens=3)
     )
     assert (thoughtful.text, thoughtful.finish_reason, count_usage([thoughtful], 0).completion) == ("", "length", 3)
 
