@@ -76,7 +76,7 @@ def spawn(engine: str = "local", **options: Any) -> Server:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=log,
-        env={**os.environ, "PYTHONPATH": _python_path()},
+        env={**os.environ, "PYTHONPATH": _build_python_path()},
     )
     try:
         ready = _read_ready_line(process, log)
@@ -105,7 +105,7 @@ def _to_flags(options: Mapping[str, Any]) -> list[str]:
     return flags
 
 
-def _python_path() -> str:
+def _build_python_path() -> str:
     """The child's PYTHONPATH, with which it imports the same package as the parent."""
     inherited = os.environ.get("PYTHONPATH")
     return f"{inherited}{os.pathsep}{_ROOT}" if inherited else str(_ROOT)

@@ -98,11 +98,11 @@ def _fit_pattern(pattern: str, text: str) -> str:
 
 
 def _describe_request(params: ChatRequest, inputs: Sequence[VisualInput], sample: int) -> str:
-    names = [f"{one.kind} {one.sha256[:12]} of {one.width}x{one.height}, {one.size} bytes" for one in inputs]
+    parts = [f"{one.kind} {one.sha256[:12]} of {one.width}x{one.height}, {one.size} bytes" for one in inputs]
     prompt = hashlib.sha256(params.text.encode("utf-8", "replace")).hexdigest()[:12]
     seed = f", seed {params.seed}" if params.seed is not None else ""
     number = f", answer {sample + 1}" if sample else ""
-    return f"echo of {', '.join([*names, f'prompt {prompt}'])}{seed}{number}"
+    return f"echo of {', '.join([*parts, f'prompt {prompt}'])}{seed}{number}"
 
 
 def _find_fenced_code(text: str) -> dict[str, str]:

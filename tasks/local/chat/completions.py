@@ -44,7 +44,7 @@ _THREADS = ThreadPoolExecutor(2, thread_name_prefix="images")
 """At most two large bodies or images are processed at a time, over all requests: that bounds the memory."""
 
 
-def _max_chat_bytes(state: ServerState, dialect: Dialect) -> int:
+def _get_max_chat_bytes(state: ServerState, dialect: Dialect) -> int:
     return state.settings.max_bytes or get_chat_dialect(dialect.name).max_bytes
 
 
@@ -70,7 +70,7 @@ async def _answer_chat(state: ServerState, context: RequestContext, fields: Any)
     return _build_chat_reply(state, context, params, answers, usage)
 
 
-COMPLETIONS = PaidEndpoint(_read_chat_body, _answer_chat, _max_chat_bytes)
+COMPLETIONS = PaidEndpoint(_read_chat_body, _answer_chat, _get_max_chat_bytes)
 
 
 def _parse_chat_body(body: ReceivedBody) -> tuple[Any, tuple[str, str, str]]:

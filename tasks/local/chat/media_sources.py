@@ -41,7 +41,7 @@ async def fetch_source(
     if _is_data_url(source):
         return None
     try:
-        download_file = await download(source.url, hosts, _max_source_bytes(source, chat_dialect), cleanup)
+        download_file = await download(source.url, hosts, _get_max_source_bytes(source, chat_dialect), cleanup)
     except ApiError as api_error:
         kind: ErrorKind = "url_too_large" if api_error.kind == "url_too_large" else "bad_image"
         raise ApiError(kind, f"Failed to get the {source.kind}: {api_error.message}", param="messages") from None
@@ -56,7 +56,7 @@ def decode_data_url(source: MediaSource, chat_dialect: ChatDialect) -> bytes:
     Raises:
         ApiError: when it is not one, has another media type, or is too large.
     """
-    maximum = _max_source_bytes(source, chat_dialect)
+    maximum = _get_max_source_bytes(source, chat_dialect)
     found = _DATA_URL.match(source.url)
     mime = (found["mime"] or "") if found else ""
     if found is None or not mime.lower().startswith((f"{source.kind}/", "application/octet-stream")):
@@ -79,5 +79,5 @@ def _is_data_url(source: MediaSource) -> bool:
     return source.url[:5].lower() == "data:"
 
 
-def _max_source_bytes(source: MediaSource, chat_dialect: ChatDialect) -> int:
+def _get_max_source_bytes(source: MediaSource, chat_dialect: ChatDialect) -> int:
     return chat_dialect.max_image_bytes if source.kind == "image" else _MAX_VIDEO_BYTES

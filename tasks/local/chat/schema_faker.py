@@ -156,20 +156,20 @@ class _SchemaFiller:
         return unique
 
 
-def _merge_schemas(one: Any, other: Any) -> dict[str, Any]:
+def _merge_schemas(first: Any, second: Any) -> dict[str, Any]:
     """Merge two schemas into one that requires both."""
-    if not isinstance(one, Mapping) or not isinstance(other, Mapping):
-        return dict(one if isinstance(one, Mapping) else other if isinstance(other, Mapping) else {})
-    result = {**one, **other}
-    if "properties" in one and "properties" in other:
-        result["properties"] = {**one["properties"], **other["properties"]}
-    if "required" in one and "required" in other:
-        result["required"] = list(dict.fromkeys([*one["required"], *other["required"]]))
+    if not isinstance(first, Mapping) or not isinstance(second, Mapping):
+        return dict(first if isinstance(first, Mapping) else second if isinstance(second, Mapping) else {})
+    result = {**first, **second}
+    if "properties" in first and "properties" in second:
+        result["properties"] = {**first["properties"], **second["properties"]}
+    if "required" in first and "required" in second:
+        result["required"] = list(dict.fromkeys([*first["required"], *second["required"]]))
     for name, chosen in (("minimum", max), ("minLength", max), ("minItems", max), ("maximum", min), ("maxLength", min)):
-        if name in one and name in other:
-            result[name] = chosen(one[name], other[name])
-    if "allOf" in one and "allOf" in other:
-        result["allOf"] = [*one["allOf"], *other["allOf"]]
+        if name in first and name in second:
+            result[name] = chosen(first[name], second[name])
+    if "allOf" in first and "allOf" in second:
+        result["allOf"] = [*first["allOf"], *second["allOf"]]
     return result
 
 

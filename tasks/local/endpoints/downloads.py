@@ -58,7 +58,7 @@ async def send_content(state: ServerState, request: web.Request, *, dialect: Dia
     job, fault = await find_video_job(state, request, context, kinds)
     if isinstance(job, web.StreamResponse):
         return job
-    if job.status() != "completed":
+    if job.compute_status() != "completed":
         return build_unbilled_error(
             context, ApiError("bad_value", "Video is not ready yet, use GET /v1/videos/{video_id}.")
         )
@@ -110,11 +110,11 @@ async def _send_media(
         byte_range, status = range(size), 200
         range_header = request.headers.get("Range")
         if range_header is not None and request.headers.get("If-Range", tag) == tag:
-            requested = parse_range(range_header, size)
-            if requested is not None and not requested:
+            requested_range = parse_range(range_header, size)
+            if requested_range is not None and not requested_range:
                 return web.Response(status=416, headers={**headers, "content-range": f"bytes */{size}"})
-            if requested is not None:
-                byte_range, status = requested, 206
+            if requested_range is not None:
+                byte_range, status = requested_range, 206
                 headers["content-range"] = f"bytes {byte_range.start}-{byte_range.stop - 1}/{size}"
         if request.method == "HEAD":
             return web.Response(status=status, headers={**headers, "content-length": str(len(byte_range))})

@@ -13,7 +13,7 @@ from aiohttp import web
 from mediamill.tasks.local.chat.chat_models import count_tokens
 from mediamill.tasks.local.endpoints.downloads import create_link_url
 from mediamill.tasks.local.endpoints.image_request import ImageRequest, read_image_request
-from mediamill.tasks.local.endpoints.media_request import max_media_bytes, read_media_request
+from mediamill.tasks.local.endpoints.media_request import get_max_media_bytes, read_media_request
 from mediamill.tasks.local.endpoints.video_reply import build_usd_ticks
 from mediamill.tasks.local.media_generation.job_store import GeneratedMedia, make_id
 from mediamill.tasks.local.media_generation.specs import MIME_TYPES
@@ -41,7 +41,7 @@ async def _answer_images(state: ServerState, context: RequestContext, fields: An
     return web.Response(body=orjson.dumps(content), headers=headers)
 
 
-IMAGES = PaidEndpoint(read_media_request, _answer_images, max_media_bytes)
+IMAGES = PaidEndpoint(read_media_request, _answer_images, get_max_media_bytes)
 
 SIMULATED_HEADERS = {"x-mediamill-engine": "drawing-1", "x-mediamill-simulated": "true"}
 """Headers that name the engine of images and videos."""

@@ -50,7 +50,7 @@ def make_json_endpoint(input_fields: frozenset[str], answer: AnswerFields) -> Pa
 
 async def _read_json_request(_: ServerState, context: RequestContext, *, input_fields: frozenset[str]) -> Any:
     call = context.call
-    call.body_sha256 = context.body.sha256()
+    call.body_sha256 = context.body.compute_sha256()
     fields = context.body.parse_json()
     if isinstance(fields, dict):
         model = fields.get("model")

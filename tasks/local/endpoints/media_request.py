@@ -26,7 +26,7 @@ _RATIO = re.compile(r"(\d{1,3}):(\d{1,3})", re.ASCII)
 RATIOS = ("1:1", "16:9", "9:16", "4:3", "3:4", "3:2", "2:3")
 
 
-def max_media_bytes(state: ServerState, _: Dialect) -> int:
+def get_max_media_bytes(state: ServerState, _: Dialect) -> int:
     """Largest body of a request for images or videos, in bytes."""
     return state.settings.max_bytes or _MAX_BYTES
 
@@ -63,7 +63,7 @@ def _read_media_body(body: ReceivedBody, content_type: str) -> tuple[Any, tuple[
         )
     except ApiError as api_error:
         fields = api_error
-    return fields, (body.sha256(), *(_hash_media_fields(fields) if isinstance(fields, dict) else (None, None)))
+    return fields, (body.compute_sha256(), *(_hash_media_fields(fields) if isinstance(fields, dict) else (None, None)))
 
 
 def _parse_form_body(body: ReceivedBody, content_type: str) -> dict[str, Any]:

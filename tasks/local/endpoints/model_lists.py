@@ -37,14 +37,14 @@ async def list_models(state: ServerState, _: web.Request, *, dialect: Dialect) -
 
 async def list_supported_models(state: ServerState, _: web.Request, *, dialect: Dialect) -> web.Response:
     """Together's newer list, ``/v2/supported-models``, one page."""
-    kinds = state.generation.kind_by_model(dialect.name)
+    kinds = state.generation.map_models_to_kinds(dialect.name)
     models = [_build_supported_model(name, kinds.get(name)) for name in _list_model_names(state, dialect)]
     return build_json_reply({"data": models, "next_cursor": None})
 
 
 def _list_model_names(state: ServerState, dialect: Dialect) -> Sequence[str]:
     """The known models; the engine's own name when there are none."""
-    named = [*state.catalog.list_names(dialect.name), *state.generation.kind_by_model(dialect.name)]
+    named = [*state.catalog.list_names(dialect.name), *state.generation.map_models_to_kinds(dialect.name)]
     return list(dict.fromkeys(named)) or [state.asr_engine.identity.partition("-")[0]]
 
 
@@ -67,7 +67,7 @@ def _build_together_model(state: ServerState, name: str) -> dict[str, Any]:
 
 def _find_together_kind(state: ServerState, name: str) -> tuple[str, dict[str, Any]]:
     """A model's type, and its prices per million tokens or per minute."""
-    kinds = state.generation.kind_by_model("together")
+    kinds = state.generation.map_models_to_kinds("together")
     if name in kinds:
         return kinds[name], {}
     pricing: dict[str, Any] = {"hourly": 0, "input": 0, "output": 0, "base": 0, "finetune": 0}

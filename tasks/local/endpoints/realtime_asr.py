@@ -101,7 +101,7 @@ class _AudioBuffer:
         transcript = await self._transcribe_pcm(pcm)
         if fault is None or fault.billed is not False:
             dialect = session.context.dialect
-            session.state.prices.charge_audio(session.context.call, dialect.billed_seconds(transcript.seconds))
+            session.state.prices.charge_audio(session.context.call, dialect.compute_billed_seconds(transcript.seconds))
         if fault is not None and fault.kind != "delay":
             await self._send_first_half(fault, transcript, failure_type)
             return None

@@ -100,11 +100,11 @@ async def _rank_documents(state: ServerState, context: RequestContext, fields: F
         _count_searches(texts, query) if api.startswith("cohere") and model not in state.settings.token_price else 0
     )
     body = _build_rerank_reply(api, model, [(n, scores[n]) for n in order], documents, fields, tokens, searches)
-    return JsonReply(body, partial(_charge_rerank, state, searches, tokens), _engine_identity())
+    return JsonReply(body, partial(_charge_rerank, state, searches, tokens), _get_engine_identity())
 
 
 @cache
-def _engine_identity() -> str:
+def _get_engine_identity() -> str:
     return f"bm25s-{version('bm25s')}"
 
 

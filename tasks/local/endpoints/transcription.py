@@ -29,14 +29,14 @@ _MAX_FORM_BYTES = 1024 * 1024
 _ERROR_KINDS: dict[str, ErrorKind] = {"too_long": "too_long"}
 
 
-def _max_upload_bytes(state: ServerState, dialect: Dialect) -> int:
+def _get_max_upload_bytes(state: ServerState, dialect: Dialect) -> int:
     return state.settings.max_bytes or dialect.max_bytes
 
 
 async def _read_upload(_: ServerState, context: RequestContext) -> tuple[Form, Audio | None]:
     """Read the form and the uploaded file, if there is one; record their hashes on the call."""
     call, body = context.call, context.body
-    call.body_sha256 = body.sha256()
+    call.body_sha256 = body.compute_sha256()
     form = parse_form(body.data, context.request.headers.get("Content-Type", ""))
     call.model = form.get("model")
     call.params_sha256 = hash_json(form.fields)
@@ -65,7 +65,7 @@ async def _answer_transcription(
         limit = state.settings.max_bytes or dialect.max_url_bytes
         audio = await download(params.url, state.settings.url_host, limit, context.body.cleanup)
         call.file_sha256 = audio.sha256
-    elif audio.size > (limit := _max_upload_bytes(state, dialect)):
+    elif audio.size > (limit := _get_max_upload_bytes(state, dialect)):
         raise ApiError("too_large", f"Maximum content size limit ({limit}) exceeded ({audio.size} bytes read)")
     transcript = await run_asr(state, dialect, audio, params)
     state.limiter.charge_audio(float(transcript.seconds))
@@ -73,7 +73,7 @@ async def _answer_transcription(
     content, kind = build_transcription_reply(transcript, params, dialect, tokens=tokens, request_id=context.request_id)
     reply = web.Response(body=content, headers={"content-type": kind, **build_reply_headers(state, context)})
     if context.is_charged:
-        state.prices.charge_audio(call, dialect.billed_seconds(transcript.seconds))
+        state.prices.charge_audio(call, dialect.compute_billed_seconds(transcript.seconds))
     return reply
 
 
@@ -81,7 +81,7 @@ def _make_endpoint(*, translates: bool) -> PaidEndpoint[tuple[Form, Audio | None
     return PaidEndpoint(
         _read_upload,
         partial(_answer_transcription, translates=translates),
-        lambda state, dialect: _max_upload_bytes(state, dialect) + _MAX_FORM_BYTES,
+        lambda state, dialect: _get_max_upload_bytes(state, dialect) + _MAX_FORM_BYTES,
     )
 
 

@@ -146,7 +146,7 @@ def _build_diarized_reply(transcript: Transcript) -> JsonObject:
 def _build_duration_usage(transcript: Transcript, dialect: Dialect) -> JsonObject:
     seconds: float | int = float(transcript.seconds)
     if dialect.whole_seconds:
-        seconds = int(dialect.billed_seconds(transcript.seconds))
+        seconds = int(dialect.compute_billed_seconds(transcript.seconds))
     elif dialect.name == "compatible":
         seconds = math.ceil(transcript.seconds)
     return {"type": "duration", "seconds": seconds}

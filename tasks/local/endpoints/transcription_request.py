@@ -54,7 +54,7 @@ def read_transcription_request(
     if model is None:
         raise ApiError("missing_field", "you must provide a model parameter", param="model")
     if model not in models and (dialect.strict or models):
-        raise _unknown_model_error(model, dialect)
+        raise _make_unknown_model_error(model, dialect)
     formats = models.get(model, dialect.formats)
     reply_format = form.get("response_format") or "json"
     if reply_format not in formats:
@@ -114,7 +114,7 @@ def _read_xai_transcription(form: Form, dialect: Dialect) -> TranscriptionReques
     )
 
 
-def _unknown_model_error(model: str, dialect: Dialect) -> ApiError:
+def _make_unknown_model_error(model: str, dialect: Dialect) -> ApiError:
     if dialect.name == "together":
         message = f"Unable to access non-serverless model {model}. Please create and start a dedicated endpoint for it."
     else:

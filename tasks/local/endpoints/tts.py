@@ -24,7 +24,7 @@ _STREAM_SHAPES = {"openai": "openai", "compatible": "openai"}
 async def _read_tts_body(state: ServerState, context: RequestContext) -> Any:
     """Read the request's JSON; the bill gets the text's hash as ``file_sha256``, and that of all other fields."""
     call, dialect = context.call, context.dialect
-    call.body_sha256 = context.body.sha256()
+    call.body_sha256 = context.body.compute_sha256()
     fields = context.body.parse_json()
     if isinstance(fields, dict):
         rest = dict(fields)

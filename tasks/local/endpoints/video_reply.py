@@ -15,7 +15,7 @@ def build_job_reply(job: VideoJob, status: str, link: str, expires: float) -> di
 
     Args:
         job: the job; its ``wire`` decides the form.
-        status: the status to report, see :meth:`VideoJob.status`.
+        status: the status to report, see :meth:`VideoJob.compute_status`.
         link: URL of the file; empty while there is none.
         expires: when the file expires, in Unix seconds.
     """
@@ -42,7 +42,7 @@ def build_job_reply(job: VideoJob, status: str, link: str, expires: float) -> di
         }
         expires_at = int(expires) if status == "completed" else None
         empty_fields = {"completed_at": None, "error": None, "expires_at": expires_at, "remixed_from_video_id": None}
-        return {**empty_fields, "progress": round(100 * job.progress()), **reply, **whole_seconds}
+        return {**empty_fields, "progress": round(100 * job.compute_progress()), **reply, **whole_seconds}
     if status == "completed":
         reply["outputs"] = {"cost": float(job.usd), "video_url": link}
     return reply
@@ -51,7 +51,7 @@ def build_job_reply(job: VideoJob, status: str, link: str, expires: float) -> di
 def _build_xai_job(job: VideoJob, status: str, link: str) -> dict[str, Any]:
     if status not in ("completed", "blocked", "failed"):
         shown_status = status if status == job.odd else "pending"
-        return {"status": shown_status, "model": job.model, "progress": round(100 * job.progress())}
+        return {"status": shown_status, "model": job.model, "progress": round(100 * job.compute_progress())}
     reply: dict[str, Any] = {"status": _XAI_STATUS[status], "model": job.model, "progress": 100}
     reply["usage"] = build_usd_ticks(job.usd)
     if status == "failed":

@@ -14,7 +14,7 @@ from aiohttp import web
 from mediamill.tasks.local.billing.bill import PaidCall
 from mediamill.tasks.local.endpoints.downloads import create_link_url, find_video_job
 from mediamill.tasks.local.endpoints.images import SIMULATED_HEADERS
-from mediamill.tasks.local.endpoints.media_request import is_multipart, max_media_bytes, read_media_request
+from mediamill.tasks.local.endpoints.media_request import get_max_media_bytes, is_multipart, read_media_request
 from mediamill.tasks.local.endpoints.video_reply import build_job_reply
 from mediamill.tasks.local.endpoints.video_request import VideoRequest, read_video_request
 from mediamill.tasks.local.faults.fault_replies import send_broken_reply
@@ -45,7 +45,7 @@ async def _answer_videos(state: ServerState, context: RequestContext, fields: An
     return web.Response(body=orjson.dumps(_build_creation_reply(job)), headers=headers)
 
 
-VIDEOS = PaidEndpoint(read_media_request, _answer_videos, max_media_bytes)
+VIDEOS = PaidEndpoint(read_media_request, _answer_videos, get_max_media_bytes)
 
 
 async def poll_job(state: ServerState, request: web.Request, *, dialect: Dialect) -> web.StreamResponse:
@@ -55,7 +55,7 @@ async def poll_job(state: ServerState, request: web.Request, *, dialect: Dialect
     job, fault = await find_video_job(state, request, context)
     if isinstance(job, web.StreamResponse):
         return job
-    status = job.odd or job.status()
+    status = job.odd or job.compute_status()
     link = create_link_url(request, job) if status == "completed" and job.wire != "openai" else ""
     body = build_job_reply(job, status, link, job.ready + state.generation.link_seconds)
     headers = {"x-request-id": context.request_id, **SIMULATED_HEADERS, "content-type": "application/json"}

@@ -99,7 +99,7 @@ class GenerationState:
     jobs: JobStore = field(default_factory=JobStore)
     files: MediaCache = field(default_factory=MediaCache)
 
-    def kind_by_model(self, dialect: str) -> dict[str, str]:
+    def map_models_to_kinds(self, dialect: str) -> dict[str, str]:
         """The dialect's models, each with what it generates: ``image`` or ``video``."""
         models = self.models[dialect]
         return {**dict.fromkeys(models.images, "image"), **dict.fromkeys(models.videos, "video")}

@@ -25,7 +25,7 @@ def render_image(spec: ImageSpec) -> bytes:
     digest = hash_prompt(spec.words, spec.seed)
     image = render_card(spec.words, spec.width, spec.height, digest % _HUES / _HUES)
     file = BytesIO()
-    image.save(file, spec.form, **_save_options(spec.form))
+    image.save(file, spec.form, **_build_save_options(spec.form))
     return file.getvalue()
 
 
@@ -51,7 +51,7 @@ def _to_rgb(hue: float, value: float) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def _save_options(image_format: str) -> dict[str, Any]:
+def _build_save_options(image_format: str) -> dict[str, Any]:
     """Pillow's options for saving: fast, and with metadata that says it is simulated."""
     from PIL import Image
     from PIL.PngImagePlugin import PngInfo

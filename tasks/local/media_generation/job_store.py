@@ -76,16 +76,16 @@ class VideoJob(GeneratedMedia):
     error: Mapping[str, str] | None = None
     odd: str | None = None
 
-    def progress(self) -> float:
+    def compute_progress(self) -> float:
         """Elapsed share of its time, from 0 to 1; at 1 it has ended."""
         if self.fate == "stuck":
             return 0.5
         now, total = time.time(), self.ready - self.created
         return 1.0 if now >= self.ready else max(0.0, (now - self.created) / total)
 
-    def status(self) -> str:
+    def compute_status(self) -> str:
         """The status now: queued, in_progress, completed, failed or blocked."""
-        done = self.progress()
+        done = self.compute_progress()
         if done < 1:
             return "queued" if done < _QUEUED_SHARE else "in_progress"
         return self.fate

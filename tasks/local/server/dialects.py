@@ -52,7 +52,7 @@ class Dialect:
     reports_usage: bool = False
     segment_stats: bool = False
 
-    def billed_seconds(self, seconds: Decimal) -> Decimal:
+    def compute_billed_seconds(self, seconds: Decimal) -> Decimal:
         """The seconds that are billed for a recording of so many seconds."""
         if self.whole_seconds:
             seconds = seconds.quantize(Decimal(1), ROUND_HALF_UP)
@@ -102,7 +102,7 @@ _JSON_FORMATS = frozenset({"json", "verbose_json"})
 _ALL_FORMATS = _JSON_FORMATS | {"text", "srt", "vtt"}
 
 
-def _error_formats(**overrides: ErrorFormat) -> dict[ErrorKind, ErrorFormat]:
+def _make_error_formats(**overrides: ErrorFormat) -> dict[ErrorKind, ErrorFormat]:
     """A format for every kind of error: the common ones, replaced by the provider's own."""
     common: dict[ErrorKind, ErrorFormat] = {
         "missing_field": (400, _INVALID, None),
@@ -129,7 +129,7 @@ def _error_formats(**overrides: ErrorFormat) -> dict[ErrorKind, ErrorFormat]:
     return {kind: overrides.get(kind, wording) for kind, wording in common.items()}
 
 
-_TOGETHER_ERRORS = _error_formats(
+_TOGETHER_ERRORS = _make_error_formats(
     missing_field=(400, _INVALID, "invalid_params"),
     bad_value=(400, _INVALID, "invalid_params"),
     unsupported_format=(400, _INVALID, "unsupported_format"),
@@ -145,7 +145,7 @@ _TOGETHER_ERRORS = _error_formats(
     bad_image=(400, _INVALID, "invalid_params"),
     unsupported=(400, _INVALID, "invalid_params"),
 )
-_VLLM_ERRORS = _error_formats(
+_VLLM_ERRORS = _make_error_formats(
     missing_field=(422, "missing", None),
     bad_value=(422, "value_error", None),
     unsupported_format=(400, "BadRequestError", None),
@@ -163,19 +163,19 @@ _VLLM_ERRORS = _error_formats(
     unsupported=(400, "BadRequestError", None),
     moderated=(400, "BadRequestError", None),
 )
-_OPENAI_ERRORS = _error_formats(
+_OPENAI_ERRORS = _make_error_formats(
     bad_image=(400, _INVALID, "invalid_image_format"),
     unknown_field=(400, _INVALID, "unknown_parameter"),
     unsupported=(400, _INVALID, "unsupported_parameter"),
     moderated=(400, "image_generation_user_error", "moderation_blocked"),
 )
-_COHERE_ERRORS = _error_formats(
+_COHERE_ERRORS = _make_error_formats(
     missing_field=(400, _INVALID, None),
     too_large=(413, _INVALID, None),
     rate_limit=(429, _INVALID, None),
     failed=(500, "server_error", None),
 )
-_XAI_ERRORS = _error_formats(
+_XAI_ERRORS = _make_error_formats(
     missing_field=(400, "Client specified an invalid argument", None),
     bad_value=(400, "Client specified an invalid argument", None),
     bad_key=(400, "Client specified an invalid argument", None),
@@ -206,7 +206,7 @@ def get_dialect(name: str) -> Dialect:
         ),
         "groq": Dialect(
             "groq", _JSON_FORMATS | {"text"}, _GROQ_EXTENSIONS,
-            _error_formats(), 25 * _MIB, 100 * _MIB, url_fields=("url",), language_style="title",
+            _make_error_formats(), 25 * _MIB, 100 * _MIB, url_fields=("url",), language_style="title",
             min_seconds=Decimal(10), segment_stats=True,
         ),
         "compatible": Dialect(

@@ -90,7 +90,7 @@ def make_error_middleware(find_dialect: Callable[[str], Dialect]) -> Middleware:
         try:
             unmatched = request.match_info.http_exception
             if unmatched is not None:
-                raise _route_error(request, unmatched.status)
+                raise _make_route_error(request, unmatched.status)
             return await handler(request)
         except ApiError as error:
             status, body = find_dialect(request.path).format_error(error, "")
@@ -101,7 +101,7 @@ def make_error_middleware(find_dialect: Callable[[str], Dialect]) -> Middleware:
     return middleware
 
 
-def _route_error(request: web.Request, status: int) -> ApiError:
+def _make_route_error(request: web.Request, status: int) -> ApiError:
     if status == _NOT_ALLOWED:
         return ApiError("method", f"Not allowed to {request.method} on {request.path}")
     return ApiError("not_found", f"Invalid URL ({request.method} {request.path})")

@@ -35,7 +35,7 @@ class ReceivedBody:
     def __exit__(self, *_: object) -> None:
         self.cleanup.close()
 
-    def sha256(self) -> str:
+    def compute_sha256(self) -> str:
         """SHA-256 of the body as received."""
         return hashlib.sha256(self.data).hexdigest()
 
@@ -83,7 +83,7 @@ async def read_body(request: BaseRequest, max_bytes: int) -> ReceivedBody:
     """
     content_length = request.content_length
     if content_length is not None and content_length > max_bytes:
-        raise _too_large_error(max_bytes, content_length)
+        raise _make_too_large_error(max_bytes, content_length)
     if content_length is not None and content_length <= MAX_MEMORY_BYTES:
         return ReceivedBody(await request.content.read())
     body = ReceivedBody()
@@ -100,7 +100,7 @@ async def _spool_body(request: BaseRequest, max_bytes: int, body: ReceivedBody) 
     async for chunk in request.content.iter_any():
         size += len(chunk)
         if size > max_bytes:
-            raise _too_large_error(max_bytes, size)
+            raise _make_too_large_error(max_bytes, size)
         file.write(chunk)
     if size <= MAX_MEMORY_BYTES:
         file.seek(0)
@@ -113,5 +113,5 @@ async def _spool_body(request: BaseRequest, max_bytes: int, body: ReceivedBody) 
     return body
 
 
-def _too_large_error(max_bytes: int, size: int) -> ApiError:
+def _make_too_large_error(max_bytes: int, size: int) -> ApiError:
     return ApiError("too_large", f"Maximum content size limit ({max_bytes}) exceeded ({size} bytes read)")

@@ -85,11 +85,11 @@ def make_app(state: ServerState) -> web.Application:
 
 
 def _find_dialect(state: ServerState, path: str) -> Dialect:
-    name = next((name for prefix, name in PREFIXES.items() if path.startswith((prefix, _v2_prefix(prefix)))), None)
+    name = next((name for prefix, name in PREFIXES.items() if path.startswith((prefix, _to_v2_prefix(prefix)))), None)
     return get_dialect(name or state.settings.dialect)
 
 
-def _v2_prefix(prefix: str) -> str:
+def _to_v2_prefix(prefix: str) -> str:
     """The prefix of version 2 beside that of version 1."""
     return prefix.removesuffix("/v1") + "/v2"
 
@@ -122,7 +122,7 @@ class _Routes:
         self.add_paid(f"{prefix}/chat/completions", COMPLETIONS, dialect)
         self.add("GET", f"{prefix}/models", list_models, dialect=dialect)
         if dialect.name == "together":
-            self.add("GET", f"{_v2_prefix(prefix)}/supported-models", list_supported_models, dialect=dialect)
+            self.add("GET", f"{_to_v2_prefix(prefix)}/supported-models", list_supported_models, dialect=dialect)
         if dialect.name != "groq":
             self._add_media_routes(prefix, dialect)
 
@@ -156,7 +156,7 @@ class _Routes:
         self.add_paid(f"{prefix}/images/generations", IMAGES, dialect)
         folders = [f"{prefix}/videos"]
         if dialect.name in ("together", "local"):
-            folders.append(f"{_v2_prefix(prefix)}/videos")
+            folders.append(f"{_to_v2_prefix(prefix)}/videos")
         for folder in folders:
             self.add_paid(f"{folder}/generations" if dialect.name == "xai" else folder, VIDEOS, dialect)
             self.add("GET", folder + "/{id:[^/]*}", poll_job, dialect=dialect)

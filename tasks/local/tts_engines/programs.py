@@ -27,7 +27,7 @@ class SpeechProgram:
     command: Callable[[str, float, Path, Path], list[str]]
 
 
-def _flite_command(voice: str, speed: float, text_file: Path, audio_file: Path) -> list[str]:
+def _build_flite_command(voice: str, speed: float, text_file: Path, audio_file: Path) -> list[str]:
     return [
         "flite",
         "-voice",
@@ -41,13 +41,15 @@ def _flite_command(voice: str, speed: float, text_file: Path, audio_file: Path) 
     ]
 
 
-def _espeak_command(voice: str, speed: float, text_file: Path, audio_file: Path) -> list[str]:
+def _build_espeak_command(voice: str, speed: float, text_file: Path, audio_file: Path) -> list[str]:
     words = str(round(_WORDS_PER_MINUTE * speed))
     return ["espeak-ng", "-v", voice, "-s", words, "-f", str(text_file), "-w", str(audio_file)]
 
 
-FLITE = SpeechProgram("flite", ("slt", "rms", "awb", "kal"), _flite_command)
-ESPEAK = SpeechProgram("espeak-ng", ("en-us", "en-gb", "de", "fr", "es", "it", "pt", "nl", "pl", "ru"), _espeak_command)
+FLITE = SpeechProgram("flite", ("slt", "rms", "awb", "kal"), _build_flite_command)
+ESPEAK = SpeechProgram(
+    "espeak-ng", ("en-us", "en-gb", "de", "fr", "es", "it", "pt", "nl", "pl", "ru"), _build_espeak_command
+)
 
 
 class ProgramEngine:
