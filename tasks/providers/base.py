@@ -1,4 +1,4 @@
-"""A provider: its configuration and its operations. The class that speaks an operation is found by its name."""
+"""A provider: its configuration and its operations. The class of an operation is found by its name."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class TtsModel(SpeechModel):
         default=None, description="the provider whose fields request a stream"
     )
     per_minute: bool = Field(default=False, description="priced per minute of speech, because replies state no tokens")
-    program: str | None = Field(default=None, description="the program on PATH that speaks, of the built-in provider")
+    program: str | None = Field(default=None, description="the program on PATH that the built-in provider runs")
 
     def choose_lossless_format(self) -> AudioFormat:
         """A lossless format, so that joining pieces loses nothing; its preferred format if it has none."""
