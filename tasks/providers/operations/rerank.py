@@ -58,7 +58,7 @@ class RerankConfig(OperationConfig[RerankModel]):
 
 
 class RerankOperation(Operation[RerankConfig, RerankModel]):
-    """``POST /rerank``. An Ask's params hold ``query``, ``documents``, ``rank_fields`` and ``spelling``, the API style."""
+    """``POST /rerank``. The params of an Ask: ``query``, ``documents``, ``rank_fields``, ``spelling`` (API style)."""
 
     config_model = RerankConfig
     facts_model = RerankModel
