@@ -26,7 +26,7 @@ _JSON_OPTIONS = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
 
 @dataclass(frozen=True, slots=True)
 class LocatedInput:
-    """Where a value leads: ``location`` with the file's ``about`` (None for a URL), or a ``problem``."""
+    """What a value names: its ``location`` with the file's ``file_stat`` (None for a URL), or a ``problem``."""
 
     location: str | None = None
     file_stat: os.stat_result | None = None
