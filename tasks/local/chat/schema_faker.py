@@ -46,6 +46,13 @@ def fill_schema(schema: Mapping[str, Any], known: KnownValues) -> Any:
 
 
 class _SchemaFiller:
+    """Makes values for the parts of one schema.
+
+    Args:
+        root: the whole schema, in which references are followed.
+        known: values by property name.
+    """
+
     def __init__(self, root: Mapping[str, Any], known: KnownValues) -> None:
         self.root = root
         self.known = known
@@ -54,7 +61,7 @@ class _SchemaFiller:
         if depth > _MAX_DEPTH:
             raise ApiError("bad_value", "the built-in engine cannot fill this schema: it is nested endlessly")
         part = self.resolve(part, depth)
-        given = _find_known_value(name, self.known)
+        preferred = _find_known_value(name, self.known)
         if "const" in part:
             return part["const"]
         if "enum" in part:
@@ -63,7 +70,7 @@ class _SchemaFiller:
                 for one in part["enum"]
                 if find_schema_error(one, {k: v for k, v in part.items() if "$" not in k}) is None
             ]
-            return given if given in allowed and given is not None else next(iter(allowed), None)
+            return preferred if preferred in allowed and preferred is not None else next(iter(allowed), None)
         kind = _guess_type(part)
         result: Any = None
         if kind == "object":
@@ -71,11 +78,11 @@ class _SchemaFiller:
         elif kind == "array":
             result = self.make_array(part, name, depth)
         elif kind in ("integer", "number"):
-            result = _make_number(part, given, integer=kind == "integer")
+            result = _make_number(part, preferred, integer=kind == "integer")
         elif kind == "boolean":
-            result = given if isinstance(given, bool) else True
+            result = preferred if isinstance(preferred, bool) else True
         elif kind == "string":
-            result = _make_text(part, given if given is not None else self.known.get("text", ""))
+            result = _make_text(part, preferred if preferred is not None else self.known.get("text", ""))
         return result
 
     def resolve(self, part: Any, depth: int) -> dict[str, Any]:
@@ -130,10 +137,10 @@ class _SchemaFiller:
         first = part.get("prefixItems") or []
         items = part.get("items", {})
         result = [self.make_value(inner, name, depth + 1) for inner in first[:maximum]]
-        given = _find_known_value(name, self.known)
-        if not first and isinstance(given, (list, tuple)):
+        preferred = _find_known_value(name, self.known)
+        if not first and isinstance(preferred, (list, tuple)):
             plain = {k: v for k, v in self.resolve(items, depth).items() if k not in ("$defs", "definitions")}
-            result = [one for one in given if find_schema_error(one, plain) is None][:maximum]
+            result = [one for one in preferred if find_schema_error(one, plain) is None][:maximum]
         wanted = 1 if depth < _MAX_OPTIONAL_DEPTH and items is not False and not first else 0
         minimum = min(max(int(part.get("minItems", 0)), min(wanted, maximum)), _MAX_ITEMS)
         if len(result) < minimum and "contains" in part:
@@ -200,7 +207,7 @@ def _guess_type(part: Mapping[str, Any]) -> str:
     return "number" if part.keys() & {"minimum", "maximum", "multipleOf", "exclusiveMinimum"} else "string"
 
 
-def _make_number(part: Mapping[str, Any], given: Any, *, integer: bool) -> int | float:
+def _make_number(part: Mapping[str, Any], preferred: Any, *, integer: bool) -> int | float:
     low, high = part.get("minimum", -math.inf), part.get("maximum", math.inf)
     step = part.get("multipleOf")
     step_inside = step or (1 if integer else None)
@@ -211,7 +218,7 @@ def _make_number(part: Mapping[str, Any], given: Any, *, integer: bool) -> int |
         high = min(
             high, above - (step_inside or _choose_gap(max(low, below if below is not None else -math.inf), above))
         )
-    value = given if isinstance(given, (int, float)) and not isinstance(given, bool) else 0
+    value = preferred if isinstance(preferred, (int, float)) and not isinstance(preferred, bool) else 0
     value = min(max(value, low), high)
     if integer:
         value = math.ceil(value) if value == low else math.floor(value)
@@ -225,13 +232,13 @@ def _choose_gap(low: float, high: float) -> float:
     return (high - low) / 2 if math.isfinite(high - low) and high > low else 0.5
 
 
-def _make_text(part: Mapping[str, Any], given: Any) -> str:
+def _make_text(part: Mapping[str, Any], preferred: Any) -> str:
     text = (
-        given
-        if isinstance(given, str)
-        else " ".join(map(str, given))
-        if isinstance(given, (list, tuple))
-        else str(given)
+        preferred
+        if isinstance(preferred, str)
+        else " ".join(map(str, preferred))
+        if isinstance(preferred, (list, tuple))
+        else str(preferred)
     )
     pattern = part.get("pattern")
     if isinstance(pattern, str) and find_schema_error(text, {"pattern": pattern}) is not None:

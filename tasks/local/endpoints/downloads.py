@@ -30,9 +30,9 @@ _RANGE = re.compile(r"bytes=(\d{0,30})-(\d{0,30})", re.ASCII)
 async def send_link(state: ServerState, request: web.Request) -> web.StreamResponse:
     """Redirect to the file while the link works."""
     token = request.match_info["token"]
-    item, fault, final = await _follow_link(state, request, token, {"expired_link"})
-    if item is None or final is not None:
-        return final or _build_link_error(404)
+    item, fault, error_reply = await _follow_link(state, request, token, {"expired_link"})
+    if item is None or error_reply is not None:
+        return error_reply or _build_link_error(404)
     reply = web.Response(status=302, body=b"", headers={"location": format_file_path(item, token)})
     return reply if fault is None else await send_broken_reply(request, fault, reply)
 
