@@ -167,9 +167,9 @@ async def test_a_gzip_bomb_is_stopped_at_the_maximum_size(client: Client) -> Non
 
 
 def closed_port() -> int:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 async def test_a_closed_port_is_not_sent(client: Client) -> None:
@@ -206,17 +206,17 @@ async def test_an_untrusted_certificate_is_not_sent(client: Client, tmp_path: Pa
 
 
 async def test_a_connection_timeout_is_not_sent() -> None:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        held.listen(0)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
         fillers = []
         for _ in range(4):  # fill the backlog, so that the next SYN is left unanswered
             filler = socket.socket()
             filler.setblocking(False)
-            filler.connect_ex(held.getsockname())
+            filler.connect_ex(listener.getsockname())
             fillers.append(filler)
         client = Client(connect_timeout=0.3)
-        kind = await assert_fails(client, f"http://127.0.0.1:{held.getsockname()[1]}", timeout_seconds=3)
+        kind = await assert_fails(client, f"http://127.0.0.1:{listener.getsockname()[1]}", timeout_seconds=3)
         await client.aclose()
         for filler in fillers:
             filler.close()

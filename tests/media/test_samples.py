@@ -22,7 +22,7 @@ SHA = "0" * 64
 def test_the_built_in_engine_transcribes_the_samples() -> None:
     """Word error rate over all of them, with the embedded recognizer."""
     decoder = Decoder(maxwpf=5, maxhmmpf=3000, loglevel="FATAL")
-    said, heard = [], []
+    expected, recognised = [], []
     with (SAMPLES / "texts.csv").open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
             path = SAMPLES / "recordings" / row["file"]
@@ -32,10 +32,10 @@ def test_the_built_in_engine_transcribes_the_samples() -> None:
             decoder.start_utt()
             decoder.process_raw(pcm, full_utt=True)
             decoder.end_utt()
-            said.append(re.sub(r"[^a-z ]", "", row["text"].lower()))
-            heard.append(decoder.hyp().hypstr)
-    assert len(said) == 8
-    assert jiwer.wer(said, heard) <= 0.10
+            expected.append(re.sub(r"[^a-z ]", "", row["text"].lower()))
+            recognised.append(decoder.hyp().hypstr)
+    assert len(expected) == 8
+    assert jiwer.wer(expected, recognised) <= 0.10
 
 
 def test_every_sample_is_sent_unchanged(tmp_path: Path) -> None:

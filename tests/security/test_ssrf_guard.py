@@ -55,8 +55,8 @@ class FakeResolver(AbstractResolver):
 
 @pytest.fixture
 async def server() -> AsyncIterator[RawServer]:
-    async with running_raw_server(always_reply(b"secret")) as held:
-        yield held
+    async with running_raw_server(always_reply(b"secret")) as running:
+        yield running
 
 
 async def download(
@@ -159,7 +159,7 @@ async def test_dns_rebinding_does_not_change_the_checked_address(
     """The first answer is public, every later one loopback: what is connected to is what was checked."""
     attempts: list[str] = []
 
-    async def refuse(held: socket.socket, address: tuple[str, int]) -> None:
+    async def refuse(connection: socket.socket, address: tuple[str, int]) -> None:
         attempts.append(address[0])
         raise ConnectionRefusedError
 
