@@ -251,16 +251,16 @@ def test_progress_is_formatted_in_one_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("usd", "told"),
+    ("usd", "expected"),
     [(None, "unknown"), ("0", "$0.00"), ("0.000025", "$0.000025"), ("1234.5", "$1,234.50"), ("1E-7", "$0.0000001")],
 )
-def test_dollars_are_formatted(usd: str | None, told: str) -> None:
-    assert format_dollars(None if usd is None else Decimal(usd)) == told
+def test_dollars_are_formatted(usd: str | None, expected: str) -> None:
+    assert format_dollars(None if usd is None else Decimal(usd)) == expected
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"),
+    ("seconds", "expected"),
     [(0.44, "0.4 s"), (12, "12 s"), (59.6, "1 min 00 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")],
 )
-def test_durations_are_formatted(seconds: float, told: str) -> None:
-    assert format_duration(seconds) == told
+def test_durations_are_formatted(seconds: float, expected: str) -> None:
+    assert format_duration(seconds) == expected

@@ -71,7 +71,7 @@ def test_settings_are_yaml_and_override_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("params: fast", "params"),
         ("params: [1]", "params"),
@@ -91,14 +91,14 @@ def test_settings_are_yaml_and_override_the_file(tmp_path: Path) -> None:
         ("- a", "mapping"),
     ],
 )
-def test_a_wrong_job_file_is_named_with_what_is_wrong(text: str, told: str, tmp_path: Path) -> None:
+def test_a_wrong_job_file_is_named_with_what_is_wrong(text: str, expected: str, tmp_path: Path) -> None:
     path = tmp_path / "job.yaml"
     lines = {"capability": "capability: transcribe", "source": "source: a", text.split(":", maxsplit=1)[0]: text}
     path.write_text("\n".join(lines.values()) if ":" in text else text)
     with pytest.raises(UsageError) as caught:
         load_job(path)
     assert str(path) in caught.value.message
-    assert told in caught.value.message
+    assert expected in caught.value.message
     assert "\n" not in str(caught.value)
 
 

@@ -107,7 +107,7 @@ def test_deploy_without_jobs_deploys_prefect_yaml(prefect_server: PrefectServer)
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "expected"),
     [
         ("schedule: {cron: 'every night'}", "every night"),
         ("schedule: {cron: '0 2 * * *', timezone: Zurich}", "no time zone 'Zurich'"),
@@ -115,11 +115,11 @@ def test_deploy_without_jobs_deploys_prefect_yaml(prefect_server: PrefectServer)
     ],
 )
 def test_a_wrong_schedule_is_refused_in_one_line(
-    prefect_server: PrefectServer, tmp_path: Path, line: str, told: str
+    prefect_server: PrefectServer, tmp_path: Path, line: str, expected: str
 ) -> None:
     job = tmp_path / "wrong.yaml"
     job.write_text(f"capability: transcribe\nsource: in\n{line}\n")
     refused = prefect_server.cli("deploy", job)
     assert refused.returncode == 2
-    assert told in refused.stderr
+    assert expected in refused.stderr
     assert "Traceback" not in refused.stderr
