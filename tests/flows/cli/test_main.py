@@ -25,6 +25,7 @@ from mediamill.tasks.summary import Progress
 from tests.helpers.cli_runs import SENTINEL, bare_environment, make_wavs, mediamill, read_rows, transcribe
 from tests.helpers.local_server import RunningServer
 from tests.helpers.paths import RECORDINGS, ROOT
+from tests.helpers.quick_tier import mark_rest_long
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +128,7 @@ def test_retry_and_report_find_an_out_from_another_folder(tmp_path: Path, own_lo
     assert Path(page.stdout.strip()).is_file()
 
 
-@pytest.mark.parametrize("redirect", ["2>&1 |", "|"], ids=["both", "stdout"])
+@pytest.mark.parametrize("redirect", mark_rest_long(["2>&1 |", "|"], ["|"]))
 def test_a_run_goes_on_when_its_output_is_closed(
     redirect: str, tmp_path: Path, own_local_server: RunningServer
 ) -> None:

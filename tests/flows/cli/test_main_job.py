@@ -79,7 +79,7 @@ def test_without_a_key_a_folder_becomes_transcripts_a_bill_and_a_report(tmp_path
     assert all((out / part["path"]).stat().st_size == part["bytes"] for part in record["parts"])
 
 
-@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "parquet"])
+@pytest.mark.parametrize("kind", mark_rest_long(["csv", "tsv", "jsonl", "parquet"], ["csv", "parquet"]))
 def test_a_manifests_columns_are_carried_into_the_results(
     kind: str, tmp_path: Path, own_local_server: RunningServer
 ) -> None:

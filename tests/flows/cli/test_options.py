@@ -115,7 +115,7 @@ def test_a_misspelt_option_gets_the_nearest_name(tmp_path: Path) -> None:
     assert caught.value.hint == "did you mean 'concurrency'?"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def is_valid() -> Any:
     """Whether a job fits the schema."""
     schema = json.loads(json.dumps(make_job_schema()))

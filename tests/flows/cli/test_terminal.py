@@ -41,7 +41,9 @@ def read_status(tmp_path: Path) -> dict[str, int | str | None]:
     return status
 
 
-@pytest.mark.parametrize("options", [(), ("--quiet",), ("--json",)], ids=" ".join)
+@pytest.mark.parametrize(
+    "options", [(), *(pytest.param((way,), marks=pytest.mark.long) for way in ("--quiet", "--json"))]
+)
 def test_a_paid_run_asks_and_a_no_starts_nothing(
     options: tuple[str, ...], tmp_path: Path, own_local_server: RunningServer
 ) -> None:
@@ -69,7 +71,7 @@ def test_a_yes_starts_the_run_and_shows_its_progress(tmp_path: Path, own_local_s
     assert own_local_server.bill()["requests"] == 6
 
 
-@pytest.mark.parametrize("answer", [("--yes",), ("--budget", "1")], ids=" ".join)
+@pytest.mark.parametrize("answer", [pytest.param(("--yes",), marks=pytest.mark.long), ("--budget", "1")])
 def test_yes_or_a_budget_answers_beforehand(
     answer: tuple[str, ...], tmp_path: Path, own_local_server: RunningServer
 ) -> None:
@@ -113,6 +115,7 @@ def test_one_signal_lets_requests_in_flight_end(
     assert own_local_server.bill()["requests"] == 24
 
 
+@pytest.mark.long
 def test_a_second_signal_ends_the_run_at_once_and_shows_the_cursor(
     tmp_path: Path, slow_local_server: RunningServer
 ) -> None:
@@ -126,6 +129,7 @@ def test_a_second_signal_ends_the_run_at_once_and_shows_the_cursor(
     assert read_status(tmp_path)["last_state"] == "crashed"
 
 
+@pytest.mark.long
 def test_a_signal_during_the_question_ends_the_command(tmp_path: Path, own_local_server: RunningServer) -> None:
     terminal = start_transcribe(tmp_path, own_local_server)
     terminal.wait_for_text("[y/N]")

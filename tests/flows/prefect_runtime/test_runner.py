@@ -80,6 +80,7 @@ def test_a_rerun_with_nothing_to_do_is_named_so_and_sends_nothing(
     assert own_local_server.bill()["requests"] == 3
 
 
+@pytest.mark.long
 def test_a_run_that_cannot_start_is_a_failed_flow_run_with_the_error(
     prefect_server: PrefectServer, tmp_path: Path
 ) -> None:
@@ -148,6 +149,7 @@ def test_a_key_is_taken_from_a_secret_block(
     assert SENTINEL not in json.dumps([run, prefect_server.logs(run["id"]), prefect_server.artifacts(run["id"])])
 
 
+@pytest.mark.long
 def test_prefect_and_no_prefect_choose_whether_a_run_needs_the_api(
     prefect_server: PrefectServer, tmp_path: Path
 ) -> None:
