@@ -271,7 +271,7 @@ def test_completions_have_samples_tools_and_messages(local_server: RunningServer
     assert [len(row["samples"]) for row in rows] == [2, 2]
     assert len({sample["text"] for row in rows for sample in row["samples"]}) == 4
     (failed,) = read_rows(tmp_path / "out", "failures")
-    assert "not a list of role and content" in failed["error_message"]
+    assert "must be a list of objects with role and content" in failed["error_message"]
     tool = {"type": "function", "function": {"name": "note", "parameters": SCHEMA}}
     (tmp_path / "tools.json").write_text(json.dumps([tool]))
     options = ("--tools", tmp_path / "tools.json", "--tool-choice", "note", "--model", MODEL)

@@ -315,4 +315,4 @@ def test_an_unreadable_reference_image_is_reported_before_anything_is_paid(
     options = ("--model", KONTEXT, "--reference-images", "nowhere.png")
     failed = generate_images(write_manifest(tmp_path / "p.csv"), tmp_path / "out", local_server, *options)
     assert (failed.returncode, local_server.bill()["requests"]) == (3, 0)
-    assert "picture nowhere.png" in failed.stdout
+    assert "reference image nowhere.png" in failed.stdout
