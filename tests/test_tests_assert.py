@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 
 from tests.helpers.paths import ROOT
 
@@ -24,11 +25,17 @@ def test_helpers_that_are_named_so_assert() -> None:
 
 def functions(prefix: str) -> list[tuple[str, Function]]:
     """Every function of tests/ whose name begins so, by file and name."""
+    return [(name, function) for name, function in all_functions() if function.name.startswith(prefix)]
+
+
+@cache
+def all_functions() -> list[tuple[str, Function]]:
+    """Every function of tests/, by file and name."""
     return [
         (f"{path.relative_to(ROOT)}::{node.name}", node)
         for path in FILES
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, Function) and node.name.startswith(prefix)
+        if isinstance(node, Function)
     ]
 
 

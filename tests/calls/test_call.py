@@ -83,25 +83,26 @@ KILLS = [
 ]
 
 
-@pytest.mark.parametrize(("shape", "fault"), mark_rest_long(KILLS, [("slow", "call.sending.after:7")]))
-def test_a_killed_run_loses_nothing_in_any_call_pattern(shape: str, fault: str, files: Path, tmp_path: Path) -> None:
-    if shape == "packed":
+@pytest.mark.long
+@pytest.mark.parametrize(("pattern", "fault"), mark_rest_long(KILLS, [("slow", "call.sending.after:7")]))
+def test_a_killed_run_loses_nothing_in_any_call_pattern(pattern: str, fault: str, files: Path, tmp_path: Path) -> None:
+    if pattern == "packed":
         fault = fault.rsplit(":", 1)[0] + ":2"
     with running_pattern_server() as judge:
-        killed = run_pattern(shape, files, tmp_path / "out", judge, f"{fault}:kill")
+        killed = run_pattern(pattern, files, tmp_path / "out", judge, f"{fault}:kill")
         assert killed.returncode == -signal.SIGKILL, killed.stderr
-        resumed = run_pattern(shape, files, tmp_path / "out", judge)
+        resumed = run_pattern(pattern, files, tmp_path / "out", judge)
         results, failures = read_rows(tmp_path / "out"), read_rows(tmp_path / "out", "failures")
         ended = sorted(str(row["item_id"]) for row in (*results, *failures))
         assert ended == [f"{n:04d}.wav" for n in range(ITEMS)]
         twice = sum(n - 1 for n in judge.names.values())
-        if shape == "slow":  # not repeatable: what was lost is reported as unknown, never bought again
+        if pattern == "slow":  # not repeatable: what was lost is reported as unknown, never bought again
             assert twice == 0
             assert {row["error_kind"] for row in failures} <= {"unknown"}
             assert resumed.returncode == (3 if failures else 0), resumed.stderr
         else:
             assert resumed.returncode == 0, resumed.stderr
-            assert twice <= 16 * (8 if shape == "packed" else 1)
+            assert twice <= 16 * (8 if pattern == "packed" else 1)
 
 
 @pytest.mark.long

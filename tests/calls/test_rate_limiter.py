@@ -16,6 +16,7 @@ from mediamill.tasks.calls.rate_limiter import Limiter, Permit
 from mediamill.tasks.domain import Usage
 from mediamill.tasks.wire import Quota, RateLimits
 from tests.calls.virtual_time import SimulatedServer, offer_load, run_virtual
+from tests.helpers.quick_tier import mark_rest_long
 
 NO_USAGE = Usage()
 
@@ -43,7 +44,10 @@ def quota_for(rpm: float, latency: float) -> Quota:
 
 
 @pytest.mark.parametrize("tells", ["all", "refusals"])
-@pytest.mark.parametrize(("rpm", "latency"), [(20, 0.05), (20, 20), (120, 2), (600, 0.05), (600, 20), (6000, 0.5)])
+@pytest.mark.parametrize(
+    ("rpm", "latency"),
+    mark_rest_long([(20, 0.05), (20, 20), (120, 2), (600, 0.05), (600, 20), (6000, 0.5)], [(20, 0.05), (600, 20)]),
+)
 def test_a_stated_limit_is_reached_and_not_exceeded(rpm: float, latency: float, tells: str) -> None:
     steady = max(120.0, 6000 / rpm * 3)
     server, began = simulate(
@@ -72,7 +76,11 @@ def test_a_limit_of_sixty_thousand_a_minute_is_reached() -> None:
 
 @pytest.mark.parametrize("factor", [0.5, 2.0])
 @pytest.mark.parametrize(
-    ("rpm", "tells"), [(20, "all"), (600, "all"), (600, "refusals"), (3000, "all"), (3000, "refusals")]
+    ("rpm", "tells"),
+    mark_rest_long(
+        [(20, "all"), (600, "all"), (600, "refusals"), (3000, "all"), (3000, "refusals")],
+        [(600, "all"), (600, "refusals")],
+    ),
 )
 def test_a_changed_limit_is_reached_within_a_minute(rpm: float, tells: str, factor: float) -> None:
     server, began = simulate(
@@ -92,7 +100,7 @@ def test_an_unstated_limit_that_is_halved_is_learned_within_a_minute(rpm: float)
 
 
 @pytest.mark.parametrize("how", ["bucket", "sliding", "fixed"])
-@pytest.mark.parametrize("rpm", [20, 300, 1200])
+@pytest.mark.parametrize("rpm", mark_rest_long([20, 300, 1200], [300]))
 def test_a_configured_limit_is_never_exceeded_and_nearly_reached(rpm: float, how: str) -> None:
     server, began = simulate(Limiter(Quota(rpm=rpm, concurrency=256)), SimulatedServer(rpm / 60, 1.0, how), 360)
     used, refused = server.measure_between(began, began + 360)

@@ -290,6 +290,7 @@ def test_a_retry_buys_a_new_answer_when_the_old_one_is_useless(local_server: Run
     assert local_server.bill()["billed"] == 4
 
 
+@pytest.mark.long
 def test_hours_of_a_dedicated_endpoint_are_a_separate_cost_line(local_server: RunningServer, tmp_path: Path) -> None:
     with running_server(engine="echo", dialect="together", model=["my-endpoint"]) as own:
         options = ("--model", "my-endpoint", "--endpoint-hourly", "36", "--budget", "5", "--json")

@@ -18,6 +18,7 @@ from PIL import Image
 from tests.helpers.cli_runs import SENTINEL, mediamill, read_rows
 from tests.helpers.local_server import RunningServer
 from tests.helpers.paths import ROOT
+from tests.helpers.quick_tier import mark_rest_long
 from tests.helpers.run_checks import assert_bill_within_ledger_bounds, assert_ledger_equals_bill, assert_no_key_in
 
 FLUX, KONTEXT = "black-forest-labs/FLUX.1-schnell", "black-forest-labs/FLUX.1-kontext-dev"
@@ -96,7 +97,7 @@ def read_checked_rows(out: Path) -> list[dict[str, Any]]:
     return rows
 
 
-@pytest.mark.parametrize("name", DIALECTS)
+@pytest.mark.parametrize("name", mark_rest_long(DIALECTS, ["together"]))
 def test_images_are_generated_and_the_ledger_is_the_bill(
     name: str, local_server: RunningServer, tmp_path: Path
 ) -> None:
@@ -136,9 +137,7 @@ def test_more_images_than_one_request_takes_are_several_requests(local_server: R
     assert local_server.bill()["requests"] == 3
 
 
-@pytest.mark.parametrize(
-    "name", ["together", *(pytest.param(name, marks=pytest.mark.long) for name in ("openai", "xai"))]
-)
+@pytest.mark.parametrize("name", mark_rest_long(DIALECTS, ["together"]))
 def test_a_moderated_prompt_fails_and_is_not_requested_again(
     name: str, local_server: RunningServer, tmp_path: Path
 ) -> None:
@@ -153,6 +152,7 @@ def test_a_moderated_prompt_fails_and_is_not_requested_again(
     assert_ledger_equals_bill(out, local_server)
 
 
+@pytest.mark.long
 def test_a_lost_answer_is_unknown_and_only_a_retry_buys_it_again(local_server: RunningServer, tmp_path: Path) -> None:
     source, out = write_manifest(tmp_path / "p.csv", PROMPTS[:1]), tmp_path / "out"
     local_server.faults({"match": {"nth": 1}, "fault": {"kind": "close"}})
@@ -283,7 +283,7 @@ def test_the_built_in_provider_generates_images_without_a_key(tmp_path: Path) ->
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", DIALECTS)
+@pytest.mark.parametrize("name", mark_rest_long(DIALECTS, ["openai"]))
 def test_a_budget_holds(name: str, local_server: RunningServer, tmp_path: Path) -> None:
     source, out = write_manifest(tmp_path / "p.csv", [f"fox {n}" for n in range(30)]), tmp_path / "out"
     budget_usd = {"together": "0.005", "openai": "0.2", "xai": "0.1"}[name]
@@ -294,7 +294,11 @@ def test_a_budget_holds(name: str, local_server: RunningServer, tmp_path: Path) 
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    "point", ["call.wire.after:6", "call.replied.after:9", "call.sending.after:7", "part.rename.after:1"]
+    "point",
+    mark_rest_long(
+        ["call.wire.after:6", "call.replied.after:9", "call.sending.after:7", "part.rename.after:1"],
+        ["call.wire.after:6"],
+    ),
 )
 def test_sigkill_loses_nothing_and_pays_nothing_twice(point: str, local_server: RunningServer, tmp_path: Path) -> None:
     source, out = write_manifest(tmp_path / "p.csv", [f"fox {n}" for n in range(20)]), tmp_path / "out"

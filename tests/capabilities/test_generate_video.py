@@ -81,6 +81,7 @@ def test_a_parameter_that_the_model_does_not_take_is_refused_before_anything_is_
     assert local_server.bill()["requests"] == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("provider", "model", "prefix"),
     mark_rest_long([("openai", SORA, "openai-api"), ("xai", GROK, "xai")], [("openai", SORA, "openai-api")]),

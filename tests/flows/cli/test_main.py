@@ -128,6 +128,7 @@ def test_retry_and_report_find_an_out_from_another_folder(tmp_path: Path, own_lo
     assert Path(page.stdout.strip()).is_file()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("redirect", mark_rest_long(["2>&1 |", "|"], ["|"]))
 def test_a_run_goes_on_when_its_output_is_closed(
     redirect: str, tmp_path: Path, own_local_server: RunningServer

@@ -106,6 +106,7 @@ def test_deploy_without_jobs_deploys_prefect_yaml(prefect_server: PrefectServer)
     assert deployment["parameters"]["source"] == str(RECORDINGS)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
