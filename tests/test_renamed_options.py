@@ -204,8 +204,8 @@ def test_a_manifests_column_may_have_a_parameters_old_name(server: RunningServer
     done = run_capability(
         *("rerank", source, tmp_path / "out", server, "--model", "any", "--api-style", "tei"), provider="compatible"
     )
-    assert done.returncode == 3  # the row's own value counts, and this provider does not speak it
-    assert "does not speak together" in done.stdout
+    assert done.returncode == 3  # the row's own value counts, and this provider does not take it
+    assert "has no api_style together" in done.stdout
 
 
 def test_python_calls_take_the_old_names(tmp_path: Path) -> None:

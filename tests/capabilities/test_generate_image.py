@@ -222,7 +222,7 @@ def test_a_row_sets_its_size_and_model_and_a_wrong_value_costs_nothing(
     assert local_server.bill()["requests"] == 1
     failed = {row["item_id"]: row for row in read_rows(out, "failures")}
     assert failed["1"]["hint"] == "it takes sides of 256 to 1920 pixels in multiples of 8"
-    assert "size 'large' is none" in failed["2"]["error_message"]
+    assert "'large' is not a size" in failed["2"]["error_message"]
     assert {row["cost_usd"] for row in failed.values()} == {0}
 
 

@@ -147,7 +147,9 @@ class CompletionOperation(Operation[ConfigT, ModelT]):
         logprobs = params.get("logprobs")
         if logprobs is not None:
             if self.config.logprobs is None:
-                raise BadInput(f"{self.provider.name} tells no logprobs", kind="bad_request", hint="leave logprobs out")
+                raise BadInput(
+                    f"{self.provider.name} returns no logprobs", kind="bad_request", hint="leave logprobs out"
+                )
             flag: dict[str, JSON] = {"logprobs": True, "top_logprobs": logprobs}
             body.update({"logprobs": logprobs} if self.config.logprobs == "count" else flag)
         return body

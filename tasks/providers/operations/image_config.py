@@ -107,7 +107,7 @@ class ImageModel(ModelFacts):
         text, width, height = (params.get(name) for name in ("size", "width", "height"))
         requested = parse_image_size(text)
         if text is not None and text != "auto" and requested is None:
-            raise BadInput(f"size {text!r} is none", kind="bad_request", hint="write it as 1024x1024, or auto")
+            raise BadInput(f"{text!r} is not a size", kind="bad_request", hint="write it as 1024x1024, or auto")
         if requested is not None:
             if (width or requested[0], height or requested[1]) != requested:
                 raise BadInput(

@@ -121,7 +121,9 @@ def _build_size_fields(facts: ImageModel, params: Mapping[str, JSON], style: str
         return dict(fields)
     if size is None:
         raise BadInput(
-            f"{model}: {' and '.join(fields)} alone make no size", kind="bad_request", hint="write --size 1024x1024"
+            f"{model} does not take {' and '.join(f'{name} {value}' for name, value in fields.items())} as a size",
+            kind="bad_request",
+            hint="write --size 1024x1024",
         )
     if style == "together":
         return {"width": size[0], "height": size[1]}

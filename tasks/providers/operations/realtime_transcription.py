@@ -231,7 +231,7 @@ def build_session_params(
     params, style = ask.params, socket.api_style
     if params.get("diarize") and style != "xai":
         raise BadInput(
-            f"{provider} does not tell speakers apart with {ask.model} on a socket",
+            f"{provider} cannot label speakers with {ask.model} on a socket",
             kind="bad_request",
             hint="leave out --diarize or choose another provider or model",
         )

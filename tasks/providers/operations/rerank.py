@@ -115,9 +115,9 @@ class RerankOperation(Operation[RerankConfig, RerankModel]):
                 return other
         supported = ", ".join(sorted({config.api_style, *config.other_styles}))
         raise BadInput(
-            f"{self.provider.name} does not speak {requested}",
+            f"{self.provider.name} has no api_style {requested}",
             kind="bad_request",
-            hint=f"it speaks {supported}; leave it out",
+            hint=f"it takes {supported}; leave it out",
         )
 
     def _resolve_path(self, style: RerankStyle) -> str:

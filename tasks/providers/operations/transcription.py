@@ -198,7 +198,7 @@ class SpeechToTextOperation(AudioOperation[ConfigT, ModelT]):
         language = to_iso_code(requested) or requested
         if facts.languages is not None and language not in facts.languages:
             raise BadInput(
-                f"{model} does not hear the language {requested!r}, only {', '.join(sorted(facts.languages))}",
+                f"{model} recognises only {', '.join(sorted(facts.languages))}, not the language {requested!r}",
                 kind="bad_request",
                 hint="choose another --provider or --model",
             )
@@ -215,7 +215,7 @@ class SpeechToTextOperation(AudioOperation[ConfigT, ModelT]):
             return {}
         if not facts.diarize:
             raise BadInput(
-                f"{self.provider.name} does not tell speakers apart with {model}",
+                f"{self.provider.name} cannot label speakers with {model}",
                 kind="bad_request",
                 hint="leave out --diarize or choose another provider or model",
             )

@@ -90,7 +90,7 @@ def test_each_api_style_has_its_own_path_and_fields(name: str, api_style: str | 
 
 
 def test_an_api_style_that_the_provider_lacks_is_refused() -> None:
-    with pytest.raises(BadInput, match="together does not speak tei"):
+    with pytest.raises(BadInput, match="together has no api_style tei"):
         build_provider("together").to_wire(build_ask("rerank", spelling="tei"))
     with pytest.raises(UsageError):
         build_provider("groq").model_facts("rerank", "m", RerankModel)

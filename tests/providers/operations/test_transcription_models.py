@@ -122,7 +122,7 @@ def test_a_prompt_is_sent_only_to_models_that_accept_one(name: str, model: str) 
 def test_speakers_are_requested_only_of_models_that_support_them(name: str, model: str) -> None:
     facts = model_facts(name, model)
     if not (facts.diarize or facts.diarized_format):
-        with pytest.raises(BadInput, match="does not tell speakers apart"):
+        with pytest.raises(BadInput, match="cannot label speakers"):
             build_provider(name).to_wire(build_ask("transcription", model, diarize=True))
     elif facts.diarized_format:
         assert (
