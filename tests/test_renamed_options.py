@@ -63,6 +63,10 @@ def test_an_option_under_both_of_its_names_is_refused(tmp_path: Path) -> None:
     ]
     with pytest.raises(UsageError, match="--spelling is the old name of --api-style"):
         build_job("rerank", "in", {}, {"spelling": "tei", "api_style": "cohere"})
+    for flag, setting in (("api_style", "spelling=tei"), ("spelling", "api_style=tei")):
+        with pytest.raises(UsageError, match="--spelling is the old name of --api-style, and both are given") as caught:
+            build_job("rerank", "in", {"settings": (setting,)}, {flag: "vllm"})
+        assert caught.value.hint == "give --api-style alone"
     with pytest.raises(UsageError, match=BOTH):
         mediamill.transcribe(tmp_path, deadline=5, timeout=5)
     with pytest.raises(UsageError, match="spelling is the old name of api_style"):
@@ -85,8 +89,13 @@ def test_a_job_file_takes_the_old_names(tmp_path: Path) -> None:
 def test_settings_and_a_files_parameter_are_one_parameter_under_either_name(tmp_path: Path) -> None:
     path = tmp_path / "job.yaml"
     path.write_text("capability: rerank\nsource: in\nparams: {spelling: tei, top_n: 3}\n")
-    for settings in ("api_style=cohere", "spelling=cohere"):
-        job = build_job("rerank", None, {"config": path, "settings": (settings,)}, {"api_style": "vllm"})
+    for settings, options in (
+        (("api_style=cohere",), {"api_style": "vllm"}),
+        (("spelling=cohere",), {}),
+        ((), {"api_style": "cohere"}),
+        ((), {"spelling": "cohere"}),
+    ):
+        job = build_job("rerank", None, {"config": path, "settings": settings}, options)
         params = resolve_job(job).params
         assert (params.api_style, params.top_n) == ("cohere", 3)
 

@@ -11,7 +11,7 @@ import yaml
 
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.job import Job, load_job, make_job
-from mediamill.tasks.renamed_options import JOB_OPTIONS, get_renamed_params, override, to_new_names
+from mediamill.tasks.renamed_options import JOB_OPTIONS, get_renamed_params, to_new_names
 
 PERMITTED = "mediamill.permitted"
 """Key in a command's context under which the permissions given on the command line are listed."""
@@ -124,8 +124,8 @@ def build_job(capability: str, source: str | None, options: Mapping[str, Any], p
     """Make a job from a command's options, which override its ``--config`` file if there is one."""
     fields = to_job_fields(options)
     renamed = get_renamed_params(capability)
-    own = _take_old_options({name: value for name, value in params.items() if value is not None}, renamed)
-    fields["params"] = override(own, fields["params"], renamed)
+    own = {name: value for name, value in params.items() if value is not None}
+    fields["params"] = _take_old_options({**own, **fields["params"]}, renamed)
     if options.get("config"):
         return load_job(options["config"], capability=capability, source=source, **fields)
     if source is None:
@@ -134,10 +134,10 @@ def build_job(capability: str, source: str | None, options: Mapping[str, Any], p
 
 
 def _take_old_options(given: Mapping[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:
-    """What was given as options, under the names they have now.
+    """What was given as options or with ``--set``, under the names they have now.
 
     Raises:
-        UsageError: when an option is given under its old name and its new one.
+        UsageError: when an option is given under its old name and its new one, each as an option or with ``--set``.
     """
     for old, new in renamed.items():
         if old in given and new in given:
