@@ -14,7 +14,7 @@ from mediamill.tasks.job import make_job
 from mediamill.tasks.resolved_job import resolve_job
 from tests.helpers.cli_runs import bare_environment
 from tests.helpers.paths import RECORDINGS
-from tests.helpers.quick_tier import mark_rest_long
+from tests.helpers.tiers import mark_rest_long
 
 RECORDING = RECORDINGS / "window.flac"
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.calls.call_patterns.server import PatternServer, running_pattern_server
 from tests.helpers.cli_runs import bare_environment, make_wavs, read_rows
-from tests.helpers.quick_tier import mark_rest_long
+from tests.helpers.tiers import mark_tiers
 
 ITEMS = 40
 
@@ -81,10 +81,13 @@ KILLS = [
     *((shape, fault) for shape in ("pieces", "packed", "slow") for fault in FAULTS),
     ("slow", "call.accepted.after:6"),  # only jobs are accepted first
 ]
+LONG_KILLS = [
+    *(("pieces", "call.replied.after:4"), ("packed", "call.wire.after:5")),
+    *(("slow", "call.sending.after:7"), ("slow", "call.accepted.after:6")),
+]
 
 
-@pytest.mark.long
-@pytest.mark.parametrize(("pattern", "fault"), mark_rest_long(KILLS, [("slow", "call.sending.after:7")]))
+@pytest.mark.parametrize(("pattern", "fault"), mark_tiers(KILLS, quick=[], long=LONG_KILLS))
 def test_a_killed_run_loses_nothing_in_any_call_pattern(pattern: str, fault: str, files: Path, tmp_path: Path) -> None:
     if pattern == "packed":
         fault = fault.rsplit(":", 1)[0] + ":2"

@@ -16,7 +16,7 @@ from mediamill.tasks.calls.rate_limiter import Limiter, Permit
 from mediamill.tasks.domain import Usage
 from mediamill.tasks.wire import Quota, RateLimits
 from tests.calls.virtual_time import SimulatedServer, offer_load, run_virtual
-from tests.helpers.quick_tier import mark_rest_long
+from tests.helpers.tiers import mark_rest_long
 
 NO_USAGE = Usage()
 

@@ -18,8 +18,8 @@ from PIL import Image
 from tests.helpers.cli_runs import SENTINEL, mediamill, read_rows
 from tests.helpers.local_server import RunningServer
 from tests.helpers.paths import ROOT
-from tests.helpers.quick_tier import mark_rest_long
 from tests.helpers.run_checks import assert_bill_within_ledger_bounds, assert_ledger_equals_bill, assert_no_key_in
+from tests.helpers.tiers import mark_rest_long
 
 FLUX, KONTEXT = "black-forest-labs/FLUX.1-schnell", "black-forest-labs/FLUX.1-kontext-dev"
 DIALECTS = {

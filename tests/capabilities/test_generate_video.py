@@ -15,8 +15,8 @@ from PIL import Image
 
 from tests.helpers.cli_runs import mediamill, read_rows
 from tests.helpers.local_server import RunningServer
-from tests.helpers.quick_tier import mark_rest_long
 from tests.helpers.run_checks import assert_bill_within_ledger_bounds, assert_ledger_equals_bill, assert_no_key_in
+from tests.helpers.tiers import mark_rest_long, mark_tiers
 from tests.helpers.video_runs import PIXVERSE, SMALL, check_video_files, generate_videos, write_prompts
 
 SORA, GROK = "sora-2", "grok-imagine-video"
@@ -292,11 +292,11 @@ POINTS = [
     *("call.sending.after", "call.wire.after", "call.accepted.after", "call.replied.after", "collect.before"),
     *("collect.after", "shard.outcome.before", "part.rename.before", "call.claimed.after", "call.settled.after"),
 ]
-DICE = random.Random(7)
-INSTANTS = [f"{POINTS[n % len(POINTS)]}:{DICE.randrange(1, 12)}" for n in range(20)]
+RNG = random.Random(7)
+INSTANTS = [f"{POINTS[n % len(POINTS)]}:{RNG.randrange(1, 12)}" for n in range(20)]
 
 
-@pytest.mark.parametrize("point", mark_rest_long(INSTANTS, INSTANTS[1:2]))
+@pytest.mark.parametrize("point", mark_tiers(INSTANTS, quick=INSTANTS[1:2], long=INSTANTS[3:5]))
 def test_sigkill_buys_no_video_twice_and_tears_no_file(point: str, local_server: RunningServer, tmp_path: Path) -> None:
     out, count = tmp_path / "out", 12
     rows = [{"prompt": f"boat number {n}", "size": SMALL} for n in range(count)]

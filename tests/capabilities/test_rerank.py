@@ -17,8 +17,8 @@ import pytest
 from tests.capabilities.capability_runs import METERED, PRICES, RANKER, SEARCHER, run_capability
 from tests.helpers.cli_runs import mediamill, read_rows
 from tests.helpers.local_server import RunningServer
-from tests.helpers.quick_tier import mark_rest_long
 from tests.helpers.run_checks import assert_bill_within_ledger_bounds, assert_ledger_equals_bill, assert_no_key_in
+from tests.helpers.tiers import mark_rest_long
 
 WORDS = [
     "river",

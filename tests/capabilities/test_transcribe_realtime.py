@@ -15,6 +15,7 @@ from tests.helpers.cli_runs import make_wavs, mediamill, read_rows, transcribe
 from tests.helpers.local_server import RunningServer, running_server
 from tests.helpers.paths import RECORDINGS
 from tests.helpers.run_checks import assert_bill_within_ledger_bounds, assert_no_key_in
+from tests.helpers.tiers import mark_tiers
 from tests.helpers.transcription_requests import tone_wav
 
 IN_FLIGHT = 16
@@ -164,9 +165,8 @@ def test_a_refused_handshake_stops_the_run_unbilled(
     assert (bill["billed"], bill["requests"] <= 8) == (0, True)
 
 
-POINTS = ["call.wire.after:6"]
-MORE = [
-    "call.sending.after:9",
+LONG_FAILPOINTS = ["call.wire.after:6", "call.sending.after:9"]
+PROOF_FAILPOINTS = [
     "call.claimed.after:3",
     "call.sending.before:7",
     "call.replied.after:11",
@@ -175,8 +175,7 @@ MORE = [
 ]
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("point", [*POINTS, *(pytest.param(point, marks=pytest.mark.long) for point in MORE)])
+@pytest.mark.parametrize("point", mark_tiers([*LONG_FAILPOINTS, *PROOF_FAILPOINTS], quick=[], long=LONG_FAILPOINTS))
 def test_sigkill_loses_nothing_and_pays_nothing_twice(point: str, tmp_path: Path) -> None:
     make_wavs(tmp_path / "in", 40)
     out = tmp_path / "out"

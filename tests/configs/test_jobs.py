@@ -9,7 +9,7 @@ import pytest
 
 from tests.helpers.cli_runs import mediamill
 from tests.helpers.paths import ROOT
-from tests.helpers.quick_tier import mark_rest_long
+from tests.helpers.tiers import mark_rest_long
 
 ELSEWHERE = {"transcribe", "manifest", "nightly"}
 """Jobs over the sample recordings: the main job's own tests run it."""

@@ -14,7 +14,7 @@ import pytest
 from mediamill.tasks.fault_injection import FAILPOINTS
 from tests.helpers.cli_runs import make_wavs, read_rows, transcribe
 from tests.helpers.local_server import RunningServer
-from tests.helpers.quick_tier import mark_rest_long
+from tests.helpers.tiers import mark_tiers
 
 ITEMS, IN_FLIGHT = 300, 16
 PRICE = ("openai/whisper-large-v3", "0.0015")
@@ -50,9 +50,12 @@ QUICK_FAILPOINTS = ("call.replied.after",)
 
 
 def list_faults() -> list[Any]:
-    """All faults; most of them take long."""
-    return mark_rest_long(
-        [*list_every_failpoint(), *choose_random_faults(20)], [f"{point}:1:kill" for point in QUICK_FAILPOINTS]
+    """Every failpoint, nearly all long, and random faults: three are long, the others are proof."""
+    first_passes, instants = list_every_failpoint(), choose_random_faults(20)
+    return mark_tiers(
+        [*first_passes, *instants],
+        quick=[f"{point}:1:kill" for point in QUICK_FAILPOINTS],
+        long=[*first_passes, *instants[:3]],
     )
 
 

@@ -16,8 +16,8 @@ import pytest
 from tests.helpers.cli_runs import SENTINEL, bare_environment, make_wavs, mediamill, read_rows, transcribe
 from tests.helpers.local_server import RunningServer, running_server
 from tests.helpers.paths import ROOT
-from tests.helpers.quick_tier import mark_rest_long
 from tests.helpers.run_checks import assert_bill_within_ledger_bounds, assert_ledger_equals_bill
+from tests.helpers.tiers import mark_rest_long, mark_tiers
 
 PRICE = "openai/whisper-large-v3=0.0015"
 
@@ -162,8 +162,13 @@ DISK_MESSAGES = {
 }
 
 
-@pytest.mark.parametrize("nth", mark_rest_long(range(1, 9), [1]))
-@pytest.mark.parametrize("error", mark_rest_long(["enospc", "erofs"], ["enospc"]))
+DISK_FAULTS = [(nth, error) for error in ("enospc", "erofs") for nth in range(1, 9)]
+
+
+@pytest.mark.parametrize(
+    ("nth", "error"),
+    mark_tiers(DISK_FAULTS, quick=[(1, "enospc")], long=[(2, "enospc"), (1, "erofs"), (2, "erofs")]),
+)
 def test_a_full_or_read_only_disk_fails_the_run_and_a_rerun_completes_it(
     nth: int, error: str, thirty_recordings: Path, own_local_server: RunningServer, tmp_path: Path
 ) -> None:

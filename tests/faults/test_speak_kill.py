@@ -12,8 +12,8 @@ import pytest
 
 from tests.helpers.cli_runs import mediamill, read_rows
 from tests.helpers.local_server import RunningServer
-from tests.helpers.quick_tier import mark_rest_long
 from tests.helpers.speak_runs import ORPHEUS, check_speech_files, speak, write_text_manifest
+from tests.helpers.tiers import mark_tiers
 
 TEXTS = 24
 IN_FLIGHT = 4
@@ -34,15 +34,16 @@ def server_options() -> dict[str, Any]:
     return {"price": {ORPHEUS: "15"}, "latency": "10ms"}
 
 
-FAILPOINTS = ["call.sending.after:20", "call.replied.after:11", "shard.outcome.before:5", "part.rename.after:6"]
-LONG_FAILPOINTS = [
+LONG_FAILPOINTS = ["call.sending.after:20", "shard.outcome.before:5"]
+PROOF_FAILPOINTS = [
+    *("call.replied.after:11", "part.rename.after:6"),
     *("call.claimed.after:5", "call.sending.before:9", "call.sending.after:1", "call.wire.after:13", "call.parse:17"),
     *("call.settled.after:30", "shard.outcome.after:9", "part.write.before:2", "part.rename.before:1"),
     *("part.rename.before:7", "part.rename.after:1", "part.commit.after:1", "publish.record.before:1"),
 ]
 
 
-@pytest.mark.parametrize("point", mark_rest_long([*FAILPOINTS, *LONG_FAILPOINTS], []))
+@pytest.mark.parametrize("point", mark_tiers([*LONG_FAILPOINTS, *PROOF_FAILPOINTS], quick=[], long=LONG_FAILPOINTS))
 def test_sigkill_buys_no_text_twice_and_tears_no_file(
     point: str, own_local_server: RunningServer, tmp_path: Path
 ) -> None:

@@ -11,7 +11,7 @@ import pytest
 from mediamill.tasks.errors import OutputBusy
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.output_lock import OutputLock, describe_owner
-from tests.helpers.quick_tier import mark_rest_long
+from tests.helpers.tiers import mark_rest_long
 from tests.journal.journal_process import KEYS
 from tests.journal.stores import StartProcess, Store, claim
 

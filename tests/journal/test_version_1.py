@@ -14,7 +14,7 @@ import pytest
 
 from mediamill.tasks.sources.locate import fingerprint_file
 from tests.helpers.cli_runs import mediamill, read_rows
-from tests.helpers.quick_tier import mark_rest_long
+from tests.helpers.tiers import mark_rest_long
 from tests.journal.version_1 import ARCHIVE, journal_path, open_database, read_sources, read_table, unpack_archive
 
 LOCAL = ("--provider", "local", "--model")

@@ -19,7 +19,7 @@ CREATING = ("call.sending.after", "call.wire.after", "call.accepted.after")
 FETCHING = ("collect.before", "collect.after", "call.replied.after", "shard.outcome.before", "part.rename.before")
 
 
-@pytest.mark.long
+@pytest.mark.proof
 def test_twenty_kills_buy_nothing_twice(tmp_path: Path) -> None:
     rng = random.Random(11)
     rows = [{"prompt": f"boat number {n}", "size": SMALL} for n in range(COUNT)]

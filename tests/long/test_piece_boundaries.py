@@ -11,7 +11,7 @@ import pytest
 from mediamill.tasks.media.encode import RATE
 from tests.helpers.cli_runs import read_rows, transcribe
 from tests.helpers.local_server import RunningServer
-from tests.helpers.quick_tier import mark_rest_long
+from tests.helpers.tiers import mark_rest_long
 from tests.long.numbered_recordings import NumberedWords, write_encoded, write_wav
 from tests.long.transcribe_runs import ENGINE, get_word_positions, transcribe_to_row
 

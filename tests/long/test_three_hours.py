@@ -47,7 +47,9 @@ def measure_max_memory(source: Path, out: Path, server: RunningServer, *options:
 
 @pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
-@pytest.mark.parametrize("options", [(), ("--set", "piece_seconds=61", "--overlap", "3")])
+@pytest.mark.parametrize(
+    "options", [(), pytest.param(("--set", "piece_seconds=61", "--overlap", "3"), marks=pytest.mark.proof)]
+)
 def test_three_hours_are_transcribed_in_bounded_memory(options: tuple[str, ...], tmp_path: Path) -> None:
     short, numbered = NumberedWords(30), NumberedWords(HOURS_3)
     few = write_wav(tmp_path / "short" / "x.wav", short)

@@ -14,7 +14,7 @@ import yaml
 
 from tests.helpers.cli_runs import make_wavs, mediamill
 from tests.helpers.local_server import RunningServer, running_server
-from tests.helpers.quick_tier import mark_rest_long
+from tests.helpers.tiers import mark_rest_long
 
 MODEL = "openai/whisper-large-v3"
 ITEMS = 8

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mediamill.tasks.report.page import replace_invisible
 from tests.helpers.hypothesis_profile import repeatable
-from tests.helpers.quick_tier import mark_rest_long
+from tests.helpers.tiers import mark_rest_long
 from tests.report.report_pages import build_page, parse_page
 
 HOSTILE = [

@@ -25,7 +25,7 @@ from mediamill.tasks.summary import Progress
 from tests.helpers.cli_runs import SENTINEL, bare_environment, make_wavs, mediamill, read_rows, transcribe
 from tests.helpers.local_server import RunningServer
 from tests.helpers.paths import RECORDINGS, ROOT
-from tests.helpers.quick_tier import mark_rest_long
+from tests.helpers.tiers import mark_rest_long
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ import pytest
 from tests.helpers.cli_runs import bare_environment, make_wavs, mediamill, read_rows, transcribe
 from tests.helpers.local_server import RunningServer, running_server
 from tests.helpers.paths import RECORDINGS, ROOT, SAMPLES
-from tests.helpers.quick_tier import mark_rest_long
+from tests.helpers.tiers import mark_rest_long
 
 
 @pytest.fixture(scope="module")

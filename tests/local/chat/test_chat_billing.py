@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from mediamill.tasks.local.billing.bill import Bill
 from mediamill.tasks.local.billing.price_list import PriceList
 from tests.helpers.local_server import running_server
-from tests.helpers.quick_tier import mark_rest_long
+from tests.helpers.tiers import mark_rest_long
 from tests.helpers.visual_samples import HOUSE, PAGE, data_url
 from tests.local.chat.test_chat_request import CHAT, HELLO, MODEL, ask
 
