@@ -46,4 +46,5 @@ def resolve_item_params(capability: Capability, job: Job, item: Item, params: An
         return capability.params.model_validate(fields, context=set(item.params))
     except ValidationError as error:
         first = get_first_error(error)
-        raise BadInput(f"{item.source}: column {first.name!r}: {first.message}", kind="bad_row") from None
+        where = f"column {first.name!r}: " if first.path else ""
+        raise BadInput(f"{item.source}: {where}{first.message}", kind="bad_row") from None

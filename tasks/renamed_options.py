@@ -13,7 +13,10 @@ from pydantic import BaseModel, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema
 
 JOB_OPTIONS: Mapping[str, str] = {"deadline": "timeout", "memory": "max_memory", "refresh": "no_cache"}
-"""Fields of a job and of a chain's task: the old name and the name now."""
+"""Fields of a job: the old name and the name now."""
+
+TASK_OPTIONS: Mapping[str, str] = {"deadline": "timeout"}
+"""Those of them that a chain's task has."""
 
 _PARAMS: Mapping[str, Mapping[str, str]] = {"rerank": {"spelling": "api_style"}}
 

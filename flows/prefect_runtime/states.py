@@ -42,7 +42,7 @@ def to_end_state(summary: Summary) -> State[Any]:
 
 
 def to_chain_end_state(end: ChainResult) -> State[Any]:
-    """The state in which a chain ends, as :func:`end_state` describes for a run."""
+    """The state in which a chain ends, as :func:`to_end_state` describes for a run."""
     counts = f"{pluralize(end.rows, 'row')}; {format_total_spent(end)}"
     if any(summary.state == "cancelled" for step in end.steps for summary in step.runs.values()):
         return Cancelled(message=f"{counts}; run again to go on")

@@ -16,6 +16,7 @@ from mediamill.tasks.errors import StorageError, UsageError
 from mediamill.tasks.journal.blobs import sync_path
 from mediamill.tasks.journal.database import JournalDatabase
 from mediamill.tasks.journal.tables import items, outs, shards
+from mediamill.tasks.renamed_options import get_renamed_params, to_new_names
 
 _ID_FILE = "out_id"
 
@@ -98,7 +99,8 @@ class Output:
         if different and this_run_only and not replace:
             return
         if different and not replace:
-            names = ", ".join(f"{n} was {row[n]}" for n in different)
+            was = {**row, "params": _to_shown_params(row["capability"], row["params"])}
+            names = ", ".join(f"{name} was {was[name]}" for name in different)
             raise UsageError(f"{out}: {names}", hint="--replace does everything again, another --out keeps both")
         connection.execute(update(outs).where(condition).values(**values))
         if different:
@@ -167,3 +169,8 @@ def _read_out_id(out: Path) -> str | None:
         return None
     except (OSError, ValueError) as error:
         raise StorageError(f"{out / '.journal' / _ID_FILE}: {error}", hint="restore it from a copy") from None
+
+
+def _to_shown_params(capability: str, params: str) -> str:
+    """Stored parameters, as JSON, under the names that the options have now."""
+    return orjson.dumps(to_new_names(orjson.loads(params), get_renamed_params(capability))).decode()

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from mediamill.tasks.errors import NoSuchOption, UsageError
 from mediamill.tasks.job import Columns, Job, Schedule, get_first_error, make_job
 from mediamill.tasks.pipeline.expressions import Expression
-from mediamill.tasks.renamed_options import JOB_OPTIONS, RenamedFields, get_renamed_params, override
+from mediamill.tasks.renamed_options import TASK_OPTIONS, RenamedFields, get_renamed_params, override
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _JOB_FIELDS = (
@@ -29,7 +29,7 @@ class _StrictSpec(BaseModel):
 class Task(_StrictSpec, RenamedFields):
     """What one step does, and with which provider: a job without source, OUT and budget, which the chain sets."""
 
-    renamed: ClassVar[Mapping[str, str]] = JOB_OPTIONS
+    renamed: ClassVar[Mapping[str, str]] = TASK_OPTIONS
 
     capability: str = Field(description="what is done to each row, e.g. transcribe")
     provider: str | None = Field(None, description="the provider; default: the first one whose key is set, else local")
@@ -76,7 +76,7 @@ class Task(_StrictSpec, RenamedFields):
         Raises:
             ValidationError: when it changes a field that a task does not have.
         """
-        fields = override(self.model_dump(exclude_defaults=True), change, JOB_OPTIONS)
+        fields = override(self.model_dump(exclude_defaults=True), change, TASK_OPTIONS)
         params = change.get("params")
         if isinstance(params, dict) and fields["capability"] == self.capability:
             fields["params"] = override(self.params, params, get_renamed_params(self.capability))

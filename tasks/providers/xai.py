@@ -54,3 +54,8 @@ class XaiTtsOperation(TtsOperation):
         if params.get("sample_rate") is not None:
             output["sample_rate"] = params["sample_rate"]
         return {**body, "output_format": output, **build_voice_fields(model, facts, params)}
+
+
+# The names that a provider's YAML of an earlier version may still give as its adapter.
+XaiTranscription = XaiTranscriptionOperation
+XaiTts = XaiTtsOperation

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mediamill.tasks.errors import BadInput
+from mediamill.tasks.providers import xai
 from tests.providers.builders import build_ask_for, build_form, build_provider, build_reply, parse_body
 
 
@@ -50,3 +51,10 @@ def test_a_400_for_a_wrong_key_stops_the_run() -> None:
     )
     assert problem is not None
     assert (problem.verdict, problem.kind) == ("stop", "auth")
+
+
+@pytest.mark.parametrize(
+    ("former", "now"), [("XaiTranscription", "XaiTranscriptionOperation"), ("XaiTts", "XaiTtsOperation")]
+)
+def test_an_adapter_in_a_provider_file_may_have_its_former_name(former: str, now: str) -> None:
+    assert getattr(xai, former) is getattr(xai, now)

@@ -15,7 +15,7 @@ def build_job_reply(job: VideoJob, status: str, link: str, expires: float) -> di
 
     Args:
         job: the job; its ``wire`` decides the form.
-        status: the status to report, see :meth:`VideoJob.compute_status`.
+        status: the status to report, as ``VideoJob.compute_status`` of the job store gives it.
         link: URL of the file; empty while there is none.
         expires: when the file expires, in Unix seconds.
     """
