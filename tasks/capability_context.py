@@ -21,6 +21,7 @@ from mediamill.tasks.errors import BadInput
 from mediamill.tasks.job import Job
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.media.endpoint_fit import CutPoints
+from mediamill.tasks.sinks.atomic_file import hash_file
 from mediamill.tasks.sources.columns import find_text_column
 from mediamill.tasks.wire import Provider
 
@@ -212,11 +213,11 @@ class EngineCapabilityContext:
         if data is not None:
             return Media(path, hashlib.sha256(data).hexdigest(), len(data), data)
         if self._journal is None or file_stat.st_size < _MIN_HASH_CACHE_BYTES:
-            return Media(path, await self.run_in_thread(_hash_content, path), file_stat.st_size)
+            return Media(path, await self.run_in_thread(hash_file, path), file_stat.st_size)
         identity = (str(path), file_stat.st_size, file_stat.st_mtime_ns, file_stat.st_ino)
         digest = await self._journal.file_hashes.find_hash(*identity)
         if digest is None:
-            digest = await self.run_in_thread(_hash_content, path)
+            digest = await self.run_in_thread(hash_file, path)
             await self._journal.file_hashes.store_hash(*identity, digest)
         return Media(path, digest, file_stat.st_size)
 
@@ -244,8 +245,3 @@ def _read_if_small(path: Path) -> tuple[os.stat_result, bytes | None]:
         return file_stat, os.read(descriptor, _MAX_INLINE_BYTES + 1) if file_stat.st_size <= _MAX_INLINE_BYTES else None
     finally:
         os.close(descriptor)
-
-
-def _hash_content(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from mediamill.tasks.errors import NoSuchOption, UsageError
 from mediamill.tasks.renamed_options import JOB_OPTIONS, RenamedFields, get_renamed_params, override
@@ -40,7 +40,13 @@ def parse_duration(text: str | float) -> float:
     return seconds
 
 
+def _keep_money_exact(value: Any) -> Any:
+    """A number of YAML as its digits: 0.1 is ten cents, not the nearest binary fraction."""
+    return str(value) if isinstance(value, float) else value
+
+
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Usd = Annotated[Decimal, Field(ge=0), BeforeValidator(_keep_money_exact)]
 
 
 class Columns(BaseModel):
@@ -100,10 +106,8 @@ class Job(RenamedFields):
         None, description="shared journal, a path or postgresql://...; default: one in OUT/.journal"
     )
     limit: Annotated[int, Field(gt=0)] | None = Field(None, description="only the first N items; default: all")
-    budget: Annotated[Decimal, Field(ge=0)] | None = Field(
-        None, description="maximum cost of OUT in US dollars, over all its runs; default: none"
-    )
-    endpoint_hourly: Annotated[Decimal, Field(ge=0)] | None = Field(
+    budget: Usd | None = Field(None, description="maximum cost of OUT in US dollars, over all its runs; default: none")
+    endpoint_hourly: Usd | None = Field(
         None, description="hourly price of a dedicated endpoint in US dollars; reported as a cost of its own"
     )
     concurrency: Annotated[int, Field(gt=0, le=4096)] | None = Field(
@@ -150,11 +154,6 @@ class Job(RenamedFields):
     @classmethod
     def _split_formats(cls, value: Any) -> Any:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-    @field_validator("budget", "endpoint_hourly", mode="before")
-    @classmethod
-    def _keep_money_exact(cls, value: Any) -> Any:
-        return str(value) if isinstance(value, float) else value
 
     @field_validator("api_key_env")
     @classmethod

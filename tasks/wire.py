@@ -59,7 +59,7 @@ class Wire:
 
     Attributes:
         origin, path: where the request goes; for ``local`` the origin is ``local:<engine>-<version>``
-            and ``send_to`` the loopback address, so that a port is never part of a request key.
+            and not the loopback address it is sent to, so that a port is never part of a request key.
         params: resolved wire parameters and rendered prompts, JSON, without inputs.
         encoding: ``multipart``, ``json``, or ``socket`` for a WebSocket session.
         repeatable: an attempt whose outcome is unknown may be sent again without anyone's consent.

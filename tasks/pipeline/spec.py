@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mediamill.tasks.errors import NoSuchOption, UsageError
-from mediamill.tasks.job import Columns, Job, Schedule, get_first_error, make_job
+from mediamill.tasks.job import Columns, Job, Schedule, Usd, get_first_error, make_job
 from mediamill.tasks.pipeline.expressions import Expression
 from mediamill.tasks.renamed_options import TASK_OPTIONS, RenamedFields, get_renamed_params, override
 
@@ -145,7 +144,7 @@ class Chain(_StrictSpec):
     out: str | None = Field(
         None, description="folder for the results of all steps; default data/results/chain-NAME-HASH"
     )
-    budget: Annotated[Decimal, Field(ge=0)] | None = Field(
+    budget: Usd | None = Field(
         None, description="maximum cost of all steps together in US dollars, over all runs; default: none"
     )
     limit: Annotated[int, Field(gt=0)] | None = Field(
@@ -155,11 +154,6 @@ class Chain(_StrictSpec):
     allow_hosts: list[str] = Field(default_factory=list, description="private hosts that source URLs may name")
     schedule: Schedule | None = Field(None, description="when its deployment runs")
     steps: tuple[Step, ...] = Field(min_length=1, max_length=50, description="the steps in their order")
-
-    @field_validator("budget", mode="before")
-    @classmethod
-    def _keep_money_exact(cls, value: Any) -> Any:
-        return str(value) if isinstance(value, float) else value
 
     @model_validator(mode="after")
     def _validate_names(self) -> Chain:

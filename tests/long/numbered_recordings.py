@@ -82,15 +82,15 @@ def write_encoded(
     options: dict[str, str] | None = None,
     codec_options: dict[str, str] | None = None,
 ) -> Path:
-    """In any container and codec.
+    """Write the recording in any container and codec.
 
     Args:
-        path: where to.
-        said: what is said.
-        form, codec: FFmpeg's names.
-        rate: of the recording.
-        sides: stereo, odd words left and even ones right.
-        video: a moving picture beside the sound.
+        path: the file to write.
+        numbered: the words, each a number, and where they begin.
+        form, codec: FFmpeg's names of the container and the codec.
+        rate: sample rate of the file, in Hz.
+        sides: stereo, alternate blocks left and right.
+        video: a video stream beside the audio.
         options, codec_options: FFmpeg's, of the container and the encoder.
     """
     layout = "stereo" if sides else "mono"

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mediamill.tasks.errors import MediamillError
 from mediamill.tasks.job import Columns
+from mediamill.tasks.sinks.atomic_file import hash_file
 from mediamill.tasks.sources.manifest import MANIFEST_EXTENSIONS
 
 Document: TypeAlias = "str | dict[str, Any]"
@@ -44,16 +45,15 @@ def parse_corpus(value: Any) -> Any:
         stat = path.stat()
         if stat.st_size > _MAX_BYTES:
             raise ValueError(f"{value}: is larger than {_MAX_BYTES // 10**6} MB, which no request can hold")
-        return {"path": str(path), "sha256": _hash_file(path, stat.st_size, stat.st_mtime_ns, stat.st_ino)}
+        return {"path": str(path), "sha256": _hash_unchanged_file(path, stat.st_size, stat.st_mtime_ns, stat.st_ino)}
     except OSError as error:
         raise ValueError(f"{value}: {error.strerror or error}") from None
 
 
 @lru_cache(maxsize=64)
-def _hash_file(path: Path, *_state: int) -> str:
+def _hash_unchanged_file(path: Path, *_state: int) -> str:
     """The file's hash, computed once while the file does not change: rows with their own parameters name it again."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return hash_file(path)
 
 
 def read_corpus(corpus: Corpus) -> list[Document]:

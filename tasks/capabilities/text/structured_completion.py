@@ -130,7 +130,7 @@ class StructuredCompletion:
         """Send a prompt; while the answer does not fit the schema, send it again with what was wrong.
 
         Returns:
-            The columns of :func:`answer_fields`, and ``choices`` as the operation returned them.
+            The columns of :func:`get_answer_fields`, and ``choices`` as the operation returned them.
 
         Raises:
             BadReply: ``refused`` by the model, ``cut_off`` at the maximum length, ``misfit`` after all repairs, or

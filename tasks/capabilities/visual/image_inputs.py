@@ -82,7 +82,7 @@ def get_image_fields() -> list[pa.Field]:
 
 
 def to_image_columns(images: Sequence[ImageInput]) -> dict[str, Any]:
-    """The values of :func:`image_fields`, and ``content_sha256``."""
+    """The values of :func:`get_image_fields`, and ``content_sha256``."""
     rows = [image.to_row() for image in images]
     first = rows[0]
     digests = "\n".join(image.input.sha256 for image in images)

@@ -79,7 +79,7 @@ def lock_down(folder: Path, *, memory: int, cpu_seconds: int, file_bytes: int, p
         processes: how many may be started beside those the user has already.
 
     Raises:
-        CannotLock: when sockets cannot be refused here.
+        LockdownError: when this system does not let the rights be given up.
     """
     if not sys.platform.startswith("linux") or platform.machine() not in _SYSTEM_CALLS:
         raise LockdownError(f"code cannot be kept from the network on {sys.platform} {platform.machine()}")
