@@ -120,14 +120,18 @@ def _build_size_fields(facts: ImageModel, params: Mapping[str, JSON], style: str
     if style == "together" and "size" not in fields:
         return dict(fields)
     if size is None:
-        raise BadInput(
-            f"{model} does not take {' and '.join(f'{name} {value}' for name, value in fields.items())} as a size",
-            kind="bad_request",
-            hint="write --size 1024x1024",
-        )
+        raise BadInput(_describe_missing_size(model, fields), kind="bad_request", hint="write --size 1024x1024")
     if style == "together":
         return {"width": size[0], "height": size[1]}
     return {"size": f"{size[0]}x{size[1]}"}
+
+
+def _describe_missing_size(model: str, fields: Mapping[str, JSON]) -> str:
+    """What a request lacks whose fields give no size: ``auto``, or one side alone."""
+    if "size" in fields:
+        return f"{model} needs a size, not {fields['size']}"
+    given, missing = ("width", "height") if "width" in fields else ("height", "width")
+    return f"{model}: {given} needs a {missing}"
 
 
 def _parse_image(value: Any, number: int, count: int, *, refused: bool) -> dict[str, Any]:
