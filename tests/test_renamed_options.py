@@ -142,7 +142,7 @@ def test_schemas_allow_the_old_names_and_do_not_show_them() -> None:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[RunningServer]:
+def rerank_server() -> Iterator[RunningServer]:
     with running_server(engine="bm25s") as running:
         yield running
 
@@ -173,7 +173,7 @@ JOB_AS_STORED_BEFORE: dict[str, Any] = {
 
 
 def test_an_out_that_was_made_under_the_old_names_goes_on_and_buys_nothing_again(
-    server: RunningServer, tmp_path: Path
+    rerank_server: RunningServer, tmp_path: Path
 ) -> None:
     source, out = tmp_path / "q.jsonl", tmp_path / "out"
     queries = ["stone", "garden"]
@@ -181,11 +181,11 @@ def test_an_out_that_was_made_under_the_old_names_goes_on_and_buys_nothing_again
     common = ("--model", "any", "--retries", "5")
 
     def rank(*options: str) -> int:
-        done = run_capability("rerank", source, out, server, *common, *options, provider="compatible")
+        done = run_capability("rerank", source, out, rerank_server, *common, *options, provider="compatible")
         assert done.returncode == 0, done.stderr
-        return int(server.bill()["requests"])
+        return int(rerank_server.bill()["requests"])
 
-    server.reset()
+    rerank_server.reset()
     assert rank("--api-style", "tei", "--timeout", "90s", "--max-memory", "1000000") == 2
     record: dict[str, Any] = json.loads(next((out / "runs").glob("*.json")).read_text())["job"]
     assert record["params"] == {"spelling": "tei"}
@@ -204,14 +204,15 @@ def test_an_out_that_was_made_under_the_old_names_goes_on_and_buys_nothing_again
     assert again.returncode == 2  # a parameter is --set there
     again = run_cli("retry", out, "--set", "api_style=tei", "--timeout", "30s", "--yes", home=tmp_path / "home")
     assert again.returncode == 0, again.stderr
-    assert server.bill()["requests"] == 2
+    assert rerank_server.bill()["requests"] == 2
 
 
-def test_a_manifests_column_may_have_a_parameters_old_name(server: RunningServer, tmp_path: Path) -> None:
+def test_a_manifests_column_may_have_a_parameters_old_name(rerank_server: RunningServer, tmp_path: Path) -> None:
     source = tmp_path / "q.jsonl"
     source.write_text(json.dumps({"query": "stone", "documents": ["a stone"], "spelling": "together"}))
     done = run_capability(
-        *("rerank", source, tmp_path / "out", server, "--model", "any", "--api-style", "tei"), provider="compatible"
+        *("rerank", source, tmp_path / "out", rerank_server, "--model", "any", "--api-style", "tei"),
+        provider="compatible",
     )
     assert done.returncode == 3  # the row's own value counts, and this provider does not take it
     assert "has no api_style together" in done.stdout

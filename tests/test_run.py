@@ -23,13 +23,14 @@ def server_options() -> dict[str, Any]:
 
 
 @pytest.fixture
-def own_local_server(own_local_server: RunningServer) -> Iterator[RunningServer]:
+def engine_server(own_local_server: RunningServer) -> Iterator[RunningServer]:
+    """A server of the test's own; the engine that runs share ends with it."""
     yield own_local_server
     Engine.stop_shared()
 
 
 @pytest.fixture
-def job(own_local_server: RunningServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
+def job(engine_server: RunningServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
     monkeypatch.setenv("TOGETHER_API_KEY", "k")
     make_wavs(tmp_path / "in", 12)
     return make_job(
@@ -37,12 +38,12 @@ def job(own_local_server: RunningServer, tmp_path: Path, monkeypatch: pytest.Mon
         source=str(tmp_path / "in"),
         out=str(tmp_path / "out"),
         provider="together",
-        base_url=f"{own_local_server.origin}/together/v1",
+        base_url=f"{engine_server.origin}/together/v1",
         shard_size=3,
     )
 
 
-def test_a_step_started_twice_is_done_once(job: Job, own_local_server: RunningServer, tmp_path: Path) -> None:
+def test_a_step_started_twice_is_done_once(job: Job, engine_server: RunningServer, tmp_path: Path) -> None:
     with Run(job) as run:
         assert run.start_plan() is run.start_plan()
         batch = ShardBatch.from_work(run.start_plan().result())
@@ -52,16 +53,16 @@ def test_a_step_started_twice_is_done_once(job: Job, own_local_server: RunningSe
         assert run.has_begun(batch)
         assert first.result() is second.result()
         assert run.start_publish().result().done == 12
-    assert len(read_rows(tmp_path / "out")) == 12 == own_local_server.bill()["requests"]
+    assert len(read_rows(tmp_path / "out")) == 12 == engine_server.bill()["requests"]
 
 
-def test_shards_in_two_batches_at_once_are_done_once(job: Job, own_local_server: RunningServer) -> None:
+def test_shards_in_two_batches_at_once_are_done_once(job: Job, engine_server: RunningServer) -> None:
     with Run(job) as run:
         run.start_plan().result()
         results = [run.start_shards(ShardBatch(shards, 0)) for shards in ((0, 1, 2), (1, 2, 3))]
         assert {end.result().done for end in results} == {9}
         run.start_publish().result()
-    assert own_local_server.bill()["requests"] == 12
+    assert engine_server.bill()["requests"] == 12
 
 
 def test_tasks_in_other_threads_join_a_run_by_its_ticket(job: Job, tmp_path: Path) -> None:
@@ -76,14 +77,14 @@ def test_tasks_in_other_threads_join_a_run_by_its_ticket(job: Job, tmp_path: Pat
         plan_shards(ticket)
 
 
-def test_shards_that_no_task_did_are_found_in_the_journal(job: Job, own_local_server: RunningServer) -> None:
+def test_shards_that_no_task_did_are_found_in_the_journal(job: Job, engine_server: RunningServer) -> None:
     with Run(job) as run:
         work = run.start_plan().result()
         assert run.start_shards(ShardBatch.from_work(work[:1])).result().done == 3
         assert run.start_unfinished().result().done == 9
         assert run.start_unfinished().result().done == 0
         assert run.start_publish().result().done == 12
-    assert own_local_server.bill()["requests"] == 12
+    assert engine_server.bill()["requests"] == 12
 
 
 def test_a_run_that_breaks_releases_out(job: Job) -> None:

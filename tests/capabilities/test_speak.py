@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import pytest
 from tests.helpers.cli_runs import bare_environment, mediamill, read_rows
 from tests.helpers.local_server import RunningServer, running_server
 from tests.helpers.paths import ROOT, SAMPLES
+from tests.helpers.plain_words import to_plain_words
 from tests.helpers.speak_runs import ORPHEUS, check_speech_files, speak, write_text_manifest
 
 PRICES = {ORPHEUS: "15", "canopylabs/orpheus-v1-english": "22", "tts-1": "15", "grok-voice-tts-1.0": "15"}
@@ -31,10 +31,6 @@ def server_options() -> dict[str, Any]:
 
 def sum_known_costs(out: Path) -> Decimal:
     return sum((row["cost_usd"] for row in read_rows(out, "calls")), Decimal(0))
-
-
-def normalize_text(text: str) -> str:
-    return re.sub(r"[^a-z' ]", "", text.lower())
 
 
 @pytest.mark.long
@@ -51,7 +47,7 @@ def test_generated_speech_is_transcribed_to_its_text(tmp_path: Path) -> None:
     assert transcribed.returncode == 0, transcribed.stderr
     texts = {row["item_id"]: row["text"] for row in read_rows(tmp_path / "b")}
     pairs = [(row["in_text"], texts[Path(row["file"]).name]) for row in results.values()]
-    assert jiwer.wer([normalize_text(a) for a, _ in pairs], [normalize_text(b) for _, b in pairs]) <= 0.10
+    assert jiwer.wer([to_plain_words(a) for a, _ in pairs], [to_plain_words(b) for _, b in pairs]) <= 0.10
 
 
 @pytest.mark.parametrize(

@@ -8,20 +8,12 @@ from pathlib import Path
 import av
 import pytest
 
-from mediamill.tasks.errors import BadInput
 from mediamill.tasks.media import decode
-from mediamill.tasks.media.prepare import prepare_audio
 from mediamill.tasks.wire import AudioLimits
 from tests.helpers.audio_files import LIMITS, wav_header, write_tone_file
+from tests.media.rejected_audio import get_rejection_kind
 
 SHA = "0" * 64
-
-
-def prepare_or_kind(path: Path, limits: AudioLimits = LIMITS) -> str:
-    with pytest.raises(BadInput) as caught:
-        prepare_audio(path, SHA, limits, path.parent / "scratch")
-    assert "\n" not in str(caught.value)
-    return caught.value.kind
 
 
 @pytest.fixture
@@ -59,7 +51,7 @@ def test_no_file_makes_a_network_request(tmp_path: Path, listener: tuple[int, li
     }
     for name, text in playlists.items():
         (tmp_path / name).write_text(text)
-        assert prepare_or_kind(tmp_path / name) == "not_audio"
+        assert get_rejection_kind(tmp_path / name) == "not_audio"
     assert met == []
     with (tmp_path / "list.m3u8").open("rb") as file, pytest.raises(av.FFmpegError):
         av.open(file)  # without the whitelists the same file does connect
@@ -69,17 +61,17 @@ def test_no_file_makes_a_network_request(tmp_path: Path, listener: tuple[int, li
 def test_silent_flac_of_days_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_tone_file(tmp_path / "x.flac", "flac", "flac", seconds=3)
     monkeypatch.setattr(decode, "MAX_SECONDS", 1)
-    assert prepare_or_kind(path, AudioLimits(LIMITS.formats, 2**20)) == "too_long"
+    assert get_rejection_kind(path, AudioLimits(LIMITS.formats, 2**20)) == "too_long"
 
 
 def test_decoding_is_bounded_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_tone_file(tmp_path / "x.mp3", "mp3", "mp3", seconds=20)
     monkeypatch.setattr(decode, "MAX_CPU_SECONDS", 0.0)
-    assert prepare_or_kind(path) == "undecodable"
+    assert get_rejection_kind(path) == "undecodable"
 
 
 def test_implausible_sample_rates_are_undecodable(tmp_path: Path) -> None:
     for rate in (1, 100, 4_000_000_000):
         path = tmp_path / f"{rate}.wav"
         path.write_bytes(wav_header(32, rate=rate, bits=8, channels=1) + bytes(32))
-        assert prepare_or_kind(path) == "undecodable"
+        assert get_rejection_kind(path) == "undecodable"

@@ -13,16 +13,10 @@ from mediamill.tasks.media.prepare import prepare_audio, prepare_plain_wav
 from mediamill.tasks.media.probe import read_audio_info
 from mediamill.tasks.wire import AudioLimits
 from tests.helpers.audio_files import LIMITS, to_wav, tone, wav_header, write_tone_file
+from tests.media.rejected_audio import get_rejection_kind
 
 SHA = "0" * 64
 WEB = AudioLimits(frozenset({"webm"}), 25 * 2**20)
-
-
-def prepare_or_kind(path: Path, limits: AudioLimits = LIMITS) -> str:
-    with pytest.raises(BadInput) as caught:
-        prepare_audio(path, SHA, limits, path.parent / "scratch")
-    assert "\n" not in str(caught.value)
-    return caught.value.kind
 
 
 @pytest.mark.parametrize(
@@ -94,7 +88,7 @@ def test_wav_is_sent_where_flac_is_not_accepted_and_an_error_raised_without_both
     assert clip.input.recipe == "wav-16000-mono"
     assert clip.input.payload is not None
     assert clip.input.payload.filename == "x.wav"
-    assert prepare_or_kind(path, WEB) == "unsupported_format"
+    assert get_rejection_kind(path, WEB) == "unsupported_format"
 
 
 def test_large_conversions_are_spooled_and_the_bytes_are_the_same(
@@ -119,7 +113,7 @@ def test_a_recording_over_the_byte_limit_is_converted_or_refused(tmp_path: Path)
     assert prepare_audio(path, SHA, LIMITS, tmp_path).input.recipe == "as-is"
     assert prepare_audio(path, SHA, AudioLimits(LIMITS.formats, 200_000), tmp_path).input.recipe == "flac-16000-mono"
     scratch = tmp_path / "scratch"
-    assert prepare_or_kind(path, AudioLimits(LIMITS.formats, 10_000)) == "too_large"
+    assert get_rejection_kind(path, AudioLimits(LIMITS.formats, 10_000)) == "too_large"
     assert not scratch.exists() or not list(scratch.iterdir())
 
 
@@ -128,7 +122,7 @@ def test_a_spooled_piece_that_grows_too_large_leaves_nothing_behind(
 ) -> None:
     monkeypatch.setattr(spooled_output, "MAX_IN_MEMORY_BYTES", 10_000)
     path = write_tone_file(tmp_path / "x.ogg", "ogg", "libopus", seconds=5)
-    assert prepare_or_kind(path, AudioLimits(LIMITS.formats, 20_000)) == "too_large"
+    assert get_rejection_kind(path, AudioLimits(LIMITS.formats, 20_000)) == "too_large"
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
@@ -147,7 +141,7 @@ def test_a_recording_over_the_length_limit_is_refused(tmp_path: Path) -> None:
         write_tone_file(tmp_path / "x.mp3", "mp3", "mp3", seconds=3),
         write_tone_file(tmp_path / "x.wav", "wav", "pcm_s16le", seconds=3),
     ):
-        assert prepare_or_kind(path, AudioLimits(LIMITS.formats, 2**20, 1.0)) == "too_long"
+        assert get_rejection_kind(path, AudioLimits(LIMITS.formats, 2**20, 1.0)) == "too_long"
         assert prepare_audio(path, SHA, AudioLimits(LIMITS.formats, 2**20, 4.0), tmp_path).input.recipe == "as-is"
 
 
@@ -201,19 +195,19 @@ def test_bad_files_say_what_they_are(tmp_path: Path, name: str, data: bytes, kin
 
 def test_a_video_without_audio_is_refused(tmp_path: Path) -> None:
     path = write_tone_file(tmp_path / "x.mp4", "mp4", "aac", video=True, tracks=0)
-    assert prepare_or_kind(path) == "no_audio"
+    assert get_rejection_kind(path) == "no_audio"
 
 
 def test_paths_that_are_not_readable_files_are_refused(tmp_path: Path) -> None:
-    assert prepare_or_kind(tmp_path / "nowhere.wav") == "missing"
-    assert prepare_or_kind(tmp_path) == "not_a_file"
+    assert get_rejection_kind(tmp_path / "nowhere.wav") == "missing"
+    assert get_rejection_kind(tmp_path) == "not_a_file"
     os.mkfifo(tmp_path / "pipe.wav")
-    assert prepare_or_kind(tmp_path / "pipe.wav") == "not_a_file"
+    assert get_rejection_kind(tmp_path / "pipe.wav") == "not_a_file"
     if os.geteuid():
         locked = tmp_path / "locked.wav"
         locked.write_bytes(to_wav(tone(1)))
         locked.chmod(0)
-        assert prepare_or_kind(locked) == "unreadable"
+        assert get_rejection_kind(locked) == "unreadable"
 
 
 def test_a_sample_rate_that_changes_midway_is_followed(tmp_path: Path) -> None:

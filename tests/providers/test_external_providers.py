@@ -109,7 +109,9 @@ YAML_FILE = Path()
 
 
 @pytest.fixture
-def acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, install_entry_points: Installer) -> Iterator[Provider]:
+def acme_provider(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, install_entry_points: Installer
+) -> Iterator[Provider]:
     """A provider that is a YAML file only, with an operation of the same package."""
     path = tmp_path / "acme.yaml"
     path.write_text(VENDOR, encoding="utf-8")
@@ -129,39 +131,42 @@ def build_recording_ask(model: str, operation: str = "transcription", **params: 
     return Ask("x", operation, model, params, (Input("a" * 64, payload=Payload("", "", 0, url="https://e.org/a")),))
 
 
-def test_a_yaml_file_of_another_package_is_a_provider(acme: Provider) -> None:
+def test_a_yaml_file_of_another_package_is_a_provider(acme_provider: Provider) -> None:
     assert "acme" in registry.provider_names()
     assert registry.choose_default_provider({"ACME_API_KEY": "k"}, "summary") == "acme"
     assert "acme" in registry.providers_with("transcription")
     assert registry.key_env_name("acme", None) == "ACME_API_KEY"
-    ask = build_recording_ask(acme.choose_model("transcription", None), diarize=True)
-    wire = acme.to_wire(ask)
+    ask = build_recording_ask(acme_provider.choose_model("transcription", None), diarize=True)
+    wire = acme_provider.to_wire(ask)
     assert (wire.origin, wire.path) == ("https://api.acme.example", "/v1/audio/transcriptions")
     assert (wire.params["language"], wire.params["diarize"]) == ("auto", True)
-    assert acme.build_request(wire, [ask]).files[0][0] == "file"
-    assert acme.to_wire(build_recording_ask("any", "translation", to="de")).params["language"] == "de"
-    assert acme.parse_rate_limits(Reply(200, {"x-ratelimit-limit-requests": "600"}, b"")).requests_per_second == 10
-    problem = acme.classify(Reply(403, {}, b'{"error": {"message": "no"}}'), "transcription")
+    assert acme_provider.build_request(wire, [ask]).files[0][0] == "file"
+    assert acme_provider.to_wire(build_recording_ask("any", "translation", to="de")).params["language"] == "de"
+    assert (
+        acme_provider.parse_rate_limits(Reply(200, {"x-ratelimit-limit-requests": "600"}, b"")).requests_per_second
+        == 10
+    )
+    problem = acme_provider.classify(Reply(403, {}, b'{"error": {"message": "no"}}'), "transcription")
     assert isinstance(problem, Problem)
     assert problem.kind == "bad_request"
-    assert acme.model_facts(CHAT, "another", ChatModel).max_output == 100
+    assert acme_provider.model_facts(CHAT, "another", ChatModel).max_output == 100
 
 
-def test_a_class_of_another_package_is_an_operation(acme: Provider) -> None:
-    ask = Ask("sum", "summary", acme.choose_model("summary", None), {"text": "long"})
-    wire = acme.to_wire(ask)
-    assert acme.build_request(wire, [ask]).path == "/v1/summaries"
-    assert request_key("acme", ask, wire) == request_key("acme", ask, acme.to_wire(ask))
-    (answer,) = acme.parse(Reply(200, {}, b'{"summary": "short"}'), [ask])
+def test_a_class_of_another_package_is_an_operation(acme_provider: Provider) -> None:
+    ask = Ask("sum", "summary", acme_provider.choose_model("summary", None), {"text": "long"})
+    wire = acme_provider.to_wire(ask)
+    assert acme_provider.build_request(wire, [ask]).path == "/v1/summaries"
+    assert request_key("acme", ask, wire) == request_key("acme", ask, acme_provider.to_wire(ask))
+    (answer,) = acme_provider.parse(Reply(200, {}, b'{"summary": "short"}'), [ask])
     assert answer.data == {"text": "short"}
-    assert acme.operation_config("summary", SummaryConfig).longest == 1000
-    assert acme.model_facts("summary", "acme-short", SummaryModel).abilities() == ("sums up", "en", "de")
+    assert acme_provider.operation_config("summary", SummaryConfig).longest == 1000
+    assert acme_provider.model_facts("summary", "acme-short", SummaryModel).abilities() == ("sums up", "en", "de")
     with pytest.raises(BadInput, match="at most 1000"):
-        acme.to_wire(Ask("sum", "summary", "acme-short", {"text": "x" * 1001}))
+        acme_provider.to_wire(Ask("sum", "summary", "acme-short", {"text": "x" * 1001}))
     with pytest.raises(UsageError, match="acme has no tts"):
-        acme.choose_model("tts", None)
+        acme_provider.choose_model("tts", None)
     with pytest.raises(UsageError, match="summary of acme takes no audio"):
-        acme.audio_limits("summary", "acme-short")
+        acme_provider.audio_limits("summary", "acme-short")
 
 
 def test_a_built_in_provider_and_operation_are_never_replaced(install_entry_points: Installer) -> None:

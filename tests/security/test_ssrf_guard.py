@@ -54,7 +54,7 @@ class FakeResolver(AbstractResolver):
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[RawServer]:
+async def loopback_server() -> AsyncIterator[RawServer]:
     async with running_raw_server(always_reply(b"secret")) as running:
         yield running
 
@@ -81,10 +81,10 @@ SPELLINGS = [
 
 
 @pytest.mark.parametrize("host", SPELLINGS)
-async def test_no_spelling_of_loopback_connects(server: RawServer, tmp_path: Path, host: str) -> None:
+async def test_no_spelling_of_loopback_connects(loopback_server: RawServer, tmp_path: Path, host: str) -> None:
     with pytest.raises((BadInput, CallFailed)) as caught:
-        await download(f"http://{host}:{server.port}/x", tmp_path)
-    assert server.connections == 0
+        await download(f"http://{host}:{loopback_server.port}/x", tmp_path)
+    assert loopback_server.connections == 0
     assert "\n" not in str(caught.value)
     assert os.listdir(tmp_path) == []  # noqa: PTH208
 
@@ -145,16 +145,16 @@ async def test_invalid_and_unsupported_urls_are_refused(tmp_path: Path, url: str
     "addresses", [["127.0.0.1"], [PUBLIC, "127.0.0.1"], ["::1"], ["::ffff:127.0.0.1"], ["fe80::1%lo"]]
 )
 async def test_a_name_of_a_private_address_is_not_connected_to(
-    server: RawServer, tmp_path: Path, addresses: list[str]
+    loopback_server: RawServer, tmp_path: Path, addresses: list[str]
 ) -> None:
     names = FakeResolver({"media.example": [addresses]})
     with pytest.raises(BadInput, match=r"media\.example is not on the public internet"):
-        await download(f"http://media.example:{server.port}/", tmp_path, resolver=names)
-    assert server.connections == 0
+        await download(f"http://media.example:{loopback_server.port}/", tmp_path, resolver=names)
+    assert loopback_server.connections == 0
 
 
 async def test_dns_rebinding_does_not_change_the_checked_address(
-    server: RawServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    loopback_server: RawServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first answer is public, every later one loopback: what is connected to is what was checked."""
     attempts: list[str] = []
@@ -166,20 +166,20 @@ async def test_dns_rebinding_does_not_change_the_checked_address(
     monkeypatch.setattr(asyncio.get_running_loop(), "sock_connect", refuse)
     names = FakeResolver({"rebind.example": [[PUBLIC], ["127.0.0.1"]]})
     with pytest.raises(BadInput, match="not on the public internet"):
-        await download(f"http://rebind.example:{server.port}/", tmp_path, resolver=names)
+        await download(f"http://rebind.example:{loopback_server.port}/", tmp_path, resolver=names)
     assert attempts == [PUBLIC]
     assert names.resolved == ["rebind.example"] * 2
-    assert server.connections == 0
+    assert loopback_server.connections == 0
 
 
-async def test_a_redirect_into_a_private_network_is_refused(server: RawServer, tmp_path: Path) -> None:
+async def test_a_redirect_into_a_private_network_is_refused(loopback_server: RawServer, tmp_path: Path) -> None:
     async with running_raw_server(
-        always_reply(b"", "302 Found", (f"Location: http://127.0.0.1:{server.port}/secret",))
+        always_reply(b"", "302 Found", (f"Location: http://127.0.0.1:{loopback_server.port}/secret",))
     ) as front:
         with pytest.raises(BadInput, match=r"127\.0\.0\.1 is not on the public internet"):
             await download(front.origin, tmp_path, allow=(f"127.0.0.1:{front.port}",))
         assert front.connections == 1
-    assert server.connections == 0
+    assert loopback_server.connections == 0
 
 
 @pytest.mark.parametrize(
@@ -215,31 +215,42 @@ async def test_the_number_of_redirects_is_bounded(tmp_path: Path) -> None:
         assert len(front.requests) == 6
 
 
-async def test_allow_hosts_allows_exactly_what_it_names(server: RawServer, tmp_path: Path) -> None:
-    url = f"http://127.0.0.1:{server.port}/"
+async def test_allow_hosts_allows_exactly_what_it_names(loopback_server: RawServer, tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{loopback_server.port}/"
     assert (await download(url, tmp_path, allow=("127.0.0.1",))).read_bytes() == b"secret"
-    assert (await download(url, tmp_path, allow=(f"127.0.0.1:{server.port}",))).read_bytes() == b"secret"
-    before = server.connections
-    for other in ((f"127.0.0.1:{server.port + 1}",), ("127.0.0.2",), ("localhost",), (f"localhost:{server.port}",)):
+    assert (await download(url, tmp_path, allow=(f"127.0.0.1:{loopback_server.port}",))).read_bytes() == b"secret"
+    before = loopback_server.connections
+    for other in (
+        (f"127.0.0.1:{loopback_server.port + 1}",),
+        ("127.0.0.2",),
+        ("localhost",),
+        (f"localhost:{loopback_server.port}",),
+    ):
         with pytest.raises(BadInput):
             await download(url, tmp_path, allow=other)
-    assert server.connections == before
+    assert loopback_server.connections == before
 
 
-async def test_an_allowed_name_allows_no_other_name_of_the_same_address(server: RawServer, tmp_path: Path) -> None:
+async def test_an_allowed_name_allows_no_other_name_of_the_same_address(
+    loopback_server: RawServer, tmp_path: Path
+) -> None:
     names = FakeResolver({"media.lan": [["127.0.0.1"]], "evil.example": [["127.0.0.1"]]})
     client = Client(connect_timeout=1.0, resolver=names)
     allow = ("media.lan",)
     done = await client.download(
-        f"http://MEDIA.lan:{server.port}/", tmp_path / "a", max_bytes=100, timeout_seconds=3, allow_hosts=allow
+        f"http://MEDIA.lan:{loopback_server.port}/", tmp_path / "a", max_bytes=100, timeout_seconds=3, allow_hosts=allow
     )
     assert done.size == 6
     with pytest.raises(BadInput):
         await client.download(
-            f"http://evil.example:{server.port}/", tmp_path / "b", max_bytes=100, timeout_seconds=3, allow_hosts=allow
+            f"http://evil.example:{loopback_server.port}/",
+            tmp_path / "b",
+            max_bytes=100,
+            timeout_seconds=3,
+            allow_hosts=allow,
         )
     await client.aclose()
-    assert server.connections == 1
+    assert loopback_server.connections == 1
 
 
 def test_the_socket_checks_its_own_address() -> None:
@@ -250,13 +261,13 @@ def test_the_socket_checks_its_own_address() -> None:
 
 
 async def test_proxies_and_credentials_are_not_used(
-    server: RawServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    loopback_server: RawServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running_raw_server(always_reply(b"proxy")) as proxy:
         for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
             monkeypatch.setenv(name, proxy.origin)
-        await download(f"http://127.0.0.1:{server.port}/", tmp_path, allow=("127.0.0.1",))
+        await download(f"http://127.0.0.1:{loopback_server.port}/", tmp_path, allow=("127.0.0.1",))
         assert proxy.connections == 0
-    sent = server.requests[0].lower()
+    sent = loopback_server.requests[0].lower()
     assert b"authorization" not in sent
     assert b"cookie" not in sent

@@ -6,7 +6,6 @@ import csv
 import functools
 import http.server
 import json
-import re
 import subprocess
 import sys
 import threading
@@ -22,17 +21,13 @@ import pytest
 from tests.helpers.cli_runs import bare_environment, make_wavs, mediamill, read_rows, transcribe
 from tests.helpers.local_server import RunningServer, running_server
 from tests.helpers.paths import RECORDINGS, ROOT, SAMPLES
+from tests.helpers.plain_words import to_plain_words
 from tests.helpers.tiers import mark_rest_long
 
 
 @pytest.fixture(scope="module")
 def server_options() -> dict[str, Any]:
     return {"dialect": "together", "price": ["openai/whisper-large-v3=0.0015"]}
-
-
-def to_plain_words(text: str) -> str:
-    """Words without case or punctuation."""
-    return re.sub(r"[^a-z' ]", "", text.lower())
 
 
 def test_without_a_key_a_folder_becomes_transcripts_a_bill_and_a_report(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ class _AcmeHandler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def acme() -> Iterator[AcmeServer]:
+def acme_server() -> Iterator[AcmeServer]:
     server = AcmeServer()
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -103,7 +103,7 @@ def run_installed(
 
 
 def test_a_packages_capability_is_a_command(
-    installed_programs: Path, project: Path, acme: AcmeServer, tmp_path: Path
+    installed_programs: Path, project: Path, acme_server: AcmeServer, tmp_path: Path
 ) -> None:
     env = {**os.environ, "HOME": str(tmp_path / "home")}
     assert "judge-mood" in run_installed(installed_programs, project, env, "mediamill", "--help").stdout
@@ -114,10 +114,10 @@ def test_a_packages_capability_is_a_command(
     assert "acme-mood-1" in listed
     assert "$0.002/request" in listed
 
-    job = ("judge-mood", "texts.csv", "--provider", "acme", "--base-url", acme.base_url, "--out", "out")
+    job = ("judge-mood", "texts.csv", "--provider", "acme", "--base-url", acme_server.base_url, "--out", "out")
     quoted = run_installed(installed_programs, project, env, "mediamill", *job, "--quote", "--json")
     assert Decimal(json.loads(quoted.stdout)["high_usd"]) == Decimal("0.006")
-    assert acme.bodies == []
+    assert acme_server.bodies == []
 
     done = run_installed(installed_programs, project, env, "mediamill", *job, "--budget", "1", "--json")
     summary = json.loads(done.stdout)
@@ -126,31 +126,31 @@ def test_a_packages_capability_is_a_command(
     rows = pd.read_parquet(project / "out" / "results")
     assert rows[["item_id", "mood", "score"]].to_numpy().tolist() == [["a", "glad", 0.5], ["c", "glad", 0.5]]
     assert set(rows["price_source"]) == {"$0.002/request, https://acme.example/pricing, 2026-11-01"}
-    assert acme.keys == {"Bearer a-key"}
-    assert {body["path"] for body in acme.bodies} == {"/v1/moods"}
+    assert acme_server.keys == {"Bearer a-key"}
+    assert {body["path"] for body in acme_server.bodies} == {"/v1/moods"}
 
-    calls = len(acme.bodies)
+    calls = len(acme_server.bodies)
     again = run_installed(installed_programs, project, env, "mediamill", *job, "--budget", "1", "--json")
     assert json.loads(again.stdout)["calls"] == 0
-    assert len(acme.bodies) == calls
+    assert len(acme_server.bodies) == calls
 
     wrong = run_installed(
         installed_programs, project, env, "mediamill", *job, "--only", "bored", "--out", "other", "--budget", "1"
     )
     assert "choose one of glad, sad, angry" in wrong.stdout + wrong.stderr
-    assert len(acme.bodies) == calls
+    assert len(acme_server.bodies) == calls
 
 
 def test_a_packages_capability_is_a_flow(
-    installed_programs: Path, project: Path, acme: AcmeServer, prefect_server: PrefectServer
+    installed_programs: Path, project: Path, acme_server: AcmeServer, prefect_server: PrefectServer
 ) -> None:
     env = prefect_server.env()
-    job = ("judge-mood", "texts.csv", "--provider", "acme", "--base-url", acme.base_url, "--budget", "1")
+    job = ("judge-mood", "texts.csv", "--provider", "acme", "--base-url", acme_server.base_url, "--budget", "1")
     done = run_installed(installed_programs, project, env, "mediamill", *job, "--out", "command")
     assert done.returncode == 3, done.stderr
     assert "flow run at" in done.stderr
     (project / "texts.csv").write_text("id,text\na,What a day\n", encoding="utf-8")
-    flow = FLOW.replace("budget=1", f'budget=1, options={{"base_url": "{acme.base_url}"}}')
+    flow = FLOW.replace("budget=1", f'budget=1, options={{"base_url": "{acme_server.base_url}"}}')
     called = run_installed(installed_programs, project, env, "python", "-c", flow)
     assert "RESULT 1" in called.stdout, called.stderr
     names = [run["name"] for run in prefect_server.flow_runs() if "judge-mood" in run["name"]]

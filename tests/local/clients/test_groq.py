@@ -9,24 +9,21 @@ import groq
 import pytest
 
 from tests.helpers.local_server import RunningServer
+from tests.local.clients.sdk_clients import make_groq_client
 
 MODEL = "whisper-large-v3-turbo"
 
 
-def client(server: RunningServer, path: str = "/groq", key: str = "some-key") -> groq.Groq:
-    return groq.Groq(api_key=key, base_url=server.origin + path, max_retries=0, timeout=60)
-
-
 @pytest.mark.parametrize("path", ["", "/groq"])
 def test_json_reply(local_server: RunningServer, sound: Path, path: str) -> None:
-    reply: Any = client(local_server, path).audio.transcriptions.create(file=sound, model=MODEL)
+    reply: Any = make_groq_client(local_server, path).audio.transcriptions.create(file=sound, model=MODEL)
     assert len(reply.text.split()) == 7
     assert reply.x_groq["id"].startswith("req_")
     assert local_server.bill()["calls"][0]["seconds"] == "10"
 
 
 def test_verbose_json_with_words(local_server: RunningServer, sound: Path) -> None:
-    reply: Any = client(local_server).audio.transcriptions.create(
+    reply: Any = make_groq_client(local_server).audio.transcriptions.create(
         file=sound, model=MODEL, response_format="verbose_json", timestamp_granularities=["word", "segment"]
     )
     assert (reply.duration, reply.language) == (3.0, "English")
@@ -35,13 +32,13 @@ def test_verbose_json_with_words(local_server: RunningServer, sound: Path) -> No
 
 
 def test_errors_raise_the_sdks_exceptions(local_server: RunningServer, sound: Path) -> None:
-    create = client(local_server).audio.transcriptions.create
+    create = make_groq_client(local_server).audio.transcriptions.create
     with pytest.raises(groq.NotFoundError):
         create(file=sound, model="nothing")
     with pytest.raises(groq.BadRequestError):
         create(file=("x.wav", b"no sound"), model=MODEL)
     with pytest.raises(groq.AuthenticationError):
-        client(local_server, key="wrong").audio.transcriptions.create(file=sound, model=MODEL)
+        make_groq_client(local_server, key="wrong").audio.transcriptions.create(file=sound, model=MODEL)
     local_server.limits(rpm=20, rpd=2000)
     create(file=sound, model=MODEL)
     with pytest.raises(groq.RateLimitError) as limited:
@@ -56,9 +53,9 @@ def test_errors_raise_the_sdks_exceptions(local_server: RunningServer, sound: Pa
 
 
 def test_models_are_listed(local_server: RunningServer) -> None:
-    assert MODEL in [model.id for model in client(local_server).models.list().data]
+    assert MODEL in [model.id for model in make_groq_client(local_server).models.list().data]
 
 
 def test_real_speech_is_transcribed(recognising_server: RunningServer, speech: Path) -> None:
-    reply = client(recognising_server).audio.transcriptions.create(file=speech, model=MODEL, language="en")
+    reply = make_groq_client(recognising_server).audio.transcriptions.create(file=speech, model=MODEL, language="en")
     assert len(reply.text.split()) > 2

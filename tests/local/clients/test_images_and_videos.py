@@ -15,6 +15,7 @@ from PIL import Image
 
 from tests.helpers.local_server import RunningServer
 from tests.helpers.media_requests import FLUX, PIXVERSE, decode_image, decode_video
+from tests.local.clients.sdk_clients import make_openai_client, make_together_client
 
 GPT, SORA, GROK = "gpt-image-1-mini", "sora-2", "grok-imagine-image"
 
@@ -25,16 +26,8 @@ def server_options(server_options: dict[str, Any]) -> dict[str, Any]:
     return {**server_options, "price": prices, "job_seconds": "0"}
 
 
-def together_client(server: RunningServer) -> together.Together:
-    return together.Together(base_url=f"{server.origin}/together", api_key="some-key", max_retries=0, timeout=60)
-
-
-def openai_client(server: RunningServer, prefix: str = "/openai-api/v1") -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{server.origin}{prefix}", api_key="some-key", max_retries=0, timeout=60)
-
-
 def test_together_generates_images(local_server: RunningServer) -> None:
-    client = together_client(local_server)
+    client = make_together_client(local_server)
     reply = client.images.generate(model=FLUX, prompt="a fox", width=256, height=256, n=2, response_format="base64")
     assert [one.index for one in reply.data] == [0, 1]
     for one in reply.data:
@@ -49,7 +42,7 @@ def test_together_generates_images(local_server: RunningServer) -> None:
 
 
 def test_together_generates_a_video(local_server: RunningServer) -> None:
-    client = together_client(local_server)
+    client = make_together_client(local_server)
     created = client.videos.create(model=PIXVERSE, prompt="a fox", width=360, height=360, seconds="5")
     job = client.videos.retrieve(created.id)
     assert (job.status, job.size, job.seconds) == ("completed", "360x360", "5")
@@ -68,19 +61,21 @@ def test_together_generates_a_video(local_server: RunningServer) -> None:
 
 
 def test_openai_generates_images(local_server: RunningServer) -> None:
-    reply = openai_client(local_server).images.generate(model=GPT, prompt="a fox", quality="low", output_format="webp")
+    reply = make_openai_client(local_server).images.generate(
+        model=GPT, prompt="a fox", quality="low", output_format="webp"
+    )
     assert reply.data is not None
     assert reply.usage is not None
     assert decode_image(base64.b64decode(reply.data[0].b64_json or "")).format == "WEBP"
     assert (reply.usage.input_tokens, reply.usage.output_tokens) == (2, 272)
     local_server.faults({"fault": {"kind": "moderated"}})
     with pytest.raises(openai.BadRequestError) as blocked:
-        openai_client(local_server).images.generate(model=GPT, prompt="a fox")
+        make_openai_client(local_server).images.generate(model=GPT, prompt="a fox")
     assert blocked.value.code == "moderation_blocked"
 
 
 def test_openai_generates_a_video_from_an_image(local_server: RunningServer, tmp_path: Path) -> None:
-    client = openai_client(local_server)
+    client = make_openai_client(local_server)
     first = tmp_path / "first.png"
     Image.new("RGB", (1280, 720)).save(first)
     fields = {"model": SORA, "prompt": "a fox", "seconds": "4", "size": "1280x720"}
@@ -98,7 +93,7 @@ def test_openai_generates_a_video_from_an_image(local_server: RunningServer, tmp
 
 def test_xai_generates_an_image_through_the_openai_sdk(local_server: RunningServer) -> None:
     (one,) = (
-        openai_client(local_server, "/xai/v1")
+        make_openai_client(local_server, "/xai/v1")
         .images.generate(model=GROK, prompt="a fox", response_format="b64_json")
         .data
         or []

@@ -8,16 +8,13 @@ import openai
 import pytest
 
 from tests.helpers.local_server import RunningServer
+from tests.local.clients.sdk_clients import make_openai_client
 
 MODEL = "whisper-1"
 
 
-def client(server: RunningServer, path: str = "/openai-api/v1", key: str = "some-key") -> openai.OpenAI:
-    return openai.OpenAI(api_key=key, base_url=server.origin + path, max_retries=0, timeout=60)
-
-
 def test_json_reply(local_server: RunningServer, sound: Path) -> None:
-    reply = client(local_server).audio.transcriptions.create(file=sound, model=MODEL)
+    reply = make_openai_client(local_server).audio.transcriptions.create(file=sound, model=MODEL)
     assert len(reply.text.split()) == 7
     assert reply.usage is not None
     assert reply.usage.type == "duration"
@@ -25,14 +22,14 @@ def test_json_reply(local_server: RunningServer, sound: Path) -> None:
 
 
 def test_token_usage(local_server: RunningServer, sound: Path) -> None:
-    reply = client(local_server).audio.transcriptions.create(file=sound, model="gpt-4o-transcribe")
+    reply = make_openai_client(local_server).audio.transcriptions.create(file=sound, model="gpt-4o-transcribe")
     assert reply.usage is not None
     assert reply.usage.type == "tokens"
     assert reply.usage.input_tokens == 30
 
 
 def test_verbose_json_with_words(local_server: RunningServer, sound: Path) -> None:
-    reply = client(local_server).audio.transcriptions.create(
+    reply = make_openai_client(local_server).audio.transcriptions.create(
         file=sound, model=MODEL, response_format="verbose_json", timestamp_granularities=["word", "segment"]
     )
     assert (reply.duration, reply.language) == (3.0, "english")
@@ -43,20 +40,20 @@ def test_verbose_json_with_words(local_server: RunningServer, sound: Path) -> No
 
 
 def test_subtitle_formats(local_server: RunningServer, sound: Path) -> None:
-    create = client(local_server).audio.transcriptions.create
+    create = make_openai_client(local_server).audio.transcriptions.create
     assert create(file=sound, model=MODEL, response_format="srt").startswith("1\n00:00:00,000 --> ")
     assert create(file=sound, model=MODEL, response_format="vtt").startswith("WEBVTT")
 
 
 def test_diarized_json(local_server: RunningServer, sound: Path) -> None:
-    reply = client(local_server).audio.transcriptions.create(
+    reply = make_openai_client(local_server).audio.transcriptions.create(
         file=sound, model="gpt-4o-transcribe-diarize", response_format="diarized_json", chunking_strategy="auto"
     )
     assert reply.segments[0].speaker == "A"
 
 
 def test_errors_raise_the_sdks_exceptions(local_server: RunningServer, sound: Path) -> None:
-    create = client(local_server).audio.transcriptions.create
+    create = make_openai_client(local_server).audio.transcriptions.create
     with pytest.raises(openai.NotFoundError) as unknown:
         create(file=sound, model="nothing")
     assert unknown.value.code == "model_not_found"
@@ -66,7 +63,7 @@ def test_errors_raise_the_sdks_exceptions(local_server: RunningServer, sound: Pa
         create(file=sound, model="gpt-4o-transcribe", response_format="verbose_json")
     assert wrong.value.param == "response_format"
     with pytest.raises(openai.AuthenticationError):
-        client(local_server, key="wrong").audio.transcriptions.create(file=sound, model=MODEL)
+        make_openai_client(local_server, key="wrong").audio.transcriptions.create(file=sound, model=MODEL)
     local_server.limits(rpm=1)
     create(file=sound, model=MODEL)
     with pytest.raises(openai.RateLimitError) as limited:
@@ -80,12 +77,12 @@ def test_errors_raise_the_sdks_exceptions(local_server: RunningServer, sound: Pa
 
 
 def test_models_are_listed(local_server: RunningServer) -> None:
-    assert MODEL in [model.id for model in client(local_server).models.list()]
+    assert MODEL in [model.id for model in make_openai_client(local_server).models.list()]
 
 
 @pytest.mark.parametrize("path", ["/v1", "/compatible/v1"])
 def test_self_hosted_servers_accept_any_model(local_server: RunningServer, sound: Path, path: str) -> None:
-    plain = client(local_server, path)
+    plain = make_openai_client(local_server, path)
     assert plain.audio.transcriptions.create(file=sound, model="mine").text
     verbose = plain.audio.transcriptions.create(file=sound, model="mine", response_format="verbose_json")
     assert float(verbose.duration) == 3.0
@@ -93,7 +90,7 @@ def test_self_hosted_servers_accept_any_model(local_server: RunningServer, sound
 
 
 def test_real_speech_is_transcribed(recognising_server: RunningServer, speech: Path) -> None:
-    reply = client(recognising_server).audio.transcriptions.create(
+    reply = make_openai_client(recognising_server).audio.transcriptions.create(
         file=speech, model=MODEL, response_format="verbose_json"
     )
     assert len(reply.text.split()) > 2

@@ -8,24 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import together
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from tests.helpers.local_server import RunningServer
 from tests.helpers.transcription_requests import tone_wav
+from tests.local.clients.sdk_clients import make_async_together_client
 
 MODEL = "nvidia/nemotron-3-asr-streaming-0.6b"
 SOUND = tone_wav(3.0)[44:]
 
 
-def client(server: RunningServer, key: str = "some-key") -> together.AsyncTogether:
-    return together.AsyncTogether(api_key=key, base_url=f"{server.origin}/together", max_retries=0, timeout=60)
-
-
 async def test_a_session_without_turn_detection_transcribes_at_the_commit(local_server: RunningServer) -> None:
     kinds, deltas, completed = [], [], []
-    async with client(local_server).beta.realtime.connect(
+    async with make_async_together_client(local_server).beta.realtime.connect(
         model=MODEL, turn_detection={"type": "none"}, prompt="Ada"
     ) as connection:
         for at in range(0, len(SOUND), 32_000):
@@ -54,7 +50,7 @@ async def test_a_session_without_turn_detection_transcribes_at_the_commit(local_
 @pytest.mark.long
 async def test_the_sdks_session_reconnects_after_a_close(local_server: RunningServer) -> None:
     local_server.faults({"match": {"nth": 1}, "fault": {"kind": "socket_close", "code": 1011}})
-    async with client(local_server).beta.realtime.transcription(
+    async with make_async_together_client(local_server).beta.realtime.transcription(
         model=MODEL, turn_detection={"type": "none"}
     ) as session:
         await session.append(SOUND)
@@ -65,7 +61,7 @@ async def test_the_sdks_session_reconnects_after_a_close(local_server: RunningSe
 
 async def test_turn_detection_ends_turns(local_server: RunningServer) -> None:
     turns = []
-    async with client(local_server).beta.realtime.connect(model=MODEL, language="en") as connection:
+    async with make_async_together_client(local_server).beta.realtime.connect(model=MODEL, language="en") as connection:
         for _ in range(4):
             await connection.input_audio_buffer.append(SOUND)
         event: Any
@@ -82,7 +78,7 @@ async def test_handshakes_with_a_wrong_model_or_key_are_refused(
     model: str, key: str, status: int, local_server: RunningServer
 ) -> None:
     with pytest.raises(InvalidStatus) as refused:
-        async with client(local_server, key).beta.realtime.connect(model=model):
+        async with make_async_together_client(local_server, key).beta.realtime.connect(model=model):
             pass
     assert refused.value.response.status_code == status
 
@@ -99,7 +95,9 @@ async def test_binary_frames_end_the_session(local_server: RunningServer) -> Non
 async def test_a_failure_that_is_not_fatal_keeps_the_session_open(local_server: RunningServer) -> None:
     body = {"event_type": "completed", "error": {"message": "lost"}}
     local_server.faults({"times": 1, "fault": {"kind": "socket_failed", "body": body}})
-    async with client(local_server).beta.realtime.connect(model=MODEL, turn_detection={"type": "none"}) as connection:
+    async with make_async_together_client(local_server).beta.realtime.connect(
+        model=MODEL, turn_detection={"type": "none"}
+    ) as connection:
         await connection.input_audio_buffer.append(SOUND)
         await connection.input_audio_buffer.commit()
         event: Any
@@ -145,7 +143,7 @@ async def test_real_speech_is_transcribed(recognising_server: RunningServer, spe
         resampler = av.AudioResampler("s16", "mono", 16_000)
         frames = [f for frame in container.decode(audio=0) for f in resampler.resample(frame)]
     sound = b"".join(frame.to_ndarray().tobytes() for frame in frames)
-    async with client(recognising_server).beta.realtime.connect(
+    async with make_async_together_client(recognising_server).beta.realtime.connect(
         model=MODEL, language="en", turn_detection={"type": "none"}
     ) as connection:
         await connection.input_audio_buffer.append(sound)

@@ -9,23 +9,20 @@ import pytest
 import together
 
 from tests.helpers.local_server import RunningServer
+from tests.local.clients.sdk_clients import make_together_client
 
 MODEL: Any = "openai/whisper-large-v3"
 
 
-def client(server: RunningServer, key: str = "some-key") -> together.Together:
-    return together.Together(api_key=key, base_url=f"{server.origin}/together", max_retries=0, timeout=60)
-
-
 def test_json_reply(local_server: RunningServer, sound: Path) -> None:
-    reply = client(local_server).audio.transcriptions.create(file=sound, model=MODEL, language="en")
+    reply = make_together_client(local_server).audio.transcriptions.create(file=sound, model=MODEL, language="en")
     assert len(reply.text.split()) == 7
     call = local_server.bill()["calls"][0]
     assert (call["status"], call["key_seen"], call["model"]) == (200, True, MODEL)
 
 
 def test_verbose_json_with_words_and_speakers(local_server: RunningServer, sound: Path) -> None:
-    reply: Any = client(local_server).audio.transcriptions.create(
+    reply: Any = make_together_client(local_server).audio.transcriptions.create(
         file=sound,
         model=MODEL,
         response_format="verbose_json",
@@ -40,7 +37,7 @@ def test_verbose_json_with_words_and_speakers(local_server: RunningServer, sound
 
 
 def test_errors_raise_the_sdks_exceptions(local_server: RunningServer, sound: Path) -> None:
-    create = client(local_server).audio.transcriptions.create
+    create = make_together_client(local_server).audio.transcriptions.create
     unknown: Any = "nobody/nothing"
     with pytest.raises(together.BadRequestError) as refused:
         create(file=sound, model=unknown)
@@ -48,7 +45,7 @@ def test_errors_raise_the_sdks_exceptions(local_server: RunningServer, sound: Pa
     with pytest.raises(together.BadRequestError):
         create(file=("x.wav", b"no sound"), model=MODEL)
     with pytest.raises(together.AuthenticationError):
-        client(local_server, key="wrong").audio.transcriptions.create(file=sound, model=MODEL)
+        make_together_client(local_server, key="wrong").audio.transcriptions.create(file=sound, model=MODEL)
     local_server.limits(rpm=1)
     create(file=sound, model=MODEL)
     with pytest.raises(together.RateLimitError) as limited:
@@ -61,12 +58,12 @@ def test_errors_raise_the_sdks_exceptions(local_server: RunningServer, sound: Pa
 
 
 def test_models_are_listed(local_server: RunningServer) -> None:
-    supported = client(local_server).models.list_supported()
+    supported = make_together_client(local_server).models.list_supported()
     assert MODEL in [model.id for model in supported]
 
 
 def test_real_speech_is_transcribed(recognising_server: RunningServer, speech: Path) -> None:
-    reply: Any = client(recognising_server).audio.transcriptions.create(
+    reply: Any = make_together_client(recognising_server).audio.transcriptions.create(
         file=speech, model=MODEL, response_format="verbose_json", timestamp_granularities=["word"], language="en"
     )
     assert len(reply.words) > 2

@@ -11,11 +11,11 @@ import pytest
 import together
 
 from tests.helpers.local_server import RunningServer
-from tests.local.clients import test_groq, test_openai, test_together
+from tests.local.clients.sdk_clients import make_groq_client, make_openai_client, make_together_client
 
 
 def test_the_together_sdk_translates(local_server: RunningServer, sound: Path) -> None:
-    create = test_together.client(local_server).audio.translations.create
+    create = make_together_client(local_server).audio.translations.create
     model: Any = "openai/whisper-large-v3"
     assert len(create(file=sound, model=model).text.split()) == 7
     reply: Any = create(
@@ -31,7 +31,7 @@ def test_the_together_sdk_translates(local_server: RunningServer, sound: Path) -
 
 
 def test_the_openai_sdk_translates(local_server: RunningServer, sound: Path) -> None:
-    create = test_openai.client(local_server).audio.translations.create
+    create = make_openai_client(local_server).audio.translations.create
     assert len(create(file=sound, model="whisper-1").text.split()) == 7
     reply = create(file=sound, model="whisper-1", response_format="verbose_json")
     assert (float(reply.duration), reply.language) == (3.0, "english")
@@ -43,7 +43,7 @@ def test_the_openai_sdk_translates(local_server: RunningServer, sound: Path) -> 
 
 
 def test_the_groq_sdk_translates(local_server: RunningServer, sound: Path) -> None:
-    create = test_groq.client(local_server).audio.translations.create
+    create = make_groq_client(local_server).audio.translations.create
     reply: Any = create(file=sound, model="whisper-large-v3", response_format="verbose_json")
     assert (reply.duration, reply.language) == (3.0, "English")
     assert local_server.bill()["calls"][0]["seconds"] == "10"

@@ -14,6 +14,7 @@ import pytest
 import together
 
 from tests.helpers.local_server import RunningServer
+from tests.local.clients.sdk_clients import make_together_client
 
 TEXT = "Hello there, my friend."
 ORPHEUS: Any = "canopylabs/orpheus-3b-0.1-ft"
@@ -24,12 +25,8 @@ def seconds(data: bytes) -> float:
         return float(file.getnframes() / file.getframerate())
 
 
-def together_client(server: RunningServer, key: str = "some-key") -> together.Together:
-    return together.Together(api_key=key, base_url=f"{server.origin}/together", max_retries=0, timeout=60)
-
-
 def test_together_speaks_to_a_file(local_server: RunningServer, tmp_path: Path) -> None:
-    with together_client(local_server).audio.speech.with_streaming_response.create(
+    with make_together_client(local_server).audio.speech.with_streaming_response.create(
         model=ORPHEUS, input=TEXT, voice="tara", response_format="wav"
     ) as reply:
         reply.stream_to_file(tmp_path / "speech.wav")
@@ -37,7 +34,7 @@ def test_together_speaks_to_a_file(local_server: RunningServer, tmp_path: Path) 
 
 
 def test_together_streams_speech(local_server: RunningServer) -> None:
-    stream = together_client(local_server).audio.speech.create(
+    stream = make_together_client(local_server).audio.speech.create(
         model=ORPHEUS, input=TEXT, voice="tara", response_format="raw", stream=True
     )
     chunks: list[Any] = list(stream)
@@ -46,14 +43,14 @@ def test_together_streams_speech(local_server: RunningServer) -> None:
 
 
 def test_together_lists_voices_and_raises_its_exceptions(local_server: RunningServer) -> None:
-    voices = together_client(local_server).audio.voices.list()
+    voices = make_together_client(local_server).audio.voices.list()
     assert ORPHEUS in [entry.model for entry in voices.data]
     assert voices.data[0].voices[0].name
     unknown: Any = "nobody/nothing"
     with pytest.raises(together.BadRequestError):
-        together_client(local_server).audio.speech.create(model=unknown, input=TEXT, voice="tara")
+        make_together_client(local_server).audio.speech.create(model=unknown, input=TEXT, voice="tara")
     with pytest.raises(together.AuthenticationError):
-        together_client(local_server, "wrong").audio.speech.create(model=ORPHEUS, input=TEXT, voice="tara")
+        make_together_client(local_server, "wrong").audio.speech.create(model=ORPHEUS, input=TEXT, voice="tara")
 
 
 def test_openai_speaks_and_streams(local_server: RunningServer) -> None:

@@ -179,12 +179,6 @@ def test_a_url_is_sent_in_the_providers_field(name: str, field: str) -> None:
 
 
 @pytest.mark.parametrize("name", providers_with("transcription"))
-def test_an_operation_that_the_provider_lacks_is_a_usage_error(name: str) -> None:
-    with pytest.raises(UsageError, match=f"{name} has no levitation"):
-        build_provider(name).choose_model("levitation", None)
-
-
-@pytest.mark.parametrize("name", providers_with("transcription"))
 def test_the_default_model_is_listed(name: str) -> None:
     operation = load_config(name).operations["transcription"]
     if operation.default_model is None:
