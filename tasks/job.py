@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -127,7 +128,7 @@ class Job(RenamedFields):
         500, description="items in one Parquet part; default 500"
     )
     max_memory: Annotated[int, Field(gt=0)] = Field(
-        512 * 2**20, description="maximum bytes of media held in memory at once; default 536870912 (512 MiB)"
+        512 * 2**20, description="maximum media held in memory at once, in bytes; default 536870912 (512 MiB)"
     )
     replace: bool = Field(
         default=False, description="let this OUT change provider, model or parameters; every item is done again"
@@ -235,7 +236,7 @@ def _merge_mapping(from_file: Any, overrides: dict[str, Any], renamed: Mapping[s
 
 
 def _to_usage_error(error: ValidationError, where: str) -> UsageError:
-    first = get_first_error(error)
+    first = get_first_error(error, Job)
     if first.is_unknown:
         known = Columns.model_fields if first.path[0] == "columns" else Job.model_fields
         return NoSuchOption("option", first.path[-1], known, where=where)
@@ -262,8 +263,32 @@ class FieldError:
         return f"{self.name}: {self.message}" if self.path else self.message
 
 
-def get_first_error(error: ValidationError) -> FieldError:
-    """The first error of a validation, in words for a message."""
+_PLAIN_MESSAGES = {
+    "missing": "is missing; give a {name}",
+    "decimal_parsing": "{value} is not a number; write it like 2.50",
+    "float_parsing": "{value} is not a number; write it like 2.5",
+    "int_parsing": "{value} is not a whole number; write it like 3",
+    "int_from_float": "{value} is not a whole number; write it like 3",
+    "bool_parsing": "{value} is neither true nor false",
+    "string_type": "{value} is not a text; write it in quotes",
+    "string_pattern_mismatch": "{value} is not of the form it takes",
+    "literal_error": "{value} is not one of {expected}",
+    "enum": "{value} is not one of {expected}",
+    "greater_than": "{value} is too small; give more than {gt}",
+    "greater_than_equal": "{value} is too small; give at least {ge}",
+    "less_than": "{value} is too large; give less than {lt}",
+    "less_than_equal": "{value} is too large; give at most {le}",
+}
+"""What is wrong with a value and what to write, by pydantic's type of the error; the field's help follows."""
+
+
+def get_first_error(error: ValidationError, model: type[BaseModel]) -> FieldError:
+    """The first error of a validation of ``model``, in words for a message."""
     first = error.errors(include_url=False)[0]
-    message = "is missing" if first["type"] == "missing" else first["msg"].removeprefix("Value error, ")
-    return FieldError(tuple(str(part) for part in first["loc"]), message, first["type"] == "extra_forbidden")
+    path, message = tuple(str(part) for part in first["loc"]), first["msg"].removeprefix("Value error, ")
+    if first["type"] in _PLAIN_MESSAGES:
+        words = {"name": path[-1] if path else "", "value": reprlib.repr(first["input"]), **first.get("ctx", {})}
+        message = _PLAIN_MESSAGES[first["type"]].format(**words)
+        field = model.model_fields.get(path[0]) if len(path) == 1 else None
+        message += f" ({field.description})" if field and field.description else ""
+    return FieldError(path, message, first["type"] == "extra_forbidden")

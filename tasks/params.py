@@ -22,7 +22,7 @@ def validate_params(capability: Capability, params: dict[str, Any]) -> Any:
     try:
         return capability.params.model_validate(params)
     except ValidationError as error:
-        first = get_first_error(error)
+        first = get_first_error(error, capability.params)
         if first.is_unknown:
             raise NoSuchOption(f"{capability.name} parameter", first.name, capability.params.model_fields) from None
         raise UsageError(str(first)) from None
@@ -45,6 +45,6 @@ def resolve_item_params(capability: Capability, job: Job, item: Item, params: An
     try:
         return capability.params.model_validate(fields, context=set(item.params))
     except ValidationError as error:
-        first = get_first_error(error)
+        first = get_first_error(error, capability.params)
         where = f"column {first.name!r}: " if first.path else ""
         raise BadInput(f"{item.source}: {where}{first.message}", kind="bad_row") from None

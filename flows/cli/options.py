@@ -38,7 +38,24 @@ _METAVARS = {
     "run_deadline": "TIME",
     "out": "FOLDER",
     "subtitles": "srt,vtt",
+    "max_memory": "BYTES",
 }
+
+
+class _Bytes(click.types.IntParamType):
+    """A number of bytes, written out; the error of ``1GB`` names the unit."""
+
+    name = "bytes"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Parse a whole number."""
+        try:
+            return int(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a whole number; write it in bytes, e.g. 1000000000", param, ctx)
+
+
+_BYTES = _Bytes()
 
 
 def make_job_options(leave_out: Iterable[str] = ()) -> list[click.Parameter]:
@@ -76,7 +93,7 @@ def _make_job_option(name: str, old_name: str | None = None) -> click.Option:
     flag, hidden = to_flag(old_name or name), old_name is not None
     if name in _FLAG_FIELDS:
         return click.Option([flag], is_flag=True, default=None, help=description, hidden=hidden)
-    kind = {"rpm": float}.get(name, int) if name in _NUMBER_FIELDS else str
+    kind = {"rpm": float, "max_memory": _BYTES}.get(name, int) if name in _NUMBER_FIELDS else str
     metavar = _METAVARS.get(name, "N" if name in _NUMBER_FIELDS else "TEXT")
     return click.Option([flag], type=kind, default=None, metavar=metavar, help=description, hidden=hidden)
 

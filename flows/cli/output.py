@@ -78,7 +78,7 @@ def print_summary(summary: Summary, *, as_json: bool) -> None:
         if summary.hint:
             click.echo(f"  {summary.hint}")
     if summary.simulated:
-        click.echo("simulated: made up in part or in whole; no real model gave these answers")
+        click.echo("simulated: some or all of these results were generated without a real model")
     out = Path(summary.out)
     click.echo(f"results: {to_relative_path(out / 'results')}")
     click.echo(f"report:  {to_relative_path(out / 'report.html')}")

@@ -64,7 +64,7 @@ def run_chain(chain: Chain, options: Mapping[str, Any]) -> int:
 def _print_chain_end(end: ChainResult) -> None:
     click.echo(f"chain: {pluralize(end.rows, 'row')} at the end; {format_total_spent(end)}")
     for step in end.steps:
-        passed_text = f", {step.passed} passed it by" if step.passed else ""
+        passed_text = f", {step.passed} passed through unchanged" if step.passed else ""
         n_failed = sum(group.count for summary in step.runs.values() for group in summary.failures)
         failures_text = f", {n_failed} failed" if n_failed else ""
         click.echo(f"  {step.name}: {step.rows} in, {step.out} out{passed_text}{failures_text}")

@@ -107,7 +107,7 @@ def format_summary(summary: Summary) -> str:
     if summary.message:
         lines += ["", f"**Stopped**: {escape_markdown(summary.message)} {escape_markdown(summary.hint or '')}"]
     if summary.simulated:
-        lines += ["", "**Simulated**: made up in part or in whole; no real model gave these answers."]
+        lines += ["", "**Simulated**: some or all of these results were generated without a real model."]
     if summary.failures:
         lines += ["", "### Failures", "", "| items | kind | for example | what to do |", "|---|---|---|---|"]
         for group in summary.failures:

@@ -286,7 +286,7 @@ def _find_audio_warnings(joined: JoinedAudio, text: str) -> list[str]:
 
     warnings = []
     if joined.peak <= MAX_SILENT_PEAK:
-        warnings.append("silent: nothing can be heard")
+        warnings.append("silent: the audio is inaudible")
     elif joined.seconds * _MAX_CHARACTERS_PER_SECOND < len(text):
         warnings.append(f"short: {joined.seconds:.1f} s for {len(text)} characters")
     return warnings

@@ -65,7 +65,7 @@ class PreparedAudio:
             not 0 only when silence was trimmed, and then every time in the answer is ``start / 16000`` early.
         seconds: length of what is sent, by decoded samples.
         info: the recording itself.
-        warnings: what the user should know, e.g. ``truncated: 12.1 s of 40.0 s can be heard``.
+        warnings: what the user should know, e.g. ``truncated: 12.1 s of 40.0 s could be decoded``.
         voice_activity: when somebody speaks; None where that was not detected.
     """
 

@@ -39,7 +39,7 @@ def decode_warnings(recording: Recording) -> tuple[str, ...]:
     is_guess = recording.container == "mp3" and not has_mp3_index(recording.path)
     missing = (declared or 0) - length
     if not is_guess and missing > max(_SLACK_SECONDS, _SLACK_SHARE * float(declared or 0)):
-        warnings.append(f"truncated: {format_seconds(length)} of {format_seconds(declared or 0)} can be heard")
+        warnings.append(f"truncated: {format_seconds(length)} of {format_seconds(declared or 0)} could be decoded")
     if recording.broken_packets > max(_MAX_STRAY_PACKETS, recording.packets // 100):
         warnings.append(f"damaged: {recording.broken_packets} of {recording.packets} packets could not be decoded")
     return tuple(warnings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -225,7 +225,7 @@ def _validate_task(chain: Chain, step: Step, name: str, task: Task) -> None:
         try:
             changed = task.with_changes(change)
         except ValidationError as error:
-            raise _to_chain_error(error, f"step {name}: again", Task.model_fields) from None
+            raise _to_chain_error(error, f"step {name}: again", Task) from None
         try:
             job: Job = make_job(f"step {name}", source=chain.source, **changed.job_fields())
             validate_params(capabilities.get(job.capability), job.params)
@@ -234,10 +234,10 @@ def _validate_task(chain: Chain, step: Step, name: str, task: Task) -> None:
             raise UsageError(message, hint=error.hint) from None
 
 
-def _to_chain_error(error: ValidationError, where: str, options: Iterable[str] = Chain.model_fields) -> UsageError:
-    first = get_first_error(error)
+def _to_chain_error(error: ValidationError, where: str, model: type[BaseModel] = Chain) -> UsageError:
+    first = get_first_error(error, model)
     prefix = f"{where}: " if where else ""
     if first.is_unknown:
-        known = options if len(first.path) == 1 else {**Step.model_fields, **Task.model_fields}
+        known = model.model_fields if len(first.path) == 1 else {**Step.model_fields, **Task.model_fields}
         return NoSuchOption("option", first.path[-1], known, where=f"{prefix}{first.name}")
     return UsageError(f"{prefix}{first}")

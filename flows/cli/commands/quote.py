@@ -10,9 +10,18 @@ from mediamill.flows.cli.options import build_job, make_job_options
 from mediamill.flows.cli.output import print_quote
 from mediamill.tasks.errors import UsageError
 
+_HELP = """Print what transcribing SOURCE, or running a job file, would cost. Nothing is sent.
+
+\b
+mediamill quote recordings/ --provider together
+mediamill quote transcribe recordings/ --provider together
+mediamill quote configs/jobs/transcribe.yaml
+"""
+
 
 @click.command(
     "quote",
+    help=_HELP,
     params=[
         click.Argument(["source"]),
         click.Argument(["more"], required=False),
@@ -22,13 +31,7 @@ from mediamill.tasks.errors import UsageError
     ],
 )
 def command(source: str, more: str | None, **options: Any) -> int:
-    r"""Print what transcribing SOURCE, or running a job file, would cost. Nothing is sent.
-
-    \b
-    mediamill quote recordings/ --provider together
-    mediamill quote transcribe recordings/ --provider together
-    mediamill quote configs/jobs/transcribe.yaml
-    """
+    """Print what a job would cost."""
     from mediamill.flows.cli.commands.run import load_job_with_options
     from mediamill.tasks import capabilities
     from mediamill.tasks.quote import quote

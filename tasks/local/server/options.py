@@ -16,6 +16,7 @@ from mediamill.tasks.local.server.settings import DIALECTS, make_settings
 F = TypeVar("F", bound=Callable[..., Any])
 
 _STREAM_SHAPES = ("chunk", "delta", "item", "openai")
+_MAX_PORT = 65_535
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m)?")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}
 _ENGINE_HELP = (
@@ -60,6 +61,12 @@ def _parse_seconds(text: str) -> float:
 def _parse_seconds_range(text: str) -> tuple[float, float]:
     minimum, _, maximum = text.partition("..")
     return _parse_seconds(minimum), _parse_seconds(maximum or minimum)
+
+
+def _parse_port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text[:6]) <= _MAX_PORT):
+        raise ValueError(f"{text!r} is not a port, which is a number from 0 to {_MAX_PORT}")
+    return int(text)
 
 
 def _parse_positive(text: str) -> float:
@@ -116,7 +123,13 @@ def _add_serving_options(command: F) -> F:
             help="wire format of /v1 (default: a superset)",
         ),
         click.option("--engine", default="local", show_default=True, help=_ENGINE_HELP),
-        click.option("--port", type=int, default=8765, show_default=True, help="port; 0 takes any free one"),
+        click.option(
+            "--port",
+            type=_ParsedValue("port", _parse_port),
+            default=8765,
+            show_default=True,
+            help="port, 0 to 65535; 0 takes any free one",
+        ),
         click.option("--host", default="127.0.0.1", show_default=True, help="address to listen on"),
     ):
         command = option(command)

@@ -167,7 +167,7 @@ def test_a_wrong_language_or_script_is_a_mismatch(
 
 
 def test_warnings_of_damage_become_flags() -> None:
-    cut = "truncated: 12.1 s of 40.0 s can be heard"
+    cut = "truncated: 12.1 s of 40.0 s could be decoded"
     assert find_flags(build_facts(GOOD, warnings=(cut, "tracks: the first of 2 audio tracks was taken"))) == [
         "truncated"
     ]

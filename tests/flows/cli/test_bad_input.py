@@ -28,6 +28,27 @@ def run_refused(tmp_path: Path, code: int, *arguments: str | Path, env: dict[str
     return output
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("transcribe", ".", "--budget", "abc"), "budget: 'abc' is not a number; write it like 2.50 (maximum cost"),
+        (("transcribe", ".", "--language", "eng!"), "language: 'eng!' is not of the form it takes (ISO-639-1 code"),
+        (("transcribe", ".", "--subtitles", "doc"), "'doc' is not one of 'srt', 'vtt', 'txt' or 'json'"),
+        (("transcribe", ".", "--max-memory", "1GB"), "'1GB' is not a whole number; write it in bytes"),
+        (("serve", "--port", "99999999"), "'99999999' is not a port, which is a number from 0 to 65535"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_named_with_what_to_write(
+    arguments: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    assert message in run_refused(tmp_path, 2, *arguments)
+
+
+def test_a_job_file_without_a_source_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "job.yaml").write_text("capability: transcribe\n")
+    assert "source: is missing; give a source (folder" in run_refused(tmp_path, 2, "run", tmp_path / "job.yaml")
+
+
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     output = run_refused(tmp_path, 2, "transcribe", tmp_path / "nowhere", "--provider", "local")
     assert "nowhere" in output
