@@ -38,7 +38,7 @@ SCHEMA = pa.schema(
 )
 
 
-def make_row(name: str, ranking: Any, flags: Any = None) -> dict[str, Any]:
+def make_result_row(name: str, ranking: Any, flags: Any = None) -> dict[str, Any]:
     return {
         "item_id": name,
         "text": f'"{name}",\nand more',
@@ -53,10 +53,10 @@ def make_row(name: str, ranking: Any, flags: Any = None) -> dict[str, Any]:
 FIRST_MEMBER = {"rank": 1, "score": 0.5, "text": "first"}
 SECOND_MEMBER = {"rank": 2, "score": None, "text": None}
 ROWS = [
-    make_row("a", [FIRST_MEMBER, SECOND_MEMBER], ["x", "y"]),
-    make_row("b", []),
-    make_row("c", None, []),
-    make_row("d", [FIRST_MEMBER], ["z"]),
+    make_result_row("a", [FIRST_MEMBER, SECOND_MEMBER], ["x", "y"]),
+    make_result_row("b", []),
+    make_result_row("c", None, []),
+    make_result_row("d", [FIRST_MEMBER], ["z"]),
 ]
 
 

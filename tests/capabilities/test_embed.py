@@ -34,7 +34,7 @@ def random_texts(count: int = COUNT) -> list[str]:
     return [f"text number {n} of a river and a bridge" for n in range(count)]
 
 
-def write_manifest(path: Path, texts: list[str]) -> Path:
+def write_texts(path: Path, texts: list[str]) -> Path:
     pq.write_table(pa.table({"id": [f"t{n:04d}" for n in range(len(texts))], "text": texts}), path)
     return path
 
@@ -60,7 +60,7 @@ def test_texts_share_requests_and_each_gets_its_own_vector(
     local_server: RunningServer,
     tmp_path: Path,
 ) -> None:
-    out, source = tmp_path / "out", write_manifest(tmp_path / "t.parquet", random_texts())
+    out, source = tmp_path / "out", write_texts(tmp_path / "t.parquet", random_texts())
     done = run_capability("embed", source, out, local_server, "--model", model, provider=provider)
     assert done.returncode == 0, done.stderr + done.stdout
     vectors = read_vectors(out)
@@ -85,7 +85,7 @@ def test_texts_share_requests_and_each_gets_its_own_vector(
 
 
 def test_requests_stay_below_the_token_limit(local_server: RunningServer, tmp_path: Path) -> None:
-    source = write_manifest(tmp_path / "t.parquet", [f"{n} " + "word " * 4000 for n in range(40)])
+    source = write_texts(tmp_path / "t.parquet", [f"{n} " + "word " * 4000 for n in range(40)])
     done = run_capability("embed", source, tmp_path / "out", local_server, "--model", SMALL, provider="openai")
     assert done.returncode == 0, done.stdout
     calls = local_server.bill()["calls"]
@@ -100,7 +100,7 @@ def test_a_text_that_is_refused_fails_alone(local_server: RunningServer, tmp_pat
     texts[20] = "   "
     done = run_capability(
         "embed",
-        write_manifest(tmp_path / "t.parquet", texts),
+        write_texts(tmp_path / "t.parquet", texts),
         tmp_path / "out",
         local_server,
         "--model",
@@ -120,14 +120,14 @@ def test_a_text_that_is_refused_fails_alone(local_server: RunningServer, tmp_pat
 
 
 def test_a_truncated_text_is_flagged(local_server: RunningServer, tmp_path: Path) -> None:
-    source = write_manifest(tmp_path / "t.parquet", ["short", "word " * 600, "a" * 1200])
+    source = write_texts(tmp_path / "t.parquet", ["short", "word " * 600, "a" * 1200])
     assert run_capability("embed", source, tmp_path / "out", local_server, "--model", E5).returncode == 0
     assert [row["truncated"] for row in read_rows(tmp_path / "out")] == [False, True, None]
 
 
 @pytest.mark.long
 def test_other_dimensions_or_templates_are_bought_again(local_server: RunningServer, tmp_path: Path) -> None:
-    source = write_manifest(tmp_path / "t.parquet", ["a river", "a bridge"])
+    source = write_texts(tmp_path / "t.parquet", ["a river", "a bridge"])
     shared = ("--journal", tmp_path / "journal", "--model", SMALL)
     options: list[tuple[str, ...]] = [(), ("--dimensions", "64"), ("--template", "Query: {{ text }}"), ()]
     for n, each in enumerate(options):
@@ -163,7 +163,7 @@ POINTS = [
 
 @pytest.mark.parametrize("point", mark_rest_long(POINTS, POINTS[:1]))
 def test_after_a_kill_no_batch_is_paid_twice(point: str, local_server: RunningServer, tmp_path: Path) -> None:
-    out, source = tmp_path / "out", write_manifest(tmp_path / "t.parquet", random_texts(320))
+    out, source = tmp_path / "out", write_texts(tmp_path / "t.parquet", random_texts(320))
     options = ("--model", "any", "--concurrency", "2")
     killed = run_capability(
         "embed", source, out, local_server, *options, provider="compatible", MEDIAMILL_FAULTS=f"{point}:kill"
@@ -190,7 +190,7 @@ def test_after_a_kill_the_bill_is_within_the_ledgers_bounds(
 ) -> None:
     out, source = (
         tmp_path / "out",
-        write_manifest(tmp_path / "t.parquet", [f"{n} " + "word " * 4000 for n in range(60)]),
+        write_texts(tmp_path / "t.parquet", [f"{n} " + "word " * 4000 for n in range(60)]),
     )
     options = ("--model", SMALL, "--concurrency", "1")
     killed = run_capability(
@@ -211,7 +211,7 @@ def test_a_broken_reply_is_requested_again(
     fault: dict[str, object], local_server: RunningServer, tmp_path: Path
 ) -> None:
     local_server.faults({"match": {"nth": 1}, "fault": fault})
-    source = write_manifest(tmp_path / "t.parquet", random_texts(40))
+    source = write_texts(tmp_path / "t.parquet", random_texts(40))
     done = run_capability("embed", source, tmp_path / "out", local_server, "--model", SMALL, provider="openai")
     assert done.returncode in ((0, 3) if fault["kind"] == "wrong_type" else (0,)), done.stdout
     assert_bill_within_ledger_bounds(tmp_path / "out", local_server.bill()["usd"])

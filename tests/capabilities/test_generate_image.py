@@ -40,7 +40,7 @@ def server_options() -> dict[str, Any]:
     return {"price": price}
 
 
-def write_manifest(path: Path, prompts: Sequence[str] = PROMPTS, **more: Sequence[str]) -> Path:
+def write_image_prompts(path: Path, prompts: Sequence[str] = PROMPTS, **more: Sequence[str]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="") as file:
         table = csv.writer(file)
@@ -101,7 +101,7 @@ def read_checked_rows(out: Path) -> list[dict[str, Any]]:
 def test_images_are_generated_and_the_ledger_is_the_bill(
     name: str, local_server: RunningServer, tmp_path: Path
 ) -> None:
-    source, out = write_manifest(tmp_path / "p.csv"), tmp_path / "out"
+    source, out = write_image_prompts(tmp_path / "p.csv"), tmp_path / "out"
     done = generate_images(source, out, local_server, "--n", "2", name=name)
     assert done.returncode == 0, done.stdout + done.stderr
     rows = read_checked_rows(out)
@@ -120,7 +120,7 @@ def test_images_are_generated_and_the_ledger_is_the_bill(
 
 
 def test_more_images_than_one_request_takes_are_several_requests(local_server: RunningServer, tmp_path: Path) -> None:
-    source, out = write_manifest(tmp_path / "p.csv", PROMPTS[:1]), tmp_path / "out"
+    source, out = write_image_prompts(tmp_path / "p.csv", PROMPTS[:1]), tmp_path / "out"
     done = generate_images(source, out, local_server, "--n", "10", "--seed", "7")
     assert done.returncode == 0, done.stdout
     (row,) = read_checked_rows(out)
@@ -141,7 +141,7 @@ def test_more_images_than_one_request_takes_are_several_requests(local_server: R
 def test_a_moderated_prompt_fails_and_is_not_requested_again(
     name: str, local_server: RunningServer, tmp_path: Path
 ) -> None:
-    source, out = write_manifest(tmp_path / "p.csv", PROMPTS[:2]), tmp_path / "out"
+    source, out = write_image_prompts(tmp_path / "p.csv", PROMPTS[:2]), tmp_path / "out"
     local_server.faults({"match": {"nth": 1}, "fault": {"kind": "moderated"}})
     for _ in range(1 + (name == "together")):
         assert generate_images(source, out, local_server, "--concurrency", "1", name=name).returncode == 3
@@ -154,7 +154,7 @@ def test_a_moderated_prompt_fails_and_is_not_requested_again(
 
 @pytest.mark.long
 def test_a_lost_answer_is_unknown_and_only_a_retry_buys_it_again(local_server: RunningServer, tmp_path: Path) -> None:
-    source, out = write_manifest(tmp_path / "p.csv", PROMPTS[:1]), tmp_path / "out"
+    source, out = write_image_prompts(tmp_path / "p.csv", PROMPTS[:1]), tmp_path / "out"
     local_server.faults({"match": {"nth": 1}, "fault": {"kind": "close"}})
     for _ in range(2):
         done = generate_images(source, out, local_server, "--n", "6", "--concurrency", "1")
@@ -171,7 +171,7 @@ def test_a_lost_answer_is_unknown_and_only_a_retry_buys_it_again(local_server: R
 def test_a_lost_file_of_another_model_is_never_bought_from_the_first_model(
     local_server: RunningServer, tmp_path: Path
 ) -> None:
-    source, out = write_manifest(tmp_path / "p.csv", PROMPTS[:1]), tmp_path / "out"
+    source, out = write_image_prompts(tmp_path / "p.csv", PROMPTS[:1]), tmp_path / "out"
     local_server.faults({"match": {"nth": 1}, "fault": {"kind": "moderated"}})
     assert generate_images(source, out, local_server).returncode == 3
     other_model = ("--model", "black-forest-labs/FLUX.1-dev", "--yes")
@@ -192,7 +192,7 @@ def test_a_lost_file_of_another_model_is_never_bought_from_the_first_model(
 def test_links_are_fetched_without_the_key_and_an_expired_one_is_reported(
     local_server: RunningServer, tmp_path: Path
 ) -> None:
-    source, out = write_manifest(tmp_path / "p.csv"), tmp_path / "out"
+    source, out = write_image_prompts(tmp_path / "p.csv"), tmp_path / "out"
     local_server.faults({"match": {"nth": 1}, "fault": {"kind": "expired_link"}})
     done = generate_images(source, out, local_server, "--response-format", "url", "--concurrency", "1")
     assert done.returncode == 3, done.stderr
@@ -212,7 +212,7 @@ def test_a_row_sets_its_size_and_model_and_a_wrong_value_costs_nothing(
     local_server: RunningServer, tmp_path: Path
 ) -> None:
     sizes, models = ["256x320", "100x100", "large"], [KONTEXT, "", ""]
-    source = write_manifest(tmp_path / "p.csv", ("a {{ b }}", *PROMPTS[:2]), size=sizes, model=models)
+    source = write_image_prompts(tmp_path / "p.csv", ("a {{ b }}", *PROMPTS[:2]), size=sizes, model=models)
     out = tmp_path / "out"
     done = generate_images(source, out, local_server)
     assert done.returncode == 3
@@ -243,7 +243,7 @@ WITHHELD = {"data": [{"url": "", "respect_moderation": False}]}
 def test_an_unusable_image_fails_and_stays_paid(
     kind: str, body: Any, local_server: RunningServer, tmp_path: Path
 ) -> None:
-    source, out = write_manifest(tmp_path / "p.csv", PROMPTS[:1]), tmp_path / "out"
+    source, out = write_image_prompts(tmp_path / "p.csv", PROMPTS[:1]), tmp_path / "out"
     local_server.faults({"match": {"nth": 1}, "fault": {"kind": "error_in_200", "body": body, "billed": True}})
     assert generate_images(source, out, local_server).returncode == 3
     (failed,) = read_rows(out, "failures")
@@ -285,7 +285,7 @@ def test_the_built_in_provider_generates_images_without_a_key(tmp_path: Path) ->
 @pytest.mark.long
 @pytest.mark.parametrize("name", mark_rest_long(DIALECTS, ["openai"]))
 def test_a_budget_holds(name: str, local_server: RunningServer, tmp_path: Path) -> None:
-    source, out = write_manifest(tmp_path / "p.csv", [f"fox {n}" for n in range(30)]), tmp_path / "out"
+    source, out = write_image_prompts(tmp_path / "p.csv", [f"fox {n}" for n in range(30)]), tmp_path / "out"
     budget_usd = {"together": "0.005", "openai": "0.2", "xai": "0.1"}[name]
     done = generate_images(source, out, local_server, "--budget", budget_usd, "--concurrency", "2", name=name)
     assert done.returncode == 4, done.stdout
@@ -301,7 +301,7 @@ def test_a_budget_holds(name: str, local_server: RunningServer, tmp_path: Path) 
     ),
 )
 def test_sigkill_loses_nothing_and_pays_nothing_twice(point: str, local_server: RunningServer, tmp_path: Path) -> None:
-    source, out = write_manifest(tmp_path / "p.csv", [f"fox {n}" for n in range(20)]), tmp_path / "out"
+    source, out = write_image_prompts(tmp_path / "p.csv", [f"fox {n}" for n in range(20)]), tmp_path / "out"
     killed = generate_images(source, out, local_server, "--concurrency", "4", MEDIAMILL_FAULTS=f"{point}:kill")
     assert killed.returncode == -signal.SIGKILL
     generate_images(source, out, local_server, "--concurrency", "4")
@@ -317,6 +317,6 @@ def test_an_unreadable_reference_image_is_reported_before_anything_is_paid(
     local_server: RunningServer, tmp_path: Path
 ) -> None:
     options = ("--model", KONTEXT, "--reference-images", "nowhere.png")
-    failed = generate_images(write_manifest(tmp_path / "p.csv"), tmp_path / "out", local_server, *options)
+    failed = generate_images(write_image_prompts(tmp_path / "p.csv"), tmp_path / "out", local_server, *options)
     assert (failed.returncode, local_server.bill()["requests"]) == (3, 0)
     assert "reference image nowhere.png" in failed.stdout

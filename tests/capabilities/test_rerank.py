@@ -45,8 +45,8 @@ def server_options() -> dict[str, Any]:
 
 
 def random_texts(count: int, seed: int = 3) -> list[str]:
-    dice = random.Random(seed)
-    return [" ".join(dice.choices(WORDS, k=6)) for _ in range(count)]
+    rng = random.Random(seed)
+    return [" ".join(rng.choices(WORDS, k=6)) for _ in range(count)]
 
 
 def rank_with_bm25(query: str, documents: list[str]) -> list[tuple[int, float]]:
@@ -59,7 +59,7 @@ def rank_with_bm25(query: str, documents: list[str]) -> list[tuple[int, float]]:
     return sorted(enumerate(scores), key=lambda pair: (-pair[1], pair[0]))
 
 
-def write_manifest(path: Path, lists: list[list[Any]], queries: list[str]) -> Path:
+def write_queries(path: Path, lists: list[list[Any]], queries: list[str]) -> Path:
     """Write queries with their documents, in the format of the file name's suffix."""
     table = [{"id": f"q{n}", "query": q, "documents": d} for n, (q, d) in enumerate(zip(queries, lists, strict=True))]
     if path.suffix == ".parquet":
@@ -92,7 +92,7 @@ def test_every_spelling_gives_the_ranking_of_bm25(
     provider: str, model: str, options: tuple[str, ...], local_server: RunningServer, tmp_path: Path
 ) -> None:
     lists = [random_texts(7, seed) for seed in range(3)]
-    out, source = tmp_path / "out", write_manifest(tmp_path / "q.jsonl", lists, QUERIES)
+    out, source = tmp_path / "out", write_queries(tmp_path / "q.jsonl", lists, QUERIES)
     done = run_capability(
         "rerank", source, out, local_server, "--model", model, "--top-n", "4", *options, provider=provider
     )
@@ -121,7 +121,7 @@ def test_every_spelling_gives_the_ranking_of_bm25(
 @pytest.mark.parametrize("name", mark_rest_long(["q.csv", "q.parquet", "q.jsonl"], ["q.csv"]))
 def test_objects_are_ranked_by_the_given_fields(name: str, local_server: RunningServer, tmp_path: Path) -> None:
     objects = [{"title": "stone", "body": "bridge"}, {"title": "bridge", "body": "x"}, {"title": "y"}]
-    source = write_manifest(tmp_path / name, [objects, objects[:2]], ["bridge", "bridge"])
+    source = write_queries(tmp_path / name, [objects, objects[:2]], ["bridge", "bridge"])
     for provider, model in (("together", RANKER), ("cohere", SEARCHER)):
         options = ("--model", model, "--rank-fields", "title")
         done = run_capability("rerank", source, tmp_path / provider, local_server, *options, provider=provider)
@@ -165,7 +165,7 @@ def test_queries_share_a_corpus(name: str, local_server: RunningServer, tmp_path
 
 @pytest.mark.long
 def test_too_many_documents_are_split_when_scores_can_be_merged(local_server: RunningServer, tmp_path: Path) -> None:
-    source = write_manifest(
+    source = write_queries(
         tmp_path / "q.jsonl", [[f"{word} {n}" for n, word in enumerate(random_texts(2300))]], ["stone bridge"]
     )
     options = ("--model", SEARCHER, "--top-n", "5")
@@ -209,7 +209,7 @@ def test_rows_that_cannot_be_ranked_fail_alone(local_server: RunningServer, tmp_
 
 
 def test_top_n_and_min_score_buy_nothing_new(local_server: RunningServer, tmp_path: Path) -> None:
-    source = write_manifest(tmp_path / "q.jsonl", [random_texts(9)], ["stone bridge"])
+    source = write_queries(tmp_path / "q.jsonl", [random_texts(9)], ["stone bridge"])
     shared = ("--model", RANKER, "--journal", tmp_path / "journal")
     assert run_capability("rerank", source, tmp_path / "all", local_server, *shared).returncode == 0
     few_ = run_capability(
@@ -224,7 +224,7 @@ def test_top_n_and_min_score_buy_nothing_new(local_server: RunningServer, tmp_pa
 
 @pytest.mark.long
 def test_after_a_kill_nothing_is_paid_twice(local_server: RunningServer, tmp_path: Path) -> None:
-    source = write_manifest(tmp_path / "q.jsonl", [random_texts(5, n) for n in range(30)], ["stone bridge"] * 30)
+    source = write_queries(tmp_path / "q.jsonl", [random_texts(5, n) for n in range(30)], ["stone bridge"] * 30)
     options = ("--model", SEARCHER, "--concurrency", "4")
     killed = run_capability("rerank", source, tmp_path / "out", local_server, *options, provider="cohere",
                  MEDIAMILL_FAULTS="call.replied.after:9:kill")  # fmt: skip
@@ -237,7 +237,7 @@ def test_after_a_kill_nothing_is_paid_twice(local_server: RunningServer, tmp_pat
 
 @pytest.mark.long
 def test_the_upper_end_of_a_quote_is_not_exceeded(local_server: RunningServer, tmp_path: Path) -> None:
-    source = write_manifest(tmp_path / "q.jsonl", [random_texts(150, n) for n in range(3)], QUERIES)
+    source = write_queries(tmp_path / "q.jsonl", [random_texts(150, n) for n in range(3)], QUERIES)
     for provider, model in (("cohere", SEARCHER), ("cohere", METERED), ("together", RANKER)):
         local_server.reset()
         out = tmp_path / model.replace("/", "-")
@@ -250,7 +250,7 @@ def test_the_upper_end_of_a_quote_is_not_exceeded(local_server: RunningServer, t
 
 
 def test_the_built_in_provider_ranks_for_free(tmp_path: Path) -> None:
-    source = write_manifest(tmp_path / "q.parquet", [random_texts(20, n) for n in range(3)], QUERIES)
+    source = write_queries(tmp_path / "q.parquet", [random_texts(20, n) for n in range(3)], QUERIES)
     out = tmp_path / "out"
     done = mediamill("rerank", source, "--provider", "local", "--out", out, "--yes", home=tmp_path / "home")
     assert done.returncode == 0, done.stderr

@@ -37,7 +37,7 @@ def tone_wav(seconds: float = 0.5, pitch: float = 440.0, rate: int = 16_000) -> 
     return buffer.getvalue()
 
 
-def post(
+def post_transcription(
     origin: str,
     dialect: str = "local",
     *,
@@ -58,7 +58,7 @@ def post(
     )
 
 
-def error_body(reply: httpx.Response) -> dict[str, Any]:
+def read_error(reply: httpx.Response) -> dict[str, Any]:
     """The error inside a reply's envelope."""
     envelope: dict[str, Any] = reply.json()["error"]
     return envelope

@@ -110,32 +110,32 @@ def make_prices() -> ModuleType:
     return module
 
 
-def make_row(source: str, usd: str = "1", as_of: str = "2026-01-01", unit: str = "audio_hour") -> dict[str, str]:
+def make_price_row(source: str, usd: str = "1", as_of: str = "2026-01-01", unit: str = "audio_hour") -> dict[str, str]:
     return {"provider": "p", "model": "m", "capability": "c", "unit": unit, "price_usd": usd, "source": source,
             "as_of": as_of}  # fmt: skip
 
 
 def test_sources_are_ordered_by_trust_before_date(make_prices: ModuleType) -> None:
     ordered = [
-        make_row("live /v1/models"),
-        make_row("docs.together.ai/pricing"),
-        make_row("litellm-1.109.1 https://docs.x.ai/docs/models"),
-        make_row("Laisky/one-api togetherai constants (docs.together.ai/docs/serverless-models)"),
-        make_row("togethercomputer/skills tts-models.md (official)", as_of="2026-08-18"),
-        make_row("Portkey-AI/models pricing/together-ai.json", as_of="2026-08-21"),
-        make_row("third-party note", as_of="2026-12-01"),
-        make_row("third-party note", as_of="2025-10-11"),
+        make_price_row("live /v1/models"),
+        make_price_row("docs.together.ai/pricing"),
+        make_price_row("litellm-1.109.1 https://docs.x.ai/docs/models"),
+        make_price_row("Laisky/one-api togetherai constants (docs.together.ai/docs/serverless-models)"),
+        make_price_row("togethercomputer/skills tts-models.md (official)", as_of="2026-08-18"),
+        make_price_row("Portkey-AI/models pricing/together-ai.json", as_of="2026-08-21"),
+        make_price_row("third-party note", as_of="2026-12-01"),
+        make_price_row("third-party note", as_of="2025-10-11"),
     ]
     assert make_prices.choose_rows(ordered[::-1]) == ordered
 
 
 def test_tagged_rows_and_rounded_duplicates_are_left_out(make_prices: ModuleType) -> None:
-    rounded = make_row("litellm [per-second x3600; source rounded]", "0.11099")
-    exact = make_row("console.groq.com/docs", "0.111")
-    tagged = [make_row(f"x [{tag}: why]") for tag in ("BOGUS", "IGNORE", "SUPERSEDED", "SUSPECT", "UNVERIFIED")]
+    rounded = make_price_row("litellm [per-second x3600; source rounded]", "0.11099")
+    exact = make_price_row("console.groq.com/docs", "0.111")
+    tagged = [make_price_row(f"x [{tag}: why]") for tag in ("BOGUS", "IGNORE", "SUPERSEDED", "SUSPECT", "UNVERIFIED")]
     assert make_prices.choose_rows([rounded, exact, exact, *tagged]) == [exact]
     assert make_prices.choose_rows([rounded]) == [rounded]
-    other = make_row("docs", "9")
+    other = make_price_row("docs", "9")
     assert make_prices.choose_rows([exact, other]) == [exact, other] or make_prices.choose_rows([exact, other]) == [
         other,
         exact,

@@ -46,7 +46,7 @@ ODD_TEXTS = [
 pytestmark = pytest.mark.usefixtures("disarm_faults")
 
 
-def make_row(number: int, **more: Any) -> bytes:
+def make_stored_result(number: int, **more: Any) -> bytes:
     """A result as the journal stores it."""
     columns = {
         "item_id": f"{number:04d}.wav",
@@ -76,7 +76,7 @@ def write_and_read(out: Path, *rows: bytes, schema: pa.Schema = SCHEMA) -> list[
 
 
 def test_values_are_read_back_exactly(tmp_path: Path) -> None:
-    (found,) = write_and_read(tmp_path, make_row(7))
+    (found,) = write_and_read(tmp_path, make_stored_result(7))
     assert found["cost_usd"] == Decimal("0.000012500001")
     assert found["started_at"] == datetime.fromtimestamp(1_700_000_000, UTC).replace(microsecond=123_456)
     assert found["segments"] == [{"id": 0, "start": 0.5, "end": 1.25, "text": "hi", "speaker": None}]
@@ -87,13 +87,16 @@ def test_values_are_read_back_exactly(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ODD_TEXTS)
 def test_odd_text_is_read_back_unchanged(tmp_path: Path, text: str) -> None:
-    (found,) = write_and_read(tmp_path, make_row(0, text=text, item_id=text, speakers=[text]))
+    (found,) = write_and_read(tmp_path, make_stored_result(0, text=text, item_id=text, speakers=[text]))
     assert (found["text"], found["item_id"], found["speakers"]) == (text, text, [text])
 
 
 def test_large_texts_are_read_back(tmp_path: Path) -> None:
     large = "ß" * 3_000_000
-    assert [r["text"] == large for r in write_and_read(tmp_path, make_row(0, text=large), make_row(1, text=large))] == [
+    assert [
+        r["text"] == large
+        for r in write_and_read(tmp_path, make_stored_result(0, text=large), make_stored_result(1, text=large))
+    ] == [
         True,
         True,
     ]
@@ -134,7 +137,9 @@ def test_large_texts_are_read_back(tmp_path: Path) -> None:
 def test_a_value_of_another_type_is_cast_or_null_and_the_others_stay(
     tmp_path: Path, name: str, value: Any, kept: Any
 ) -> None:
-    first, odd, last = write_and_read(tmp_path, make_row(0), make_row(1, **{name: value}), make_row(2))
+    first, odd, last = write_and_read(
+        tmp_path, make_stored_result(0), make_stored_result(1, **{name: value}), make_stored_result(2)
+    )
     assert odd.get(name) == kept
     expected = {**first, "item_id": "0001.wav", "item_index": 1, "text": "text 1", "in_n": 1}
     assert {n: v for n, v in odd.items() if n != name} == {n: v for n, v in expected.items() if n != name}
@@ -170,7 +175,11 @@ def test_schemas_round_trip_as_bytes() -> None:
 def test_pandas_duckdb_and_polars_read_the_folder(tmp_path: Path) -> None:
     for part in range(2):
         write_part(
-            tmp_path, "results", f"{part:06d}", (make_row(n) for n in range(part * 1500, part * 1500 + 1500)), SCHEMA
+            tmp_path,
+            "results",
+            f"{part:06d}",
+            (make_stored_result(n) for n in range(part * 1500, part * 1500 + 1500)),
+            SCHEMA,
         )
     folder = tmp_path / "results"
     frame = pd.read_parquet(folder)
@@ -187,13 +196,13 @@ def test_pandas_duckdb_and_polars_read_the_folder(tmp_path: Path) -> None:
 
 
 def test_memory_is_bounded_by_row_groups(tmp_path: Path) -> None:
-    write_part(tmp_path, "results", "000000", (make_row(n) for n in range(2500)), SCHEMA)
+    write_part(tmp_path, "results", "000000", (make_stored_result(n) for n in range(2500)), SCHEMA)
     file = pq.ParquetFile(part_path(tmp_path, "results", "000000"))
     assert [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)] == [1000, 1000, 500]
 
 
 def test_a_part_without_rows_has_no_file(tmp_path: Path) -> None:
-    write_part(tmp_path, "failures", "000000", [make_row(0)], SCHEMA)
+    write_part(tmp_path, "failures", "000000", [make_stored_result(0)], SCHEMA)
     part = write_part(tmp_path, "failures", "000000", [], SCHEMA)
     assert part == Part("failures", "000000", 0, 0, "")
     assert list((tmp_path / "failures").iterdir()) == []
@@ -201,7 +210,7 @@ def test_a_part_without_rows_has_no_file(tmp_path: Path) -> None:
 
 
 def test_every_truncation_is_detected(tmp_path: Path) -> None:
-    part = write_part(tmp_path, "results", "000000", (make_row(n) for n in range(50)), SCHEMA)
+    part = write_part(tmp_path, "results", "000000", (make_stored_result(n) for n in range(50)), SCHEMA)
     path = part_path(tmp_path, "results", "000000")
     whole = path.read_bytes()
     for cut in {0, 1, 3, 4, 5, 8, 100, *range(0, len(whole), 97), len(whole) - 4, len(whole) - 1}:
@@ -219,20 +228,20 @@ def test_every_truncation_is_detected(tmp_path: Path) -> None:
 @pytest.mark.parametrize("point", ["part.write.before", "part.rename.before"])
 @pytest.mark.parametrize("action", ["enospc", "erofs", "raise"])
 def test_a_part_that_cannot_be_written_leaves_the_earlier_one(tmp_path: Path, point: str, action: str) -> None:
-    part = write_part(tmp_path, "results", "000000", [make_row(0)], SCHEMA)
+    part = write_part(tmp_path, "results", "000000", [make_stored_result(0)], SCHEMA)
     before = part_path(tmp_path, "results", "000000").read_bytes()
     fault_injection.arm(f"{point}:1:{action}")
     with pytest.raises(RuntimeError if action == "raise" else StorageError):
-        write_part(tmp_path, "results", "000000", [make_row(1)], SCHEMA)
+        write_part(tmp_path, "results", "000000", [make_stored_result(1)], SCHEMA)
     assert part_path(tmp_path, "results", "000000").read_bytes() == before
     assert is_intact(tmp_path, part)
     assert list((tmp_path / ".tmp").iterdir()) == []
-    assert write_part(tmp_path, "results", "000000", [make_row(1)], SCHEMA).rows == 1
+    assert write_part(tmp_path, "results", "000000", [make_stored_result(1)], SCHEMA).rows == 1
 
 
 def test_rows_that_end_in_an_error_leave_no_file(tmp_path: Path) -> None:
     def yield_rows_then_fail() -> Iterator[bytes]:
-        yield from (make_row(n) for n in range(1200))
+        yield from (make_stored_result(n) for n in range(1200))
         raise KeyError("journal")
 
     with pytest.raises(KeyError):
@@ -241,8 +250,8 @@ def test_rows_that_end_in_an_error_leave_no_file(tmp_path: Path) -> None:
 
 
 def test_uncommitted_parts_and_temporary_files_are_removed(tmp_path: Path) -> None:
-    kept = write_part(tmp_path, "results", "000000", [make_row(0)], SCHEMA)
-    write_part(tmp_path, "results", "000001", [make_row(1)], SCHEMA)
+    kept = write_part(tmp_path, "results", "000000", [make_stored_result(0)], SCHEMA)
+    write_part(tmp_path, "results", "000001", [make_stored_result(1)], SCHEMA)
     (tmp_path / ".tmp" / "half").write_bytes(b"x")
     (tmp_path / "results" / "notes.txt").write_text("mine")
     remove_uncommitted(tmp_path, [kept])

@@ -26,7 +26,7 @@ from mediamill.tasks.local.asr_engines.worker_pool import WorkerDied, WorkerPool
 from tests.helpers.audio_files import to_wav, write_tone_file
 from tests.helpers.local_server import RunningServer, running_server
 from tests.helpers.paths import RECORDINGS, SAMPLES
-from tests.helpers.transcription_requests import error_body, post, tone_wav
+from tests.helpers.transcription_requests import post_transcription, read_error, tone_wav
 
 
 def audio(data: bytes) -> Audio:
@@ -73,16 +73,20 @@ def test_simulated_transcripts_cover_the_recording_and_are_repeatable(digest: by
 
 
 def test_simulated_transcripts_of_different_bytes_differ(local_server: RunningServer) -> None:
-    texts = {post(local_server.origin, audio=tone_wav(0.5, pitch)).json()["text"] for pitch in range(200, 240)}
+    texts = {
+        post_transcription(local_server.origin, audio=tone_wav(0.5, pitch)).json()["text"] for pitch in range(200, 240)
+    }
     assert len(texts) == 40
 
 
 def test_echo_decodes_audio_that_is_not_plain_wav_to_measure_it(local_server: RunningServer, tmp_path: Path) -> None:
     for form, codec in (("flac", "flac"), ("mp3", "mp3"), ("webm", "libopus")):
         path = write_tone_file(tmp_path / f"a.{form}", form, codec, seconds=1.5)
-        reply = post(local_server.origin, audio=path.read_bytes(), filename=path.name, response_format="verbose_json")
+        reply = post_transcription(
+            local_server.origin, audio=path.read_bytes(), filename=path.name, response_format="verbose_json"
+        )
         assert reply.json()["duration"] == pytest.approx(1.5, abs=0.06)
-    assert post(local_server.origin, audio=b"RIFF" + bytes(100)).status_code == 400
+    assert post_transcription(local_server.origin, audio=b"RIFF" + bytes(100)).status_code == 400
 
 
 @given(st.lists(st.integers(1, 200_000), max_size=12), st.integers(0, 2**32 - 1))
@@ -143,7 +147,7 @@ def test_the_projects_own_recordings_are_transcribed() -> None:
     files = [p for p in sorted(RECORDINGS.iterdir()) if p.suffix in (".wav", ".mp3", ".flac", ".m4a", ".webm")]
     with running_server(engine="local") as running:
         for path in files[:3]:
-            reply = post(running.origin, audio=path.read_bytes(), filename=path.name)
+            reply = post_transcription(running.origin, audio=path.read_bytes(), filename=path.name)
             assert reply.status_code == 200, reply.text
             assert len(reply.json()["text"].split()) > 3
             assert reply.headers["x-mediamill-simulated"] == "false"
@@ -151,11 +155,11 @@ def test_the_projects_own_recordings_are_transcribed() -> None:
 
 def test_the_local_engine_refuses_other_languages_diarization_and_text() -> None:
     with running_server(engine="local", workers=1) as running:
-        german = post(running.origin, language="de")
-        assert (german.status_code, error_body(german)["param"]) == (400, "language")
-        speakers = post(running.origin, diarize="true")
-        assert (speakers.status_code, error_body(speakers)["param"]) == (400, "diarize")
-        assert post(running.origin, audio=b"text", filename="a.mp3").status_code == 400
+        german = post_transcription(running.origin, language="de")
+        assert (german.status_code, read_error(german)["param"]) == (400, "language")
+        speakers = post_transcription(running.origin, diarize="true")
+        assert (speakers.status_code, read_error(speakers)["param"]) == (400, "diarize")
+        assert post_transcription(running.origin, audio=b"text", filename="a.mp3").status_code == 400
 
 
 @pytest.mark.long
@@ -178,15 +182,15 @@ def test_word_times_are_right_after_the_first_cut(tmp_path: Path) -> None:
 def test_a_killed_worker_is_a_500_and_is_replaced(tmp_path: Path) -> None:
     content = write_tone_file(tmp_path / "a.flac", "flac", "flac", seconds=0.5).read_bytes()
     with running_server(workers=1) as running:
-        assert post(running.origin, audio=content, filename="a.flac").status_code == 200
+        assert post_transcription(running.origin, audio=content, filename="a.flac").status_code == 200
         server = psutil.Process(running.server.process.pid)
         # The process that tracks shared resources is a child too, and must stay.
         workers = [p for p in server.children() if "spawn_main" in " ".join(p.cmdline())]
         assert len(workers) == 1
         workers[0].kill()
-        failed = post(running.origin, "together", audio=content, filename="a.flac")
-        assert (failed.status_code, error_body(failed)["code"]) == (500, "processing_failed")
-        assert post(running.origin, "together", audio=content, filename="a.flac").status_code == 200
+        failed = post_transcription(running.origin, "together", audio=content, filename="a.flac")
+        assert (failed.status_code, read_error(failed)["code"]) == (500, "processing_failed")
+        assert post_transcription(running.origin, "together", audio=content, filename="a.flac").status_code == 200
         assert running.bill()["billed"] == 2
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mediamill.tasks.local.billing.bill import Bill
 from mediamill.tasks.local.billing.price_list import compute_audio_usd
 from tests.helpers.local_server import RunningServer, running_server
-from tests.helpers.transcription_requests import post, tone_wav
+from tests.helpers.transcription_requests import post_transcription, tone_wav
 
 MODEL = "openai/whisper-large-v3"
 
@@ -25,7 +25,7 @@ def test_an_audio_price_is_exact_to_the_last_place(seconds: Decimal, minute: Dec
 
 def test_equal_requests_are_counted_as_sent_again(local_server: RunningServer) -> None:
     for audio, language in ((tone_wav(0.5), "en"), (tone_wav(0.5), "en"), (tone_wav(0.5), "de"), (tone_wav(0.6), "en")):
-        assert post(local_server.origin, audio=audio, language=language).status_code == 200
+        assert post_transcription(local_server.origin, audio=audio, language=language).status_code == 200
     bill = local_server.bill()
     assert (bill["requests"], bill["sent_again"], bill["billed_again"]) == (4, 1, 1)
 
@@ -34,7 +34,7 @@ def test_each_dialect_bills_the_seconds_its_provider_bills(tmp_path: Path) -> No
     models = {"together": MODEL, "openai": "whisper-1", "groq": "whisper-large-v3"}
     with running_server(price=[(model, "0.006") for model in models.values()]) as running:
         for dialect in models:
-            assert post(running.origin, dialect, audio=tone_wav(2.6)).status_code == 200
+            assert post_transcription(running.origin, dialect, audio=tone_wav(2.6)).status_code == 200
         by_model = running.bill()["by_model"]
     assert by_model[MODEL]["usd"] == "0.00026"
     assert by_model["whisper-1"]["usd"] == "0.0003"  # 3 s
@@ -42,14 +42,14 @@ def test_each_dialect_bills_the_seconds_its_provider_bills(tmp_path: Path) -> No
 
 
 def test_refused_requests_are_counted_and_free(local_server: RunningServer) -> None:
-    assert post(local_server.origin, audio=b"no sound").status_code == 400
+    assert post_transcription(local_server.origin, audio=b"no sound").status_code == 400
     bill = local_server.bill()
     assert (bill["requests"], bill["billed"], bill["usd"]) == (1, 0, "0")
     assert bill["by_status"] == {"400": 1}
 
 
 def test_the_bill_records_that_there_was_a_key_but_not_the_key(local_server: RunningServer) -> None:
-    post(local_server.origin, headers={"Authorization": "Bearer SENTINEL-123"})
+    post_transcription(local_server.origin, headers={"Authorization": "Bearer SENTINEL-123"})
     bill = local_server.bill()
     assert bill["calls"][0]["key_seen"] is True
     assert "SENTINEL" not in str(bill)
@@ -58,12 +58,12 @@ def test_the_bill_records_that_there_was_a_key_but_not_the_key(local_server: Run
 def test_the_bill_survives_a_killed_server(tmp_path: Path) -> None:
     file = tmp_path / "bill.jsonl"
     with running_server(bill_file=file, price={MODEL: "0.0015"}) as running:
-        post(running.origin, "together", audio=tone_wav(1.0))
+        post_transcription(running.origin, "together", audio=tone_wav(1.0))
         running.server.process.kill()
     with file.open("ab") as torn:
         torn.write(b'{"n": 2, "pa')
     with running_server(bill_file=file, price={MODEL: "0.0015"}) as running:
-        assert post(running.origin, "together", audio=tone_wav(2.0)).status_code == 200
+        assert post_transcription(running.origin, "together", audio=tone_wav(2.0)).status_code == 200
         bill = running.bill()
     assert [call["n"] for call in bill["calls"]] == [1, 2]
     assert bill["usd"] == "0.000075"

@@ -21,7 +21,7 @@ def server_options() -> dict[str, Any]:
     return {"engine": "bm25s", "price": prices}
 
 
-def post(server: RunningServer, path: str, fields: Any) -> httpx.Response:
+def post_json(server: RunningServer, path: str, fields: Any) -> httpx.Response:
     return httpx.post(f"{server.origin}{path}", json=fields, trust_env=False, timeout=60)
 
 
@@ -40,7 +40,7 @@ RERANK_PATHS = [
 def test_every_rerank_api_ranks_the_best_document_first(path: str, model: str, local_server: RunningServer) -> None:
     name = "texts" if path == "/compatible/rerank" else "documents"
     fields = {"query": "bridge river", name: DOCUMENTS} | ({} if name == "texts" else {"model": model})
-    reply = post(local_server, path, fields)
+    reply = post_json(local_server, path, fields)
     assert reply.status_code == 200, reply.text
     body = reply.json()
     results = body if isinstance(body, list) else body["results"]
@@ -50,7 +50,7 @@ def test_every_rerank_api_ranks_the_best_document_first(path: str, model: str, l
     assert call["billed"]
     assert (call["searches"] == 1) == path.startswith("/cohere")
     if name == "documents":
-        best = post(local_server, path, {**fields, "top_n": 2}).json()
+        best = post_json(local_server, path, {**fields, "top_n": 2}).json()
         assert [one["index"] for one in best["results"]] == [1, 0]
 
 
@@ -79,7 +79,7 @@ def test_every_rerank_api_ranks_the_best_document_first(path: str, model: str, l
     ],
 )
 def test_refused_requests_are_free(path: str, fields: Any, status: int, local_server: RunningServer) -> None:
-    reply = post(local_server, path, fields)
+    reply = post_json(local_server, path, fields)
     assert reply.status_code == status, reply.text
     assert local_server.bill()["billed"] == 0
     if path.startswith("/cohere"):
@@ -94,10 +94,10 @@ def test_a_body_that_is_not_a_json_object_is_refused(path: str, body: bytes, loc
 
 def test_long_documents_count_as_several_searches(local_server: RunningServer) -> None:
     fields = {"model": "rerank-v3.5", "query": "w", "documents": ["word " * 900] * 60}
-    units = post(local_server, "/cohere/v2/rerank", fields).json()["meta"]["billed_units"]
+    units = post_json(local_server, "/cohere/v2/rerank", fields).json()["meta"]["billed_units"]
     assert units == {"search_units": 2}
     assert local_server.bill()["usd"] == "0.004"
-    tokens = post(local_server, "/cohere/v2/rerank", {**fields, "model": "rerank-v5.0-pro"}).json()["meta"][
+    tokens = post_json(local_server, "/cohere/v2/rerank", {**fields, "model": "rerank-v5.0-pro"}).json()["meta"][
         "billed_units"
     ]
     assert set(tokens) == {"input_tokens"}
@@ -106,8 +106,8 @@ def test_long_documents_count_as_several_searches(local_server: RunningServer) -
 def test_vectors_have_norm_one_and_are_equal_in_both_encodings(local_server: RunningServer) -> None:
     texts = ["a river", "a river runs"]
     fields = {"model": "text-embedding-3-small", "input": texts, "dimensions": 64}
-    floats = post(local_server, "/openai-api/v1/embeddings", fields).json()
-    packed = post(local_server, "/openai-api/v1/embeddings", {**fields, "encoding_format": "base64"}).json()
+    floats = post_json(local_server, "/openai-api/v1/embeddings", fields).json()
+    packed = post_json(local_server, "/openai-api/v1/embeddings", {**fields, "encoding_format": "base64"}).json()
     for one, other, text in zip(floats["data"], packed["data"], texts, strict=True):
         decoded = np.frombuffer(base64.b64decode(other["embedding"]), "<f4")
         np.testing.assert_array_equal(np.array(one["embedding"], "float32"), decoded)
@@ -115,7 +115,7 @@ def test_vectors_have_norm_one_and_are_equal_in_both_encodings(local_server: Run
         assert float(np.linalg.norm(decoded)) == pytest.approx(1, abs=1e-6)
     assert floats["usage"] == {"prompt_tokens": 5, "total_tokens": 5}
     assert local_server.bill()["usd"] == "0.0000002"
-    together = post(
+    together = post_json(
         local_server, "/together/v1/embeddings", {"model": "intfloat/multilingual-e5-large-instruct", "input": "a"}
     )
     assert ("usage" in together.json(), len(together.json()["data"][0]["embedding"])) == (False, 1024)
@@ -124,17 +124,17 @@ def test_vectors_have_norm_one_and_are_equal_in_both_encodings(local_server: Run
 def test_fault_rules_apply_to_rerank_too(local_server: RunningServer) -> None:
     local_server.faults({"match": {"nth": 1}, "fault": {"kind": "status", "status": 503}})
     fields = {"model": "m", "query": "q", "documents": DOCUMENTS}
-    assert [post(local_server, "/together/v1/rerank", fields).status_code for _ in range(3)] == [503, 200, 200]
+    assert [post_json(local_server, "/together/v1/rerank", fields).status_code for _ in range(3)] == [503, 200, 200]
     bill = local_server.bill()
     assert (bill["billed"], bill["billed_again"]) == (2, 1)
 
 
 def test_the_echo_engine_simulates_running_code() -> None:
     with running_server(engine="echo", price=["code-interpreter=0.03"]) as server:
-        first = post(server, "/together/tci/execute", {"language": "python", "code": "print(1)"})
+        first = post_json(server, "/together/tci/execute", {"language": "python", "code": "print(1)"})
         assert first.headers["x-mediamill-simulated"] == "true"
         data = first.json()["data"]
         assert data["outputs"] == [{"type": "stdout", "data": "print(1)\n"}]
         fields = {"language": "python", "code": "raise ValueError", "session_id": data["session_id"]}
-        assert post(server, "/together/v1/tci/execute", fields).json()["data"]["outputs"][0]["type"] == "error"
+        assert post_json(server, "/together/v1/tci/execute", fields).json()["data"]["outputs"][0]["type"] == "error"
         assert server.bill()["usd"] == "0.03"

@@ -13,7 +13,7 @@ from tests.helpers.transcription_requests import MODELS, PATHS, tone_wav
 VERBOSE: dict[str, Any] = {"response_format": "verbose_json"}
 
 
-def post(origin: str, dialect: str, **fields: Any) -> httpx.Response:
+def post_translation(origin: str, dialect: str, **fields: Any) -> httpx.Response:
     form = {"model": MODELS[dialect], **fields}
     return httpx.post(
         f"{origin}{PATHS[dialect]}/audio/translations",
@@ -39,7 +39,7 @@ def post(origin: str, dialect: str, **fields: Any) -> httpx.Response:
 def test_the_reply_language_is_the_target_language(
     local_server: RunningServer, dialect: str, fields: dict[str, str], language: str
 ) -> None:
-    reply = post(local_server.origin, dialect, **VERBOSE, **fields)
+    reply = post_translation(local_server.origin, dialect, **VERBOSE, **fields)
     assert reply.status_code == 200, reply.text
     assert reply.json()["language"] == language
     assert reply.json()["segments"][0]["text"]
@@ -51,9 +51,9 @@ def test_the_reply_language_is_the_target_language(
 
 def test_translations_have_words_only_where_the_provider_offers_them(local_server: RunningServer) -> None:
     wanted = {**VERBOSE, "timestamp_granularities[]": "word"}
-    assert post(local_server.origin, "together", **wanted).json()["words"]
+    assert post_translation(local_server.origin, "together", **wanted).json()["words"]
     for dialect in ("openai", "groq", "compatible"):
-        assert "words" not in post(local_server.origin, dialect, **wanted).json()
+        assert "words" not in post_translation(local_server.origin, dialect, **wanted).json()
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_translations_have_words_only_where_the_provider_offers_them(local_serve
 def test_models_that_do_not_translate_are_refused_and_free(
     local_server: RunningServer, dialect: str, model: str, status: int
 ) -> None:
-    assert post(local_server.origin, dialect, model=model).status_code == status
+    assert post_translation(local_server.origin, dialect, model=model).status_code == status
     assert local_server.bill()["billed"] == 0
 
 
@@ -78,7 +78,7 @@ def test_xai_has_no_translation_endpoint(local_server: RunningServer) -> None:
 
 def test_the_local_engine_refuses_to_translate() -> None:
     with running_server(engine="local", workers=1) as running:
-        reply = post(running.origin, "local")
+        reply = post_translation(running.origin, "local")
         assert reply.status_code == 400
         assert "translates to nothing" in reply.text
         assert running.bill()["billed"] == 0

@@ -10,12 +10,12 @@ import orjson
 import pytest
 
 from tests.helpers.local_server import RunningServer, running_server
-from tests.helpers.transcription_requests import error_body, post, tone_wav
+from tests.helpers.transcription_requests import post_transcription, read_error, tone_wav
 
 
 def post_with_fault(server: RunningServer, **fault: Any) -> httpx.Response:
     server.faults({"fault": fault})
-    return post(server.origin)
+    return post_transcription(server.origin)
 
 
 def count_billed(server: RunningServer) -> int:
@@ -28,7 +28,7 @@ def test_the_fault_status_replies_at_once(local_server: RunningServer, status: i
     reply = post_with_fault(local_server, kind="status", status=status, headers={"Retry-After": "-1e309"})
     assert reply.status_code == status
     assert reply.headers["retry-after"] == "-1e309"
-    assert error_body(reply)["message"]
+    assert read_error(reply)["message"]
     assert count_billed(local_server) == 0
 
 
@@ -38,7 +38,7 @@ def test_immediate_faults_send_any_body(local_server: RunningServer) -> None:
     assert post_with_fault(local_server, kind="status", status=400, body={"detail": "no"}).json() == {"detail": "no"}
     hidden = post_with_fault(local_server, kind="error_in_200")
     assert hidden.status_code == 200
-    assert error_body(hidden)["message"]
+    assert read_error(hidden)["message"]
     assert post_with_fault(local_server, kind="redirect", location="http://127.0.0.1:1/").status_code == 302
     assert count_billed(local_server) == 0
 
@@ -93,7 +93,9 @@ def test_rules_match_their_requests(local_server: RunningServer) -> None:
     def outcome(*rules: dict[str, Any], count: int = 6, **fields: Any) -> str:
         fault: dict[str, Any] = {"kind": "status", "status": 500}
         local_server.faults(*[{**rule, "fault": fault} for rule in rules])
-        return "".join("x" if post(local_server.origin, **fields).status_code == 500 else "." for _ in range(count))
+        return "".join(
+            "x" if post_transcription(local_server.origin, **fields).status_code == 500 else "." for _ in range(count)
+        )
 
     assert outcome({"match": {"nth": 3}}) == "..x..."
     assert outcome({"match": {"nth": [1, 4]}}) == "x..x.."
@@ -116,7 +118,7 @@ def test_invalid_rules_are_refused(local_server: RunningServer, tmp_path: Path) 
         assert reply.status_code == 400
     assert (
         "did you mean 'reset'"
-        in error_body(
+        in read_error(
             httpx.post(f"{local_server.origin}/mediamill/faults", json=[{"fault": {"kind": "resett"}}], trust_env=False)
         )["message"]
     )
@@ -126,14 +128,14 @@ def test_rules_are_read_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "faults.json"
     file.write_text('[{"match": {"nth": 1}, "fault": {"kind": "status", "status": 503}}]')
     with running_server(faults=file) as running:
-        assert [post(running.origin).status_code for _ in range(2)] == [503, 200]
+        assert [post_transcription(running.origin).status_code for _ in range(2)] == [503, 200]
 
 
 @pytest.mark.long
 def test_random_failures_repeat_with_their_seed() -> None:
     def statuses(seed: int) -> list[int]:
         with running_server(fail=0.5, seed=seed) as running:
-            return [post(running.origin).status_code for _ in range(40)]
+            return [post_transcription(running.origin).status_code for _ in range(40)]
 
     once = statuses(1)
     assert once == statuses(1)
@@ -143,9 +145,9 @@ def test_random_failures_repeat_with_their_seed() -> None:
 
 def test_limits_can_be_changed_while_the_server_runs(local_server: RunningServer) -> None:
     local_server.limits(rpm=1)
-    assert [post(local_server.origin, "together").status_code for _ in range(3)] == [200, 429, 429]
-    refused = post(local_server.origin, "together")
+    assert [post_transcription(local_server.origin, "together").status_code for _ in range(3)] == [200, 429, 429]
+    refused = post_transcription(local_server.origin, "together")
     assert refused.headers["x-ratelimit-remaining"] == "0"
-    assert error_body(refused)["error_type"] == "dynamic_request_limited"
+    assert read_error(refused)["error_type"] == "dynamic_request_limited"
     local_server.limits(rpm=None)
-    assert post(local_server.origin, "together").status_code == 200
+    assert post_transcription(local_server.origin, "together").status_code == 200

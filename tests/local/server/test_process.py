@@ -16,7 +16,7 @@ from mediamill.tasks.errors import UsageError
 from mediamill.tasks.local.server.options import command
 from mediamill.tasks.local.server.settings import make_settings
 from mediamill.tasks.local.spawn import spawn
-from tests.helpers.transcription_requests import post
+from tests.helpers.transcription_requests import post_transcription
 
 PARENT = """
 import os, sys, httpx
@@ -71,7 +71,7 @@ def test_server_and_workers_end_when_the_parent_is_killed(tmp_path: Path, extra:
 
 def test_closing_ends_the_server_and_its_workers(tmp_path: Path) -> None:
     server = spawn("local", workers=1)
-    assert post(server.origin).status_code == 200
+    assert post_transcription(server.origin).status_code == 200
     workers = [child.pid for child in psutil.Process(server.process.pid).children(recursive=True)]
     server.close()
     assert server.process.returncode == 0

@@ -18,43 +18,43 @@ def classify(name: str, status: int, body: Any = b"", **headers: str) -> tuple[s
     return problem.verdict, problem.kind
 
 
-def error_body(code: str | int | None, message: str = "no", **more: Any) -> dict[str, Any]:
+def make_coded_error(code: str | int | None, message: str = "no", **more: Any) -> dict[str, Any]:
     return {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": code, **more}}
 
 
 @pytest.mark.parametrize(
     ("name", "status", "body", "verdict"),
     [
-        ("together", 401, error_body("invalid_api_key"), ("stop", "auth")),
-        ("together", 402, error_body(None, "Credit limit exceeded"), ("stop", "credits")),
-        ("together", 400, error_body("invalid_params"), ("fail", "bad_request")),
-        ("together", 400, error_body("audio_too_long"), ("fail", "too_long")),
-        ("together", 400, error_body("file_too_large"), ("fail", "too_large")),
-        ("together", 413, error_body("request_too_large"), ("fail", "too_large")),
-        ("together", 400, error_body("unsupported_format"), ("fail", "unsupported_format")),
-        ("together", 400, error_body("model_not_available"), ("stop", "no_model")),
-        ("together", 400, error_body(None, "Unable to access non-serverless model x"), ("stop", "no_model")),
-        ("together", 403, error_body(None, "prompt and max_tokens exceed the context"), ("fail", "too_long")),
-        ("together", 403, error_body(None, "bad request"), ("fail", "bad_request")),
+        ("together", 401, make_coded_error("invalid_api_key"), ("stop", "auth")),
+        ("together", 402, make_coded_error(None, "Credit limit exceeded"), ("stop", "credits")),
+        ("together", 400, make_coded_error("invalid_params"), ("fail", "bad_request")),
+        ("together", 400, make_coded_error("audio_too_long"), ("fail", "too_long")),
+        ("together", 400, make_coded_error("file_too_large"), ("fail", "too_large")),
+        ("together", 413, make_coded_error("request_too_large"), ("fail", "too_large")),
+        ("together", 400, make_coded_error("unsupported_format"), ("fail", "unsupported_format")),
+        ("together", 400, make_coded_error("model_not_available"), ("stop", "no_model")),
+        ("together", 400, make_coded_error(None, "Unable to access non-serverless model x"), ("stop", "no_model")),
+        ("together", 403, make_coded_error(None, "prompt and max_tokens exceed the context"), ("fail", "too_long")),
+        ("together", 403, make_coded_error(None, "bad request"), ("fail", "bad_request")),
         ("together", 403, b"<html><title>Access denied</title>", ("stop", "forbidden")),
-        ("together", 429, {**error_body(None), "error_type": "dynamic_request_limited"}, ("retry", "rate_limit")),
-        ("together", 500, error_body("processing_failed"), ("retry", "server_error")),
-        ("together", 503, error_body(None, "overloaded"), ("retry", "overloaded")),
+        ("together", 429, {**make_coded_error(None), "error_type": "dynamic_request_limited"}, ("retry", "rate_limit")),
+        ("together", 500, make_coded_error("processing_failed"), ("retry", "server_error")),
+        ("together", 503, make_coded_error(None, "overloaded"), ("retry", "overloaded")),
         ("together", 529, b"", ("retry", "overloaded")),
-        ("openai", 429, error_body("rate_limit_exceeded"), ("retry", "rate_limit")),
-        ("openai", 429, error_body("insufficient_quota"), ("stop", "credits")),
-        ("openai", 429, error_body(None, type="insufficient_quota"), ("stop", "credits")),
-        ("openai", 404, error_body("model_not_found"), ("stop", "no_model")),
-        ("openai", 400, error_body(None, "invalid model ID", param="model"), ("stop", "no_model")),
-        ("openai", 400, error_body("unsupported_value", param="response_format"), ("fail", "bad_request")),
-        ("openai", 403, error_body("unsupported_country_region_territory"), ("stop", "forbidden")),
-        ("openai", 404, error_body("unknown_url"), ("stop", "not_found")),
-        ("groq", 413, error_body("rate_limit_exceeded"), ("fail", "token_limit")),
-        ("groq", 429, error_body("rate_limit_exceeded"), ("retry", "rate_limit")),
-        ("groq", 400, error_body("blocked_api_access"), ("stop", "credits")),
-        ("groq", 403, error_body("not_available_for_plan"), ("stop", "forbidden")),
-        ("groq", 498, error_body("capacity_exceeded"), ("retry", "overloaded")),
-        ("groq", 422, error_body(None), ("fail", "bad_request")),
+        ("openai", 429, make_coded_error("rate_limit_exceeded"), ("retry", "rate_limit")),
+        ("openai", 429, make_coded_error("insufficient_quota"), ("stop", "credits")),
+        ("openai", 429, make_coded_error(None, type="insufficient_quota"), ("stop", "credits")),
+        ("openai", 404, make_coded_error("model_not_found"), ("stop", "no_model")),
+        ("openai", 400, make_coded_error(None, "invalid model ID", param="model"), ("stop", "no_model")),
+        ("openai", 400, make_coded_error("unsupported_value", param="response_format"), ("fail", "bad_request")),
+        ("openai", 403, make_coded_error("unsupported_country_region_territory"), ("stop", "forbidden")),
+        ("openai", 404, make_coded_error("unknown_url"), ("stop", "not_found")),
+        ("groq", 413, make_coded_error("rate_limit_exceeded"), ("fail", "token_limit")),
+        ("groq", 429, make_coded_error("rate_limit_exceeded"), ("retry", "rate_limit")),
+        ("groq", 400, make_coded_error("blocked_api_access"), ("stop", "credits")),
+        ("groq", 403, make_coded_error("not_available_for_plan"), ("stop", "forbidden")),
+        ("groq", 498, make_coded_error("capacity_exceeded"), ("retry", "overloaded")),
+        ("groq", 422, make_coded_error(None), ("fail", "bad_request")),
         ("compatible", 404, {"error": {"message": "The model `x` does not exist.", "code": 404}}, ("stop", "no_model")),
         ("compatible", 404, {"detail": "Not Found"}, ("stop", "not_found")),
         ("compatible", 404, b"<html><title>404</title>", ("stop", "not_found")),
@@ -63,7 +63,7 @@ def error_body(code: str | int | None, message: str = "no", **more: Any) -> dict
         ("compatible", 422, {"detail": [{"loc": ["body", "file"], "msg": "Field required"}]}, ("fail", "bad_request")),
         ("compatible", 422, {"detail": [{"loc": ["body", "model"], "msg": "unknown"}]}, ("stop", "no_model")),
         ("compatible", 400, {"code": "x", "error": "Incorrect API key provided"}, ("stop", "auth")),
-        ("compatible", 400, error_body("exceed_context_size_error"), ("fail", "too_long")),
+        ("compatible", 400, make_coded_error("exceed_context_size_error"), ("fail", "too_long")),
         ("compatible", 415, b"", ("fail", "unsupported_format")),
         ("compatible", 418, b"", ("fail", "bad_request")),
         ("compatible", 302, b"", ("fail", "redirect")),
@@ -105,11 +105,11 @@ def test_the_message_is_read_from_every_shape_of_error_body(body: Any, message: 
 
 
 def test_x_should_retry_decides_unless_the_run_must_stop() -> None:
-    assert classify("openai", 400, error_body(None), x_should_retry="true")[0] == "retry"
-    assert classify("openai", 500, error_body(None), x_should_retry="false")[0] == "fail"
-    assert classify("openai", 429, error_body("insufficient_quota"), x_should_retry="true")[0] == "stop"
-    assert classify("groq", 413, error_body("rate_limit_exceeded"), x_should_retry="true")[0] == "fail"
-    assert classify("openai", 500, error_body(None), x_should_retry="maybe")[0] == "retry"
+    assert classify("openai", 400, make_coded_error(None), x_should_retry="true")[0] == "retry"
+    assert classify("openai", 500, make_coded_error(None), x_should_retry="false")[0] == "fail"
+    assert classify("openai", 429, make_coded_error("insufficient_quota"), x_should_retry="true")[0] == "stop"
+    assert classify("groq", 413, make_coded_error("rate_limit_exceeded"), x_should_retry="true")[0] == "fail"
+    assert classify("openai", 500, make_coded_error(None), x_should_retry="maybe")[0] == "retry"
 
 
 @pytest.mark.parametrize(
@@ -124,10 +124,10 @@ def test_a_success_without_complete_json_may_have_been_billed(body: bytes) -> No
 @pytest.mark.parametrize(
     ("body", "verdict"),
     [
-        (error_body("insufficient_quota"), "stop"),
-        (error_body(None, "try later"), "retry"),
+        (make_coded_error("insufficient_quota"), "stop"),
+        (make_coded_error(None, "try later"), "retry"),
         ({"error": "overloaded"}, "retry"),
-        (error_body("audio_too_long"), "fail"),
+        (make_coded_error("audio_too_long"), "fail"),
     ],
 )
 def test_an_error_object_in_a_success_is_an_error(body: Any, verdict: str) -> None:
@@ -151,7 +151,7 @@ def test_a_reply_lost_behind_a_gateway_may_have_been_billed() -> None:
 
 
 def test_the_hint_names_the_variable_of_the_key() -> None:
-    problem = build_provider("groq").classify(build_reply(error_body("invalid_api_key"), 401))
+    problem = build_provider("groq").classify(build_reply(make_coded_error("invalid_api_key"), 401))
     assert problem is not None
     assert problem.hint == "check the key in GROQ_API_KEY"
     assert problem.code == "invalid_api_key"
@@ -171,7 +171,7 @@ def test_the_hint_names_the_variable_of_the_key() -> None:
     ],
 )
 def test_what_looks_like_a_key_is_masked(message: str) -> None:
-    problem = build_provider("openai").classify(build_reply(error_body("invalid_api_key", message), 401))
+    problem = build_provider("openai").classify(build_reply(make_coded_error("invalid_api_key", message), 401))
     assert problem is not None
     for word in message.replace("=", " ").replace("'", " ").replace(":", " ").split():
         assert word.rstrip(".") not in problem.message or len(word) < 16
@@ -185,13 +185,15 @@ def test_messages_without_a_key_are_not_masked() -> None:
         "Rate limit reached for model whisper-large-v3 in organization: please try again in 2s",
         "Token usage was exceeded",
     ):
-        problem = build_provider("openai").classify(build_reply(error_body(None, message), 400))
+        problem = build_provider("openai").classify(build_reply(make_coded_error(None, message), 400))
         assert problem is not None
         assert problem.message == f"openai answered 400: {message}"
 
 
 def test_messages_are_short_and_on_one_line() -> None:
-    problem = build_provider("openai").classify(build_reply(error_body(None, "a\x1b[2J\r\nb\u202e" + "x" * 5000), 400))
+    problem = build_provider("openai").classify(
+        build_reply(make_coded_error(None, "a\x1b[2J\r\nb\u202e" + "x" * 5000), 400)
+    )
     assert problem is not None
     assert problem.message.startswith("openai answered 400: a [2J b xxx")
     assert len(problem.message) < 250
@@ -209,6 +211,6 @@ def test_messages_are_short_and_on_one_line() -> None:
     ],
 )
 def test_the_requested_wait_is_limited(headers: dict[str, str], wait: float | None) -> None:
-    problem = build_provider("together").classify(build_reply(error_body(None), 429, headers))
+    problem = build_provider("together").classify(build_reply(make_coded_error(None), 429, headers))
     assert problem is not None
     assert problem.wait == wait

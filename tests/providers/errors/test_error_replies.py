@@ -30,7 +30,7 @@ def classify(status: int, body: Any, provider: str = "together", **headers: str)
     return problem
 
 
-def error_body(message: str, code: Any = None, kind: Any = None) -> dict[str, Any]:
+def make_error_body(message: str, code: Any = None, kind: Any = None) -> dict[str, Any]:
     """The usual error body."""
     return {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
@@ -61,7 +61,7 @@ def error_body(message: str, code: Any = None, kind: Any = None) -> dict[str, An
     ],
 )
 def test_every_status_has_its_verdict_for_every_provider(name: str, status: int, verdict: str, kind: str) -> None:
-    for body in (b"", error_body("it broke"), b"<html><title>it broke</title></html>"):
+    for body in (b"", make_error_body("it broke"), b"<html><title>it broke</title></html>"):
         problem = classify(status, body, name)
         assert (problem.verdict, problem.kind) == (verdict, kind)
         assert problem.message.startswith(f"{name} answered {status}: ")
@@ -70,18 +70,18 @@ def test_every_status_has_its_verdict_for_every_provider(name: str, status: int,
 @pytest.mark.parametrize(
     ("status", "body", "verdict", "kind"),
     [
-        (429, error_body("quota", "insufficient_quota"), "stop", "credits"),
-        (429, error_body("quota", None, "insufficient_quota"), "stop", "credits"),
-        (400, error_body("spend cap", "blocked_api_access"), "stop", "credits"),
-        (400, error_body("no such", "model_not_available"), "stop", "no_model"),
-        (404, error_body("The model `x` does not exist"), "stop", "no_model"),
-        (404, error_body("gone", "model_not_found"), "stop", "no_model"),
-        (400, error_body("long", "audio_too_long"), "fail", "too_long"),
-        (400, error_body("big", "file_too_large"), "fail", "too_large"),
-        (413, error_body("too many tokens", "rate_limit_exceeded"), "fail", "too_large"),
+        (429, make_error_body("quota", "insufficient_quota"), "stop", "credits"),
+        (429, make_error_body("quota", None, "insufficient_quota"), "stop", "credits"),
+        (400, make_error_body("spend cap", "blocked_api_access"), "stop", "credits"),
+        (400, make_error_body("no such", "model_not_available"), "stop", "no_model"),
+        (404, make_error_body("The model `x` does not exist"), "stop", "no_model"),
+        (404, make_error_body("gone", "model_not_found"), "stop", "no_model"),
+        (400, make_error_body("long", "audio_too_long"), "fail", "too_long"),
+        (400, make_error_body("big", "file_too_large"), "fail", "too_large"),
+        (413, make_error_body("too many tokens", "rate_limit_exceeded"), "fail", "too_large"),
         (400, {"code": "c", "error": "Incorrect API key provided: x."}, "stop", "auth"),
-        (500, error_body("retry", "processing_failed"), "retry", "server_error"),
-        (400, error_body("both", "invalid_api_key", "insufficient_quota"), "stop", "auth"),
+        (500, make_error_body("retry", "processing_failed"), "retry", "server_error"),
+        (400, make_error_body("both", "invalid_api_key", "insufficient_quota"), "stop", "auth"),
     ],
 )
 def test_error_codes_refine_what_the_status_means(status: int, body: Any, verdict: str, kind: str) -> None:
@@ -91,8 +91,8 @@ def test_error_codes_refine_what_the_status_means(status: int, body: Any, verdic
 @pytest.mark.parametrize(
     "body",
     [
-        error_body("it broke"),
-        {"id": "r", **error_body("it broke")},
+        make_error_body("it broke"),
+        {"id": "r", **make_error_body("it broke")},
         {"error": "it broke"},
         {"code": "c", "error": "it broke"},
         {"code": 3, "message": "it broke"},
@@ -121,7 +121,7 @@ def test_x_should_retry_changes_retry_and_fail_but_not_stop() -> None:
 
 
 def test_only_problems_to_retry_have_a_wait() -> None:
-    assert classify(429, error_body("Please try again in 2s"), "groq").wait == 2
+    assert classify(429, make_error_body("Please try again in 2s"), "groq").wait == 2
     assert classify(429, b"", retry_after="7").wait == 7
     assert classify(400, b"", retry_after="7").wait is None
 
@@ -207,12 +207,12 @@ def test_a_key_in_an_error_body_is_never_in_the_message(
 ) -> None:
     line = text.encode("utf-8", "replace").decode() + before + key
     bodies_by_place: dict[str, Any] = {
-        "message": error_body(line),
+        "message": make_error_body(line),
         "error": {"error": line},
         "detail": {"detail": [{"loc": [line], "msg": line}]},
         "raw": line.encode(),
         "html": f"<title>{line}</title>".encode(),
-        "code": error_body("x", line, line),
+        "code": make_error_body("x", line, line),
     }
     problem = classify(status, bodies_by_place[where])
     shown = f"{problem.message} {problem.code} {problem.hint}"
