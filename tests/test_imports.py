@@ -52,7 +52,7 @@ def module_name(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-def room(name: str) -> str:
+def get_room(name: str) -> str:
     """flows, configs, or the second-level name in tasks."""
     return name.split(".", maxsplit=1)[0] if not name.startswith("tasks") else ".".join(name.split(".")[:2])
 
@@ -89,17 +89,19 @@ def find_violation(here: str, name: str) -> str | None:
     elif here == "tasks":
         is_allowed = False
     else:
-        is_allowed = room(here) in LEVEL and room(name) in LEVEL and LEVEL[room(name)] >= LEVEL[room(here)]
-        is_allowed = is_allowed and not any({room(here), room(name)} == rooms for rooms in SEPARATE_ROOMS)
+        is_allowed = (
+            get_room(here) in LEVEL and get_room(name) in LEVEL and LEVEL[get_room(name)] >= LEVEL[get_room(here)]
+        )
+        is_allowed = is_allowed and not any({get_room(here), get_room(name)} == rooms for rooms in SEPARATE_ROOMS)
     return None if is_allowed or name == "tasks" else f"{here} imports {name}"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_imports_follow_the_layers(path: Path) -> None:
     here = module_name(path)
-    assert here == "tasks" or here.startswith("tasks.local") or room(here) in LEVEL, f"{here} has no layer"
+    assert here == "tasks" or here.startswith("tasks.local") or get_room(here) in LEVEL, f"{here} has no layer"
     violations = [find_violation(here, name) for name in find_imports(path.read_text(encoding="utf-8"))]
-    assert not [told for told in violations if told]
+    assert not [violation for violation in violations if violation]
 
 
 def test_the_public_interface_imports_from_tasks_only() -> None:
@@ -128,7 +130,7 @@ def test_the_public_interface_imports_from_tasks_only() -> None:
     ],
 )
 def test_an_import_against_the_layers_is_found(here: str, source: str) -> None:
-    assert [told for name in find_imports(source) if (told := find_violation(here, name))]
+    assert [violation for name in find_imports(source) if (violation := find_violation(here, name))]
 
 
 def module_graph(sources: Mapping[str, str]) -> dict[str, set[str]]:

@@ -172,7 +172,7 @@ JOB_AS_STORED_BEFORE: dict[str, Any] = {
 """A job as commit 0e41d98 stored it in the journal, without its paths."""
 
 
-def test_an_out_that_was_made_under_the_old_names_goes_on_and_buys_nothing_again(
+def test_an_out_created_under_the_old_names_continues_and_buys_nothing_again(
     rerank_server: RunningServer, tmp_path: Path
 ) -> None:
     source, out = tmp_path / "q.jsonl", tmp_path / "out"

@@ -55,12 +55,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--count", type=int, default=24)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "photo.jpg"
         photo(path)
-        fast = statistics.median(rate(ours, path, asked.count) for _ in range(asked.runs))
-        slow = statistics.median(rate(plain, path, max(4, asked.count // 3)) for _ in range(asked.runs))
+        fast = statistics.median(rate(ours, path, arguments.count) for _ in range(arguments.runs))
+        slow = statistics.median(rate(plain, path, max(4, arguments.count // 3)) for _ in range(arguments.runs))
         size = path.stat().st_size / 1e6
     sys.stdout.write(f"{size:.1f} MB each: {fast:.1f} a second; plain Pillow {slow:.1f}; ratio {fast / slow:.2f}\n")
 

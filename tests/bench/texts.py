@@ -3,7 +3,7 @@
     uv run python -m tests.bench.texts rank [--queries 2000] [--documents 50] [--runs 3]
     uv run python -m tests.bench.texts embed [--texts 100000 20000] [--runs 3]
 
-The texts are drawn by a seed. Rankings are held against bm25s called directly with the same words, ties by place;
+The texts are random, from a seed. Rankings are held against bm25s called directly with the same words, ties by place;
 memory is the most the process held at once (VmHWM), of the process that runs the command line alone.
 """
 
@@ -29,23 +29,23 @@ SEED = 20261121
 _SYLLABLES = "ba ke li mo nu ra se ti vo zu dra fen gol hir jam".split()  # noqa: SIM905
 
 
-def words(dice: random.Random, count: int = 5000) -> list[str]:
+def words(rng: random.Random, count: int = 5000) -> list[str]:
     """Words of two to four syllables."""
-    return ["".join(dice.choices(_SYLLABLES, k=dice.randint(2, 4))) for _ in range(count)]
+    return ["".join(rng.choices(_SYLLABLES, k=rng.randint(2, 4))) for _ in range(count)]
 
 
 class Writer:
     """Sentences whose words are as rare as words are: the n-th as often as 1/n."""
 
     def __init__(self, seed: int = SEED) -> None:
-        self._dice = random.Random(seed)
-        self._words = words(self._dice)
+        self._rng = random.Random(seed)
+        self._words = words(self._rng)
         self._weights = list(accumulate(1 / (n + 1) for n in range(len(self._words))))
 
-    def text(self, least: int, most: int) -> str:
+    def text(self, min_words: int, max_words: int) -> str:
         """So many words."""
-        count = self._dice.randint(least, most)
-        return " ".join(self._dice.choices(self._words, cum_weights=self._weights, k=count))
+        count = self._rng.randint(min_words, max_words)
+        return " ".join(self._rng.choices(self._words, cum_weights=self._weights, k=count))
 
 
 def timed(*arguments: str | Path) -> tuple[float, int, float]:
@@ -62,8 +62,8 @@ def timed(*arguments: str | Path) -> tuple[float, int, float]:
     return seconds, int(found[1]) // 1024, used
 
 
-def _line(run: int, told: tuple[float, int, float]) -> str:
-    return f"run {run + 1}: {told[0]:.1f} s ({told[2]:.1f} s of processor), {told[1]} MB"
+def _line(run: int, measured: tuple[float, int, float]) -> str:
+    return f"run {run + 1}: {measured[0]:.1f} s ({measured[2]:.1f} s of processor), {measured[1]} MB"
 
 
 _WATCHED = """
@@ -86,18 +86,18 @@ def rank(folder: Path, queries: int, documents: int, runs: int) -> None:
         "documents": lists,
     }
     pq.write_table(pa.table(table), folder / "queries.parquet")
-    told = []
+    measured = []
     for n in range(runs):
         out = folder / f"out{n}"
-        told.append(timed("rerank", folder / "queries.parquet", "--provider", "local", "--out", out, "--yes"))
+        measured.append(timed("rerank", folder / "queries.parquet", "--provider", "local", "--out", out, "--yes"))
         found = pq.read_table(out / "results").to_pylist()
         wrong = sum(_differs(row, listed) for row, listed in zip(found, lists, strict=True))
         sys.stdout.write(
-            f"run {n + 1}: {told[-1][0]:.1f} s ({told[-1][2]:.1f} s of processor), {told[-1][1]} MB, "
+            f"run {n + 1}: {measured[-1][0]:.1f} s ({measured[-1][2]:.1f} s of processor), {measured[-1][1]} MB, "
             f"{wrong} rankings differ from bm25s\n"
         )
         assert not wrong
-    seconds = statistics.median(each[0] for each in told)
+    seconds = statistics.median(each[0] for each in measured)
     sys.stdout.write(
         f"{queries} queries x {documents} documents: median {seconds:.1f} s, {queries / seconds:.0f} a second\n"
     )
@@ -108,8 +108,8 @@ def _differs(row: dict[str, object], documents: list[str]) -> bool:
 
     index = bm25s.BM25()
     index.index(bm25s.tokenize(documents, stopwords="english", show_progress=False), show_progress=False)
-    asked = bm25s.tokenize([row["query"]], stopwords="english", return_ids=False, show_progress=False)[0]
-    known = [word for word in asked if word in index.vocab_dict]
+    query_words = bm25s.tokenize([row["query"]], stopwords="english", return_ids=False, show_progress=False)[0]
+    known = [word for word in query_words if word in index.vocab_dict]
     scores = [float(one) for one in index.get_scores(known)] if known else [0.0] * len(documents)
     expected = sorted(enumerate(scores), key=lambda pair: (-pair[1], pair[0]))
     ranking = row["ranking"]
@@ -124,14 +124,14 @@ def embed(folder: Path, counts: list[int], runs: int) -> None:
         texts = [f"{writer.text(5, 15)} {n}" for n in range(count)]
         source = folder / f"texts{count}.parquet"
         pq.write_table(pa.table({"id": list(map(str, range(count))), "text": texts}), source)
-        told = []
+        measured = []
         for n in range(runs):
             out = folder / f"out{count}-{n}"
-            told.append(timed("embed", source, "--provider", "local", "--out", out, "--yes"))
+            measured.append(timed("embed", source, "--provider", "local", "--out", out, "--yes"))
             assert pq.read_table(out / "results", columns=["item_id"]).num_rows == count
-            sys.stdout.write(_line(n, told[-1]) + "\n")
+            sys.stdout.write(_line(n, measured[-1]) + "\n")
             shutil.rmtree(out)
-        seconds, memory, used = (statistics.median(column) for column in zip(*told, strict=True))
+        seconds, memory, used = (statistics.median(column) for column in zip(*measured, strict=True))
         sys.stdout.write(f"{count} texts: median {seconds:.1f} s, {used:.1f} s of processor, {memory:.0f} MB\n")
 
 

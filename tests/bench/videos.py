@@ -41,8 +41,8 @@ def main(jobs: int, seconds: int) -> None:
                 time.sleep(0.2)
             took = time.monotonic() - began
             bill = server.bill()
-            told = f"{jobs} jobs of {seconds} s: {took:.0f} s, peak {peak // 1024} MB, exit {process.returncode}"
-            sys.stdout.write(f"{told}; bought {bill['billed']}, polls {bill['polls']}, files {bill['downloads']}\n")
+            summary = f"{jobs} jobs of {seconds} s: {took:.0f} s, peak {peak // 1024} MB, exit {process.returncode}"
+            sys.stdout.write(f"{summary}; bought {bill['billed']}, polls {bill['polls']}, files {bill['downloads']}\n")
 
 
 def _peak(pid: int) -> int:

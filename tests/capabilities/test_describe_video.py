@@ -18,13 +18,13 @@ from tests.helpers.local_server import RunningServer, running_server
 from tests.helpers.paths import SAMPLES
 from tests.helpers.run_checks import assert_ledger_equals_bill
 
-MODEL, EAR = "Qwen/Qwen3.5-9B", "openai/whisper-large-v3"
+MODEL, TRANSCRIPTION_MODEL = "Qwen/Qwen3.5-9B", "openai/whisper-large-v3"
 DAY = SAMPLES / "videos" / "day.mp4"
 
 
 @pytest.fixture(scope="module")
 def server_options() -> dict[str, Any]:
-    return {"dialect": "together", "price": [f"{MODEL}=0.17/0.25", f"{EAR}=0.0015"]}
+    return {"dialect": "together", "price": [f"{MODEL}=0.17/0.25", f"{TRANSCRIPTION_MODEL}=0.0015"]}
 
 
 def describe(source: Path, out: Path, server: RunningServer, *options: str) -> Any:

@@ -71,7 +71,7 @@ def test_rows_of_a_session_share_variables_and_pay_for_one_session(local_server:
 def test_rows_of_a_session_run_in_order_however_long_their_files_take(
     local_server: RunningServer, tmp_path: Path
 ) -> None:
-    dice = random.Random(1)
+    rng = random.Random(1)
     paths = [tmp_path / f"f{n}.bin" for n in range(2)]
     for path, size in zip(paths, (3_000_000, 10), strict=True):
         path.write_bytes(bytes(size))
@@ -79,7 +79,7 @@ def test_rows_of_a_session_run_in_order_however_long_their_files_take(
         {
             "code": f"seen = [*globals().get('seen', []), {n}]\nprint(seen)",
             "session": "a",
-            "files": [str(dice.choice(paths))],
+            "files": [str(rng.choice(paths))],
         }
         for n in range(24)
     ]

@@ -145,7 +145,7 @@ def test_every_fault_ends_in_a_result(local_server: RunningServer, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("status", "said"),
+    ("status", "message"),
     [
         (404, "has no socket here"),
         pytest.param(401, "check the key", marks=pytest.mark.long),
@@ -153,13 +153,13 @@ def test_every_fault_ends_in_a_result(local_server: RunningServer, tmp_path: Pat
     ],
 )
 def test_a_refused_handshake_stops_the_run_unbilled(
-    status: int, said: str, local_server: RunningServer, tmp_path: Path
+    status: int, message: str, local_server: RunningServer, tmp_path: Path
 ) -> None:
     make_wavs(tmp_path / "in", 20)
     local_server.faults({"fault": {"kind": "status", "status": status}})
     stopped = transcribe_realtime(tmp_path / "in", tmp_path / "out", local_server, "--concurrency", "4")
     assert stopped.returncode == 4
-    assert said in stopped.stdout
+    assert message in stopped.stdout
     assert "Traceback" not in stopped.stderr
     bill = local_server.bill()
     assert (bill["billed"], bill["requests"] <= 8) == (0, True)
@@ -194,12 +194,12 @@ def test_sigkill_loses_nothing_and_pays_nothing_twice(point: str, tmp_path: Path
 
 @pytest.mark.long
 def test_the_built_in_provider_transcribes_through_a_socket(tmp_path: Path) -> None:
-    with running_server(engine="local", workers=1) as ear:
+    with running_server(engine="local", workers=1) as server:
         texts = []
         for transport in ("http", "socket"):
             out = tmp_path / transport
             options = ("--model", WHISPER, "--limit", "2", "--set", "language=en", "--set", f"transport={transport}")
-            done = transcribe(RECORDINGS, out, ear.origin + "/together", *options)
+            done = transcribe(RECORDINGS, out, server.origin + "/together", *options)
             assert done.returncode == 0, done.stderr
             texts.append(" ".join(str(row["text"]) for row in read_rows(out)).split())
     common = Counter(texts[0]) & Counter(texts[1])

@@ -70,11 +70,11 @@ def write_tone_file(
             target.mux(picture.encode(None))
         for stream in streams:
             stream.bit_rate = 64_000
-            sound = av.AudioFrame.from_ndarray(tone(seconds, rate).reshape(1, -1), format="s16", layout="mono")
-            sound.sample_rate = rate
+            audio_frame = av.AudioFrame.from_ndarray(tone(seconds, rate).reshape(1, -1), format="s16", layout="mono")
+            audio_frame.sample_rate = rate
             fifo = av.AudioFifo()
             resampler = av.AudioResampler(stream.format.name, "mono", rate)
-            for part in resampler.resample(sound):
+            for part in resampler.resample(audio_frame):
                 fifo.write(part)
             for block in fifo.read_many(stream.frame_size or 1024, partial=True):
                 target.mux(stream.encode(block))

@@ -1,4 +1,4 @@
-"""Driving `mediamill speak` against a server, and reading the sound it left."""
+"""Driving `mediamill speak` against a server, and reading the audio it wrote."""
 
 from __future__ import annotations
 

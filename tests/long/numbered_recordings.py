@@ -44,14 +44,14 @@ class NumberedWords:
         at, total = 0, int(self.seconds * RATE)
         while at < total:
             pause = min(rng.randint(*self.pauses), total - at)
-            sound = noise.integers(-self.noise, self.noise + 1, pause + WORD, dtype=np.int16)
+            block = noise.integers(-self.noise, self.noise + 1, pause + WORD, dtype=np.int16)
             if at + pause + WORD > total:
-                yield sound[: total - at]
+                yield block[: total - at]
                 return
-            sound[pause:] += burst(len(self.starts))
+            block[pause:] += burst(len(self.starts))
             self.starts.append(at + pause)
-            at += len(sound)
-            yield sound
+            at += len(block)
+            yield block
 
     def words(self) -> list[tuple[str, int]]:
         """Every word and its first sample."""

@@ -71,7 +71,7 @@ def test_the_cuts_of_an_earlier_run_are_kept_even_when_the_cutting_has_changed(
     before = {call["file_sha256"] for call in local_server.bill()["calls"]}
     changed = (
         "import sys, mediamill.tasks.media.cut as cut\n"
-        "assert cut.find_quietest_moment\ncut.find_quietest_moment = lambda sound, width: len(sound) // 2\n"
+        "assert cut.find_quietest_moment\ncut.find_quietest_moment = lambda audio, width: len(audio) // 2\n"
         "from mediamill.flows.cli.main import main\nsys.exit(main())\n"
     )
     command = ["transcribe", str(path), "--provider", "together", "--base-url", local_server.origin, "--out", str(out)]

@@ -72,15 +72,15 @@ def test_every_format_decodes_to_its_length(form: str, rate: int | None, tmp_pat
 def test_joins_have_no_click(tmp_path_factory: pytest.TempPathFactory, lengths: list[int]) -> None:
     path = tmp_path_factory.mktemp("joined") / "a.wav"
     joined = join_parts(path, "wav", *(AudioPart(loud_tone(n), "pcm", RATE) for n in lengths))
-    sound = decode_samples(path)
-    assert len(sound) == sum(lengths) == round(joined.seconds * RATE)
+    decoded = decode_samples(path)
+    assert len(decoded) == sum(lengths) == round(joined.seconds * RATE)
     smooth = np.abs(np.diff(np.frombuffer(loud_tone(RATE), np.int16).astype(np.int64))).max()
     fade = FADE_MS * RATE // 1000
-    steps = np.abs(np.diff(sound))
+    steps = np.abs(np.diff(decoded))
     assert steps.max() <= smooth + 30_000 / fade * 4, "a jump where nothing jumps"
     for join in np.cumsum(lengths)[:-1]:
-        assert abs(sound[join - 1]) + abs(sound[join]) < 1000
-    assert abs(sound[0]) == 30_000, "the first sample is unchanged"
+        assert abs(decoded[join - 1]) + abs(decoded[join]) < 1000
+    assert abs(decoded[0]) == 30_000, "the first sample is unchanged"
     bare = np.concatenate([np.frombuffer(loud_tone(n), np.int16) for n in (RATE // 7, RATE // 7)]).astype(np.int64)
     assert np.abs(np.diff(bare)).max() > 4 * smooth, "a cut without a fade would be audible"
 

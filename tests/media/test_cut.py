@@ -17,19 +17,19 @@ def make_noise(seed: int, count: int) -> Samples:
     return np.random.default_rng(seed).integers(-8000, 8000, count, dtype=np.int16)
 
 
-def stream_blocks(sound: Samples, block: int) -> Iterator[Samples]:
-    for at in range(0, len(sound), block):
-        yield sound[at : at + block]
+def stream_blocks(audio: Samples, block: int) -> Iterator[Samples]:
+    for at in range(0, len(audio), block):
+        yield audio[at : at + block]
 
 
-def cut_all(sound: Samples, plan: CutPlan, known: list[int], block: int = 4096) -> tuple[list[tuple[int, int]], Cutter]:
+def cut_all(audio: Samples, plan: CutPlan, known: list[int], block: int = 4096) -> tuple[list[tuple[int, int]], Cutter]:
     """The span of every piece, checked against its samples."""
-    cutter = Cutter(stream_blocks(sound, block), plan, known)
+    cutter = Cutter(stream_blocks(audio, block), plan, known)
     spans = []
     while not cutter.is_last:
         blocks = list(cutter.cut_piece())
         piece = np.concatenate(blocks) if blocks else np.zeros(0, np.int16)
-        assert np.array_equal(piece, sound[cutter.start : cutter.end])
+        assert np.array_equal(piece, audio[cutter.start : cutter.end])
         spans.append((cutter.start, cutter.end))
     return spans, cutter
 
@@ -45,42 +45,42 @@ def cut_all(sound: Samples, plan: CutPlan, known: list[int], block: int = 4096) 
 def test_pieces_together_are_exactly_the_recording(
     seconds: float, piece: float, overlap: float, block: int, seed: int
 ) -> None:
-    sound = make_noise(seed, int(seconds * RATE))
+    audio = make_noise(seed, int(seconds * RATE))
     plan = CutPlan.from_seconds(piece, overlap)
-    spans, cutter = cut_all(sound, plan, [], block)
+    spans, cutter = cut_all(audio, plan, [], block)
     assert spans[0][0] == 0
-    assert spans[-1][1] == len(sound)
+    assert spans[-1][1] == len(audio)
     assert all(end - start <= plan.max_samples for start, end in spans)
     for (_, end), (start, _), cut in zip(spans, spans[1:], cutter.cuts, strict=False):
         assert (end, start) == (cut + plan.half_overlap, cut - plan.half_overlap)
     if len(spans) > 1:
-        assert len(sound) > plan.max_samples
+        assert len(audio) > plan.max_samples
         assert min(end - start for start, end in spans) >= min(RATE, plan.max_samples // 10)
-    assert cut_all(sound, plan, [], block // 3 + 1)[0] == spans
+    assert cut_all(audio, plan, [], block // 3 + 1)[0] == spans
     for known in range(len(cutter.cuts) + 1):
-        assert cut_all(sound, plan, cutter.cuts[:known], block)[0] == spans
+        assert cut_all(audio, plan, cutter.cuts[:known], block)[0] == spans
 
 
 @repeatable
 @given(at=st.integers(0, 40_000), pause=st.integers(5_200, 9_000), noise=st.integers(0, 400), seed=st.integers(0, 99))
 def test_the_cut_is_inside_the_pause(at: int, pause: int, noise: int, seed: int) -> None:
-    sound = make_noise(seed, 50_000)
-    sound[at : at + pause] = np.random.default_rng(seed).integers(-noise, noise + 1, len(sound[at : at + pause]))
+    audio = make_noise(seed, 50_000)
+    audio[at : at + pause] = np.random.default_rng(seed).integers(-noise, noise + 1, len(audio[at : at + pause]))
     has_whole_pause = min(at + pause, 50_000) - at >= 5_200
-    cut = find_quietest_moment(sound, 4_800)
+    cut = find_quietest_moment(audio, 4_800)
     if has_whole_pause:
         assert at <= cut <= at + pause
 
 
 def test_the_cut_is_in_the_middle_of_a_long_silence() -> None:
-    sound = make_noise(1, 80_000)
-    sound[30_000:60_000] = 0
-    assert abs(find_quietest_moment(sound, 4_800) - 45_000) <= 320
+    audio = make_noise(1, 80_000)
+    audio[30_000:60_000] = 0
+    assert abs(find_quietest_moment(audio, 4_800) - 45_000) <= 320
 
 
-def test_known_cuts_are_made_again() -> None:
-    sound = make_noise(2, 40 * RATE)
-    spans, _ = cut_all(sound, CutPlan.from_seconds(10), [100_001, 200_003])
+def test_known_cuts_are_repeated() -> None:
+    audio = make_noise(2, 40 * RATE)
+    spans, _ = cut_all(audio, CutPlan.from_seconds(10), [100_001, 200_003])
     assert spans[:2] == [(0, 100_001), (100_001, 200_003)]
     assert spans[2][1] - 200_003 <= 10 * RATE
 

@@ -74,8 +74,8 @@ def test_other_containers_and_codecs_are_converted(tmp_path: Path, form: str, co
 
 def test_video_and_several_tracks_send_the_first_track_alone(tmp_path: Path) -> None:
     everything = AudioLimits(LIMITS.formats | {"mp4", "mkv"}, LIMITS.max_bytes)
-    film = write_tone_file(tmp_path / "film.mp4", "mp4", "aac", video=True)
-    assert prepare_audio(film, SHA, everything, tmp_path).input.recipe == "flac-16000-mono"
+    video_file = write_tone_file(tmp_path / "film.mp4", "mp4", "aac", video=True)
+    assert prepare_audio(video_file, SHA, everything, tmp_path).input.recipe == "flac-16000-mono"
     dubbed = write_tone_file(tmp_path / "two.mp4", "mp4", "aac", tracks=2)
     clip = prepare_audio(dubbed, SHA, everything, tmp_path)
     assert clip.input.recipe == "flac-16000-mono"

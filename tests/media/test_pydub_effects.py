@@ -17,9 +17,11 @@ SHA = "0" * 64
 QUIET = np.zeros(16_000, np.int16)
 
 
-def prepare_samples(tmp_path: Path, sound: np.ndarray, *, normalize: bool = False, trim: bool = False) -> PreparedAudio:
+def prepare_samples(
+    tmp_path: Path, samples: np.ndarray, *, normalize: bool = False, trim: bool = False
+) -> PreparedAudio:
     path = tmp_path / "x.wav"
-    path.write_bytes(to_wav(sound))
+    path.write_bytes(to_wav(samples))
     return prepare_audio(path, SHA, LIMITS, tmp_path, normalize=normalize, trim=trim)
 
 
@@ -46,17 +48,17 @@ def test_silence_between_words_stays(tmp_path: Path) -> None:
     assert clip.input.start == 0
 
 
-@pytest.mark.parametrize("sound", [np.zeros(32_000, np.int16), tone(2)])
-def test_a_clip_without_silence_at_its_ends_is_not_trimmed(tmp_path: Path, sound: np.ndarray) -> None:
-    assert prepare_samples(tmp_path, sound, trim=True).seconds == 2
+@pytest.mark.parametrize("samples", [np.zeros(32_000, np.int16), tone(2)])
+def test_a_clip_without_silence_at_its_ends_is_not_trimmed(tmp_path: Path, samples: np.ndarray) -> None:
+    assert prepare_samples(tmp_path, samples, trim=True).seconds == 2
 
 
 @pytest.mark.parametrize("level", [0.005, 0.05, 0.9])
 def test_normalize_brings_clips_to_one_loudness(tmp_path: Path, level: float) -> None:
     clip = prepare_samples(tmp_path, tone(1, level=level), normalize=True)
     assert clip.input.recipe == "flac-16000-mono-normalize"
-    sound = decode_samples(clip).astype(np.float64)
-    loudness = 20 * np.log10(np.sqrt((sound**2).mean()) / 32768)
+    samples = decode_samples(clip).astype(np.float64)
+    loudness = 20 * np.log10(np.sqrt((samples**2).mean()) / 32768)
     assert abs(loudness - pydub_effects.TARGET_LOUDNESS_DB) < 0.5
 
 
@@ -77,8 +79,8 @@ def test_trim_and_normalize_are_both_in_the_recipe(tmp_path: Path) -> None:
 
 def test_long_clips_are_left_unchanged_with_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pydub_effects, "MAX_SECONDS", 2)
-    sound = np.concatenate([QUIET, tone(3)])
-    clip = prepare_samples(tmp_path, sound, trim=True)
+    samples = np.concatenate([QUIET, tone(3)])
+    clip = prepare_samples(tmp_path, samples, trim=True)
     assert (clip.input.recipe, clip.input.start, clip.seconds) == ("flac-16000-mono", 0, Decimal(4))
     assert clip.warnings[0].startswith("not shaped")
-    assert np.array_equal(decode_samples(clip), sound)
+    assert np.array_equal(decode_samples(clip), samples)

@@ -23,14 +23,14 @@ SAMPLE_RECORDINGS = sorted((RECORDINGS).iterdir())
 NOISE = np.random.default_rng(3).normal(0, 1, 16_000 * 12)
 
 
-def detect(sound: np.ndarray) -> VoiceActivity:
+def detect(samples: np.ndarray) -> VoiceActivity:
     activity = VoiceActivityDetector()
-    activity.feed(sound.astype(np.int16))
+    activity.feed(samples.astype(np.int16))
     return activity.detect()
 
 
 @pytest.mark.parametrize(
-    "sound",
+    "samples",
     [
         np.zeros(16_000 * 12),
         NOISE * 1,
@@ -43,8 +43,8 @@ def detect(sound: np.ndarray) -> VoiceActivity:
     ],
     ids=["silence", "dither", "hiss", "loud noise", "tone", "soft tone off centre", "hum", "rumble"],
 )
-def test_steady_sounds_are_no_activity(sound: np.ndarray) -> None:
-    assert detect(sound).seconds < 0.3
+def test_steady_sounds_are_no_activity(samples: np.ndarray) -> None:
+    assert detect(samples).seconds < 0.3
 
 
 @pytest.mark.parametrize("level", [0.9, 0.2, 0.01])
@@ -54,18 +54,18 @@ def test_syllables_are_activity_at_any_loudness(level: float) -> None:
 
 
 def test_speech_in_noise_is_located() -> None:
-    sound = NOISE * 100
-    sound[16_000 * 4 : 16_000 * 8] += syllables(4)
-    found = detect(sound)
+    samples = NOISE * 100
+    samples[16_000 * 4 : 16_000 * 8] += syllables(4)
+    found = detect(samples)
     assert found.seconds == pytest.approx(4, abs=1)
     assert found.count_seconds_between(4, 8) == found.seconds
     assert found.count_seconds_between(0, 4) == found.count_seconds_between(8, 12) == 0
 
 
 def test_clicks_are_no_activity() -> None:
-    sound = np.zeros(16_000 * 10)
-    sound[::8000] = 30_000
-    assert detect(sound).seconds == 0
+    samples = np.zeros(16_000 * 10)
+    samples[::8000] = 30_000
+    assert detect(samples).seconds == 0
 
 
 def test_empty_and_very_short_audio_has_no_activity() -> None:
@@ -77,12 +77,12 @@ def test_empty_and_very_short_audio_has_no_activity() -> None:
 @repeatable
 @given(st.lists(st.integers(0, 40_000), max_size=12), st.integers(0, 5))
 def test_the_size_of_blocks_does_not_change_the_activity(sizes: list[int], seed: int) -> None:
-    sound = syllables(6, seed=seed)
+    samples = syllables(6, seed=seed)
     activity, at = VoiceActivityDetector(), 0
-    for size in [*sizes, len(sound)]:
-        activity.feed(sound[at : at + size])
+    for size in [*sizes, len(samples)]:
+        activity.feed(samples[at : at + size])
         at += size
-    assert activity.detect() == detect(sound)
+    assert activity.detect() == detect(samples)
 
 
 @pytest.mark.parametrize("path", SAMPLE_RECORDINGS, ids=lambda path: path.name)
@@ -108,19 +108,19 @@ def test_shared_recordings_of_speech_are_active() -> None:
 @pytest.mark.parametrize("form", ["as it is", "converted", "plain"])
 def test_activity_is_detected_in_every_way_of_preparing(form: str, tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
-    sound = syllables(8)
+    samples = syllables(8)
     if form == "converted":
-        path.write_bytes(to_wav(sound))
+        path.write_bytes(to_wav(samples))
         clip = prepare_audio(path, "0" * 64, LIMITS, tmp_path, normalize=True)
     elif form == "plain":
-        path.write_bytes(to_wav(sound))
+        path.write_bytes(to_wav(samples))
         clip = prepare_audio(path, "0" * 64, LIMITS, tmp_path)
     else:
         path = next(p for p in SAMPLE_RECORDINGS if p.suffix == ".flac")
         clip = prepare_audio(path, "0" * 64, LIMITS, tmp_path)
-        sound = np.concatenate(list(decode_blocks(path)))
+        samples = np.concatenate(list(decode_blocks(path)))
     assert clip.voice_activity is not None
-    assert clip.voice_activity.seconds == pytest.approx(detect(sound).seconds, abs=0.2)
+    assert clip.voice_activity.seconds == pytest.approx(detect(samples).seconds, abs=0.2)
 
 
 def decode_blocks(path: Path) -> list[np.ndarray]:

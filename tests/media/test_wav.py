@@ -34,10 +34,10 @@ def wav_files(draw: st.DrawFn) -> bytes:
     """WAV files as programs write them, and nearly so."""
     rate = draw(st.sampled_from([8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000, 192_000]))
     channels, bits = draw(st.integers(1, 8)), draw(st.sampled_from([8, 16, 24, 32]))
-    sound = draw(st.randoms(use_true_random=False)).randbytes(draw(st.integers(1, 400)) * channels * bits // 8)
+    frames = draw(st.randoms(use_true_random=False)).randbytes(draw(st.integers(1, 400)) * channels * bits // 8)
     body = wav_header(0, channels=channels, rate=rate, bits=bits)[12:36]
     body += b"".join(chunk(*extra) for extra in draw(EXTRAS))
-    body += chunk(b"data", sound) + b"".join(chunk(*extra) for extra in draw(EXTRAS))
+    body += chunk(b"data", frames) + b"".join(chunk(*extra) for extra in draw(EXTRAS))
     data = b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WAVE" + body
     return data[: len(data) - draw(st.sampled_from([0, 0, 0, 1, 2, 20]))]
 

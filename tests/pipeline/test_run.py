@@ -108,11 +108,11 @@ def test_columns_reach_the_next_steps_by_their_names_and_outlive_repeats(
 ) -> None:
     complete_task = {"capability": "complete", "params": {"prompt": "{{ car_model }}", "max_tokens": 99}}
     again = [{"params": {"max_tokens": 98}}]
-    asked_step = {"name": "asked", "task": complete_task, "until": "contains(text, 'never said')", "again": again}
+    complete_step = {"name": "asked", "task": complete_task, "until": "contains(text, 'never said')", "again": again}
     wanted = {"template": "{{ asked_text }} {{ asked_model }} {{ car_model }}"}
     vector = {"name": "vector", "task": {"capability": "embed", "provider": "local", "params": wanted}}
     lost = {"name": "lost", "task": {**vector["task"], "params": {"template": "{{ nowhere }}"}}}  # type: ignore[dict-item]
-    path = write_chain(tmp_path, local_server, asked_step, vector, lost, source=str(tmp_path / "cars.csv"))
+    path = write_chain(tmp_path, local_server, complete_step, vector, lost, source=str(tmp_path / "cars.csv"))
     (tmp_path / "cars.csv").write_text("id,text,car_model,asked_at\none,x,a long name of a small car,noon\n")
     done = mediamill("run", path, home=tmp_path / "home")
     assert done.returncode == 3, done.stderr

@@ -63,7 +63,7 @@ def test_good_transcripts_raise_no_flag(path: Path, language: str, text: str) ->
 
 
 GOOD = "The quick brown fox jumps over the lazy dog and then it sleeps"
-SAID = [
+TRANSCRIPTS = [
     ("", 10, build_activity(10, 0), []),
     ("...", 10, build_activity(10, 0), []),
     (GOOD, 10, build_activity(10, 0.8), []),
@@ -79,7 +79,7 @@ SAID = [
 ]
 
 
-@pytest.mark.parametrize(("text", "seconds", "active", "flags"), SAID)
+@pytest.mark.parametrize(("text", "seconds", "active", "flags"), TRANSCRIPTS)
 def test_flags_of_text_against_voice_activity(
     text: str, seconds: float, active: VoiceActivity, flags: list[str]
 ) -> None:

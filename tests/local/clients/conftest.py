@@ -27,7 +27,7 @@ def recognising_server() -> Iterator[RunningServer]:
 
 
 @pytest.fixture
-def sound(tmp_path: Path) -> Path:
+def audio(tmp_path: Path) -> Path:
     """A tone of three seconds."""
     path = tmp_path / "tone.wav"
     path.write_bytes(tone_wav(3.0))

@@ -13,24 +13,24 @@ from tests.local.clients.sdk_clients import make_openai_client
 MODEL = "whisper-1"
 
 
-def test_json_reply(local_server: RunningServer, sound: Path) -> None:
-    reply = make_openai_client(local_server).audio.transcriptions.create(file=sound, model=MODEL)
+def test_json_reply(local_server: RunningServer, audio: Path) -> None:
+    reply = make_openai_client(local_server).audio.transcriptions.create(file=audio, model=MODEL)
     assert len(reply.text.split()) == 7
     assert reply.usage is not None
     assert reply.usage.type == "duration"
     assert reply.usage.seconds == 3
 
 
-def test_token_usage(local_server: RunningServer, sound: Path) -> None:
-    reply = make_openai_client(local_server).audio.transcriptions.create(file=sound, model="gpt-4o-transcribe")
+def test_token_usage(local_server: RunningServer, audio: Path) -> None:
+    reply = make_openai_client(local_server).audio.transcriptions.create(file=audio, model="gpt-4o-transcribe")
     assert reply.usage is not None
     assert reply.usage.type == "tokens"
     assert reply.usage.input_tokens == 30
 
 
-def test_verbose_json_with_words(local_server: RunningServer, sound: Path) -> None:
+def test_verbose_json_with_words(local_server: RunningServer, audio: Path) -> None:
     reply = make_openai_client(local_server).audio.transcriptions.create(
-        file=sound, model=MODEL, response_format="verbose_json", timestamp_granularities=["word", "segment"]
+        file=audio, model=MODEL, response_format="verbose_json", timestamp_granularities=["word", "segment"]
     )
     assert (reply.duration, reply.language) == (3.0, "english")
     assert reply.words is not None
@@ -39,41 +39,41 @@ def test_verbose_json_with_words(local_server: RunningServer, sound: Path) -> No
     assert reply.segments[0].no_speech_prob < 0.5
 
 
-def test_subtitle_formats(local_server: RunningServer, sound: Path) -> None:
+def test_subtitle_formats(local_server: RunningServer, audio: Path) -> None:
     create = make_openai_client(local_server).audio.transcriptions.create
-    assert create(file=sound, model=MODEL, response_format="srt").startswith("1\n00:00:00,000 --> ")
-    assert create(file=sound, model=MODEL, response_format="vtt").startswith("WEBVTT")
+    assert create(file=audio, model=MODEL, response_format="srt").startswith("1\n00:00:00,000 --> ")
+    assert create(file=audio, model=MODEL, response_format="vtt").startswith("WEBVTT")
 
 
-def test_diarized_json(local_server: RunningServer, sound: Path) -> None:
+def test_diarized_json(local_server: RunningServer, audio: Path) -> None:
     reply = make_openai_client(local_server).audio.transcriptions.create(
-        file=sound, model="gpt-4o-transcribe-diarize", response_format="diarized_json", chunking_strategy="auto"
+        file=audio, model="gpt-4o-transcribe-diarize", response_format="diarized_json", chunking_strategy="auto"
     )
     assert reply.segments[0].speaker == "A"
 
 
-def test_errors_raise_the_sdks_exceptions(local_server: RunningServer, sound: Path) -> None:
+def test_errors_raise_the_sdks_exceptions(local_server: RunningServer, audio: Path) -> None:
     create = make_openai_client(local_server).audio.transcriptions.create
     with pytest.raises(openai.NotFoundError) as unknown:
-        create(file=sound, model="nothing")
+        create(file=audio, model="nothing")
     assert unknown.value.code == "model_not_found"
     with pytest.raises(openai.BadRequestError):
         create(file=("x.wav", b"no sound"), model=MODEL)
     with pytest.raises(openai.BadRequestError) as wrong:
-        create(file=sound, model="gpt-4o-transcribe", response_format="verbose_json")
+        create(file=audio, model="gpt-4o-transcribe", response_format="verbose_json")
     assert wrong.value.param == "response_format"
     with pytest.raises(openai.AuthenticationError):
-        make_openai_client(local_server, key="wrong").audio.transcriptions.create(file=sound, model=MODEL)
+        make_openai_client(local_server, key="wrong").audio.transcriptions.create(file=audio, model=MODEL)
     local_server.limits(rpm=1)
-    create(file=sound, model=MODEL)
+    create(file=audio, model=MODEL)
     with pytest.raises(openai.RateLimitError) as limited:
-        create(file=sound, model=MODEL)
+        create(file=audio, model=MODEL)
     assert limited.value.response.headers["x-ratelimit-remaining-requests"] == "0"
     assert int(limited.value.response.headers["retry-after"]) > 1
     local_server.limits(rpm=None)
     local_server.faults({"fault": {"kind": "reset"}})
     with pytest.raises(openai.APIConnectionError):
-        create(file=sound, model=MODEL)
+        create(file=audio, model=MODEL)
 
 
 def test_models_are_listed(local_server: RunningServer) -> None:
@@ -81,10 +81,10 @@ def test_models_are_listed(local_server: RunningServer) -> None:
 
 
 @pytest.mark.parametrize("path", ["/v1", "/compatible/v1"])
-def test_self_hosted_servers_accept_any_model(local_server: RunningServer, sound: Path, path: str) -> None:
+def test_self_hosted_servers_accept_any_model(local_server: RunningServer, audio: Path, path: str) -> None:
     plain = make_openai_client(local_server, path)
-    assert plain.audio.transcriptions.create(file=sound, model="mine").text
-    verbose = plain.audio.transcriptions.create(file=sound, model="mine", response_format="verbose_json")
+    assert plain.audio.transcriptions.create(file=audio, model="mine").text
+    verbose = plain.audio.transcriptions.create(file=audio, model="mine", response_format="verbose_json")
     assert float(verbose.duration) == 3.0
     assert [model.id for model in plain.models.list()] == ["echo"]
 

@@ -142,11 +142,11 @@ async def test_real_speech_is_transcribed(recognising_server: RunningServer, spe
     with av.open(str(speech)) as container:
         resampler = av.AudioResampler("s16", "mono", 16_000)
         frames = [f for frame in container.decode(audio=0) for f in resampler.resample(frame)]
-    sound = b"".join(frame.to_ndarray().tobytes() for frame in frames)
+    pcm = b"".join(frame.to_ndarray().tobytes() for frame in frames)
     async with make_async_together_client(recognising_server).beta.realtime.connect(
         model=MODEL, language="en", turn_detection={"type": "none"}
     ) as connection:
-        await connection.input_audio_buffer.append(sound)
+        await connection.input_audio_buffer.append(pcm)
         await connection.input_audio_buffer.commit()
         event: Any
         async for event in connection:

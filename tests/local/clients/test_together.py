@@ -14,16 +14,16 @@ from tests.local.clients.sdk_clients import make_together_client
 MODEL: Any = "openai/whisper-large-v3"
 
 
-def test_json_reply(local_server: RunningServer, sound: Path) -> None:
-    reply = make_together_client(local_server).audio.transcriptions.create(file=sound, model=MODEL, language="en")
+def test_json_reply(local_server: RunningServer, audio: Path) -> None:
+    reply = make_together_client(local_server).audio.transcriptions.create(file=audio, model=MODEL, language="en")
     assert len(reply.text.split()) == 7
     call = local_server.bill()["calls"][0]
     assert (call["status"], call["key_seen"], call["model"]) == (200, True, MODEL)
 
 
-def test_verbose_json_with_words_and_speakers(local_server: RunningServer, sound: Path) -> None:
+def test_verbose_json_with_words_and_speakers(local_server: RunningServer, audio: Path) -> None:
     reply: Any = make_together_client(local_server).audio.transcriptions.create(
-        file=sound,
+        file=audio,
         model=MODEL,
         response_format="verbose_json",
         timestamp_granularities=["word", "segment"],
@@ -36,25 +36,25 @@ def test_verbose_json_with_words_and_speakers(local_server: RunningServer, sound
     assert reply.speaker_segments[0].speaker_id == reply.words[0].speaker_id == "SPEAKER_00"
 
 
-def test_errors_raise_the_sdks_exceptions(local_server: RunningServer, sound: Path) -> None:
+def test_errors_raise_the_sdks_exceptions(local_server: RunningServer, audio: Path) -> None:
     create = make_together_client(local_server).audio.transcriptions.create
     unknown: Any = "nobody/nothing"
     with pytest.raises(together.BadRequestError) as refused:
-        create(file=sound, model=unknown)
+        create(file=audio, model=unknown)
     assert "model_not_available" in str(refused.value)
     with pytest.raises(together.BadRequestError):
         create(file=("x.wav", b"no sound"), model=MODEL)
     with pytest.raises(together.AuthenticationError):
-        make_together_client(local_server, key="wrong").audio.transcriptions.create(file=sound, model=MODEL)
+        make_together_client(local_server, key="wrong").audio.transcriptions.create(file=audio, model=MODEL)
     local_server.limits(rpm=1)
-    create(file=sound, model=MODEL)
+    create(file=audio, model=MODEL)
     with pytest.raises(together.RateLimitError) as limited:
-        create(file=sound, model=MODEL)
+        create(file=audio, model=MODEL)
     assert float(limited.value.response.headers["x-ratelimit-reset"]) > 1
     local_server.limits(rpm=None)
     local_server.faults({"fault": {"kind": "status", "status": 503}})
     with pytest.raises(together.InternalServerError):
-        create(file=sound, model=MODEL)
+        create(file=audio, model=MODEL)
 
 
 def test_models_are_listed(local_server: RunningServer) -> None:

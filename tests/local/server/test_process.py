@@ -52,10 +52,10 @@ def ended(pids: list[int], seconds: float = 20) -> bool:
 def test_server_and_workers_end_when_the_parent_is_killed(tmp_path: Path, extra: list[str]) -> None:
     from tests.helpers.transcription_requests import tone_wav
 
-    sound = tmp_path / "a.wav"
-    sound.write_bytes(tone_wav(0.3))
+    recording = tmp_path / "a.wav"
+    recording.write_bytes(tone_wav(0.3))
     parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT, str(sound), *extra], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", PARENT, str(recording), *extra], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert parent.stdin is not None
     assert parent.stdout is not None
