@@ -32,7 +32,7 @@ from mediamill.tasks.media.endpoint_fit import CutPoints
 from mediamill.tasks.media.images.prepare import ImageLimits
 from mediamill.tasks.money.audio import AudioMeter
 from mediamill.tasks.money.images import ImageMeter
-from mediamill.tasks.money.meter import Meter, Metered, max_by_unit, trusted_by_unit
+from mediamill.tasks.money.meter import Meter, Metered, max_by_unit, pick_trusted_prices
 from mediamill.tasks.money.per_unit import UnitMeter
 from mediamill.tasks.money.prices import Price
 from mediamill.tasks.money.speech import SpeechMeter
@@ -228,9 +228,9 @@ __all__ = [
     "make_job",
     "max_by_unit",
     "parse_list",
+    "pick_trusted_prices",
     "quote",
     "run",
     "run_job",
     "to_parsed",
-    "trusted_by_unit",
 ]

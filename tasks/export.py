@@ -30,8 +30,8 @@ def export(out: Path, to: Path, *, columns: Sequence[str] = (), long: str | None
         out: a folder of results.
         to: the file; its suffix says the format.
         columns: the columns to write, in this order; all of them where none is named. With ``long`` these are the
-            columns after the list is exploded.
-        long: a column of lists to explode: each member gets a row, beside the item's other columns. ``""`` chooses the
+            columns after the list is expanded.
+        long: a column of lists to expand: each member gets a row, beside the item's other columns. ``""`` chooses the
             list: ``ranking``, ``segments``, or the only list of objects there is.
 
     Returns:
@@ -48,7 +48,7 @@ def export(out: Path, to: Path, *, columns: Sequence[str] = (), long: str | None
         raise UsageError(f"{out} has no results", hint="name the folder of a run that has finished items")
     schema = pa.unify_schemas([pq.read_schema(part) for part in parts])
     list_column = None if long is None else _choose_list_column(schema, long)
-    full_schema = schema if list_column is None else _explode_schema(schema, list_column)
+    full_schema = schema if list_column is None else _expand_schema(schema, list_column)
     for name in columns:
         if name not in full_schema.names:
             raise NoSuchOption("column", name, full_schema.names, where=str(out))
@@ -77,7 +77,7 @@ def _read_tables(
             for name in missing:
                 table = table.append_column(schema.field(name), pa.nulls(len(table), schema.field(name).type))
             table = table.select(schema.names)
-            yield (table if list_column is None else _explode(table, list_column)).select(selected_schema.names)
+            yield (table if list_column is None else _expand_list(table, list_column)).select(selected_schema.names)
 
 
 def _choose_list_column(schema: pa.Schema, requested: str) -> str:
@@ -89,11 +89,13 @@ def _choose_list_column(schema: pa.Schema, requested: str) -> str:
     structs = [name for name in lists if pa.types.is_struct(schema.field(name).type.value_type)]
     choice = next((name for name in _PREFERRED_LISTS if name in structs), structs[0] if len(structs) == 1 else None)
     if choice is None:
-        raise UsageError("which list is to be exploded?", hint=f"give --long one of: {', '.join(lists) or 'none'}")
+        raise UsageError(
+            "which list is to be expanded into rows?", hint=f"give --long one of: {', '.join(lists) or 'none'}"
+        )
     return choice
 
 
-def _explode_schema(schema: pa.Schema, list_column: str) -> pa.Schema:
+def _expand_schema(schema: pa.Schema, list_column: str) -> pa.Schema:
     other_fields = [field for field in schema if field.name != list_column]
     return pa.schema([*other_fields, *_member_fields(schema, list_column)])
 
@@ -107,16 +109,16 @@ def _member_fields(schema: pa.Schema, list_column: str) -> list[pa.Field]:
     return [field.with_name(f"{list_column}_{field.name}") if field.name in taken else field for field in member_type]
 
 
-def _explode(table: pa.Table, list_column: str) -> pa.Table:
+def _expand_list(table: pa.Table, list_column: str) -> pa.Table:
     """A row for each member of the list; items whose list is empty or missing have none."""
     lists = table[list_column].combine_chunks()
     parents, members = pc.list_parent_indices(lists), pc.list_flatten(lists)
-    exploded = table.drop_columns([list_column]).take(parents)
+    expanded = table.drop_columns([list_column]).take(parents)
     fields = _member_fields(table.schema, list_column)
     columns = members.flatten() if pa.types.is_struct(members.type) else [members]
     for field, column in zip(fields, columns, strict=True):
-        exploded = exploded.append_column(field, column)
-    return exploded
+        expanded = expanded.append_column(field, column)
+    return expanded
 
 
 def _write_tables(path: Path, suffix: str, tables: Iterator[pa.Table], schema: pa.Schema) -> int:

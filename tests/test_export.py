@@ -1,4 +1,4 @@
-"""Export results to one file: formats, columns, exploded lists, and wrong options refused in one line."""
+"""Export results to one file: formats, columns, lists expanded into rows, and wrong options refused in one line."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_long_writes_a_row_for_each_member_of_the_list(suffix: str, out: Path, t
     assert exported[0]["text"] == ROWS[0]["text"]
 
 
-def test_long_explodes_the_named_list(out: Path, tmp_path: Path) -> None:
+def test_long_expands_the_named_list_into_rows(out: Path, tmp_path: Path) -> None:
     assert export(out, tmp_path / "to.jsonl", long="flags", columns=["item_id", "flags"]) == 3
     exported = [json.loads(line) for line in (tmp_path / "to.jsonl").read_text().splitlines()]
     assert [(one["item_id"], one["flags"]) for one in exported] == [("a", "x"), ("a", "y"), ("d", "z")]

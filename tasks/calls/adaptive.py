@@ -129,21 +129,21 @@ class AdaptiveRate:
         measured = self._cycle_count.measure_rate(self._epoch, self._resumed_at)
         if measured is not None:
             self._is_unmeasured = False
-            self._set_pace(min(measured * _MEASURED_MARGIN, self._trusted_limit(now) or measured))
+            self._set_pace(min(measured * _MEASURED_MARGIN, self._get_usable_limit(now) or measured))
         if measured is not None or was_long_block:
             self._cycle_count = _RequestCount(self._resumed_at, self._epoch)
 
     def _raise_pace(self, pace: float, now: float) -> None:
         self._paced_since_refusal += 1
         cycle = max(_CYCLE_REQUESTS, _CYCLE_SECONDS * pace, _CYCLE_PAUSES * self._last_short_pause * pace)
-        trusted = self._trusted_limit(now)
-        if trusted is not None and pace < trusted:
+        usable_limit = self._get_usable_limit(now)
+        if usable_limit is not None and pace < usable_limit:
             cycle /= 10  # faster, back to what is known to be allowed
         elif self._paced_since_refusal < _HOLD_SHARE * cycle:
             return
         step = (_STEP_SHARE + _ACCELERATION * max(0.0, pace / self._base_pace - 1)) / cycle
         pace += self._base_pace * min(step, _MAX_STEP)
-        self.pace = min(pace, trusted or pace)
+        self.pace = min(pace, usable_limit or pace)
 
     def record_refusal(
         self, number: int, next_number: int, sent_at: float, now: float, hint: float | None, *, paced: bool
@@ -182,11 +182,11 @@ class AdaptiveRate:
         pace = current_rate if self.pace is None else self.pace if paced else min(self.pace, current_rate)
         if self._refusals_in_a_row <= 3:  # noqa: PLR2004 - more are a used-up window: wait for its end, same pace
             pace *= 1 - max(_MIN_CUT, _CUT_SHARE / (sent_between + 2))
-        if (trusted := self._trusted_limit(now)) is not None:
-            pace = min(max(pace, trusted * _MEASURED_MARGIN), trusted)
+        if (usable_limit := self._get_usable_limit(now)) is not None:
+            pace = min(max(pace, usable_limit * _MEASURED_MARGIN), usable_limit)
         self._set_pace(max(pace, self._taken_per_second * _MIN_TAKEN_SHARE))
 
-    def _trusted_limit(self, now: float) -> float | None:
+    def _get_usable_limit(self, now: float) -> float | None:
         """The share of the stated limit that is used; None when none was stated or it is too old."""
         return self.stated_limit * _STATED_MARGIN if self.stated_limit and now < self._stated_until else None
 

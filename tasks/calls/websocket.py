@@ -89,7 +89,7 @@ class WebsocketExchange:
         try:
             async with asyncio.timeout(timeout_seconds):
                 self._socket = await self._connect(client, url, headers, handshake_seconds, proxy)
-                end = await self._converse(self._socket)
+                end = await self._exchange_messages(self._socket)
             body = b"".join(line + b"\n" for line in self._kept_messages)
             return Reply(HTTPStatus.SWITCHING_PROTOCOLS, {**self._socket.headers, SOCKET_HEADER: end}, body)
         except HandshakeRefused as refused:
@@ -139,7 +139,7 @@ class WebsocketExchange:
         assert isinstance(socket, WebsocketWithHeaders)
         return socket
 
-    async def _converse(self, socket: aiohttp.ClientWebSocketResponse) -> str:
+    async def _exchange_messages(self, socket: aiohttp.ClientWebSocketResponse) -> str:
         """Send and receive at the same time; returns how the session ended."""
         if not self.session.waits_for_ready:
             self._ready.set()

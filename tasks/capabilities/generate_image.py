@@ -221,12 +221,10 @@ async def _publish_images(
     answer: Answer, ask: Ask, first: int, item: Item, context: CapabilityContext
 ) -> list[dict[str, Any]]:
     seed = ask.params.get("seed")
-    pictures = [image for image in answer.data["pictures"] if not image["moderated"]]
+    images = [image for image in answer.data["pictures"] if not image["moderated"]]
     return [
-        await publish_image(
-            {**picture, "seed": seed if picture["seed"] is None else picture["seed"]}, number, item, context
-        )
-        for number, picture in enumerate(pictures, first + 1)
+        await publish_image({**image, "seed": seed if image["seed"] is None else image["seed"]}, number, item, context)
+        for number, image in enumerate(images, first + 1)
     ]
 
 

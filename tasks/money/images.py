@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from mediamill.tasks.domain import Usage
-from mediamill.tasks.money.meter import Metered, max_by_unit, trusted_by_unit
+from mediamill.tasks.money.meter import Metered, max_by_unit, pick_trusted_prices
 from mediamill.tasks.money.prices import Price
 from mediamill.tasks.money.tokens import CACHED, INPUT, MILLION, OUTPUT
 from mediamill.tasks.wire import Billing
@@ -26,7 +26,7 @@ class ImageMeter:
 
     def cost(self, usage: Usage, prices: Sequence[Price], billing: Billing) -> Metered | None:
         """Price by tokens, else by pixels, else by images."""
-        by_unit = trusted_by_unit(prices)
+        by_unit = pick_trusted_prices(prices)
         if IMAGE_OUTPUT in by_unit and usage.output_tokens is not None:
             return _image_token_cost(by_unit, usage)
         pixel_price = by_unit.get(MEGAPIXEL)
@@ -55,7 +55,7 @@ class ImageMeter:
 
     def source(self, prices: Sequence[Price], *, flat: bool = False) -> Price | None:
         """The price of tokens, else of pixels, else of an image; of a ``flat`` model never of pixels."""
-        by_unit = trusted_by_unit(prices)
+        by_unit = pick_trusted_prices(prices)
         units = (IMAGE_OUTPUT, IMAGE) if flat else (IMAGE_OUTPUT, MEGAPIXEL, IMAGE)
         return next((by_unit[unit] for unit in units if unit in by_unit), None)
 

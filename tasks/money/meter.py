@@ -36,7 +36,7 @@ class Meter(Protocol):
         ...
 
 
-def trusted_by_unit(prices: Iterable[Price]) -> dict[str, Price]:
+def pick_trusted_prices(prices: Iterable[Price]) -> dict[str, Price]:
     """The most trusted price of each unit."""
     trusted: dict[str, Price] = {}
     for price in prices:

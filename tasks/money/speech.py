@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from mediamill.tasks.domain import Usage
-from mediamill.tasks.money.meter import Metered, max_by_unit, trusted_by_unit
+from mediamill.tasks.money.meter import Metered, max_by_unit, pick_trusted_prices
 from mediamill.tasks.money.prices import Price
 from mediamill.tasks.money.tokens import INPUT, MILLION, OUTPUT
 from mediamill.tasks.wire import Billing
@@ -22,7 +22,7 @@ class SpeechMeter:
 
     def cost(self, usage: Usage, prices: Sequence[Price], billing: Billing) -> Metered | None:
         """Price by characters, else tokens, else minutes of audio: the first that has a price and is stated."""
-        by_unit = trusted_by_unit(prices)
+        by_unit = pick_trusted_prices(prices)
         if usage.characters is not None and CHARACTERS in by_unit:
             price = by_unit[CHARACTERS]
             return Metered(usage.characters * price.usd / MILLION, str(price))

@@ -64,7 +64,7 @@ def token_cost(prices: Iterable[Price], usage: Usage) -> tuple[Decimal, Price] |
     """
     if usage.input_tokens is None and usage.output_tokens is None:
         return None
-    by_unit = _trusted_at_length(prices, usage.input_tokens or 0)
+    by_unit = _pick_trusted_prices_at_length(prices, usage.input_tokens or 0)
     audio = min(usage.audio_input_tokens or 0, usage.input_tokens or 0)
     cached = min(usage.cached_input_tokens or 0, (usage.input_tokens or 0) - audio)
     counts = {
@@ -87,7 +87,7 @@ def token_cost(prices: Iterable[Price], usage: Usage) -> tuple[Decimal, Price] |
 
 def format_token_prices(prices: Iterable[Price]) -> str | None:
     """Format the prices of prompts and completions for people; None where either has no price."""
-    by_unit = _trusted_at_length(prices, 0)
+    by_unit = _pick_trusted_prices_at_length(prices, 0)
     input_price, output_price = by_unit.get(INPUT), by_unit.get(OUTPUT)
     if input_price is None or output_price is None:
         return None
@@ -99,7 +99,7 @@ def format_token_prices(prices: Iterable[Price]) -> str | None:
     )
 
 
-def _trusted_at_length(prices: Iterable[Price], tokens: int) -> dict[str, Price]:
+def _pick_trusted_prices_at_length(prices: Iterable[Price], tokens: int) -> dict[str, Price]:
     """The most trusted price of each unit, for a prompt of ``tokens``; that of its tier where there is one."""
     standard_prices: dict[str, Price] = {}
     long_prompt_prices: dict[str, Price] = {}

@@ -55,7 +55,7 @@ class BaseProvider:
             rate_limit_headers=config.rate_limit_headers,
             error_quirks=config.error_quirks,
             key_origin=self.key_origin,
-            alternatives=self.alternatives,
+            suggest_alternatives=self.suggest_alternatives,
         )
 
     def operation(self, name: str) -> Operation[Any, Any]:
@@ -67,7 +67,7 @@ class BaseProvider:
         if name not in self._adapters:
             config = self.config.operations.get(name)
             if config is None:
-                raise UsageError(f"{self.name} has no {name}", hint=self.alternatives(name))
+                raise UsageError(f"{self.name} has no {name}", hint=self.suggest_alternatives(name))
             self._adapters[name] = load_operation_class(name, config.adapter)(self._info, name, config)
         return self._adapters[name]
 
@@ -157,7 +157,7 @@ class BaseProvider:
         """The origin that stands in request keys."""
         return self.endpoint.origin
 
-    def alternatives(self, operation: str) -> str:
+    def suggest_alternatives(self, operation: str) -> str:
         """A hint for an operation: the models or the providers to choose instead."""
         own = self.config.operations.get(operation)
         models = f"--model {' or '.join(own.models)}, or " if own and own.models else ""

@@ -28,7 +28,7 @@ class LocalProvider(BaseProvider):
                 if facts.program is None or shutil.which(facts.program):
                     return name
         if requested is None and operation == TRANSLATION and not self.endpoint.origin:
-            raise UsageError("the built-in recogniser does not translate", hint=self.alternatives(operation))
+            raise UsageError("the built-in recogniser does not translate", hint=self.suggest_alternatives(operation))
         return super().choose_model(operation, requested)
 
     def key_origin(self, model: str) -> str:

@@ -27,7 +27,7 @@ class ProviderInfo:
         free: nothing is billed, so an attempt with an unknown outcome may always be repeated.
         rate_limit_headers, error_quirks: how its headers state limits, and which of its statuses differ.
         key_origin: gives the origin that stands in request keys, for a model.
-        alternatives: gives a hint what to choose instead, for an operation.
+        suggest_alternatives: returns a hint for an operation: what to choose instead.
     """
 
     name: str
@@ -36,4 +36,4 @@ class ProviderInfo:
     rate_limit_headers: Sequence[RateLimitDialect]
     error_quirks: frozenset[ErrorQuirk]
     key_origin: Callable[[str], str] = field(repr=False)
-    alternatives: Callable[[str], str] = field(repr=False)
+    suggest_alternatives: Callable[[str], str] = field(repr=False)

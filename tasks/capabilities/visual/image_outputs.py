@@ -24,12 +24,12 @@ _SUFFIXES = {"jpeg": ".jpg"}
 
 
 async def publish_image(
-    picture: Mapping[str, Any], number: int, item: Item, context: CapabilityContext
+    image: Mapping[str, Any], number: int, item: Item, context: CapabilityContext
 ) -> dict[str, Any]:
     """Write an image of a reply to a file under OUT/media.
 
     Args:
-        picture: as the operation documents it, not moderated.
+        image: as the operation documents it, not moderated.
         number: its position among the item's images, from 1.
         item: the item it belongs to.
         context: what downloads, decodes and publishes.
@@ -43,10 +43,10 @@ async def publish_image(
     """
     from mediamill.tasks.sinks.media import publish_media
 
-    encoded_bytes = len(picture["b64"] or "")
+    encoded_bytes = len(image["b64"] or "")
     async with (
         context.reserve_memory(encoded_bytes + _DECODING_BYTES),
-        _open_image_file(picture, number, item, context) as path,
+        _open_image_file(image, number, item, context) as path,
     ):
         info = await _verify_image(path, number, item, context)
         suffix = _SUFFIXES.get(info.format, f".{info.format}")
@@ -60,8 +60,8 @@ async def publish_image(
         "format": info.format,
         "width": info.width,
         "height": info.height,
-        "seed": picture["seed"],
-        "revised_prompt": picture["revised_prompt"],
+        "seed": image["seed"],
+        "revised_prompt": image["revised_prompt"],
     }
 
 

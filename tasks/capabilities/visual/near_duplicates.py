@@ -39,7 +39,7 @@ class DuplicateGroups:
         for line in results:
             row = orjson.loads(line)
             if row.get("looks") and row.get("duplicate_of") is None:
-                inputs = [(picture["sha256"], picture["recipe"]) for picture in row.get("pictures") or ()]
+                inputs = [(image["sha256"], image["recipe"]) for image in row.get("pictures") or ()]
                 groups.join(row["looks"], row["item_id"], inputs)
         return groups
 

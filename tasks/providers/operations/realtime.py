@@ -75,9 +75,9 @@ class SpeechModel(ModelFacts):
 
     def abilities(self) -> tuple[str, ...]:
         """What it can do in a few words, and whether it works over a socket only."""
-        return (*self.skills(), "socket only") if self.transport == "socket" else self.skills()
+        return (*self.base_abilities(), "socket only") if self.transport == "socket" else self.base_abilities()
 
-    def skills(self) -> tuple[str, ...]:
+    def base_abilities(self) -> tuple[str, ...]:
         """What it can do over any transport."""
         return ()
 

@@ -53,7 +53,7 @@ class TranscriptionModel(SpeechModel):
         default=None, description="ISO-639-1 codes of the languages it recognises; null for many"
     )
 
-    def skills(self) -> tuple[str, ...]:
+    def base_abilities(self) -> tuple[str, ...]:
         """Times, words, speakers and prompt, if it supports them."""
         flags = (self.verbose, "times"), (self.words, "words"), (self.diarize, "speakers"), (self.prompt, "prompt")
         return tuple(word for supported, word in flags if supported)

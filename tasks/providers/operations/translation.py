@@ -31,9 +31,12 @@ class TranslationModel(TranscriptionModel):
         default=None, description="codes of the languages it translates to; null for many"
     )
 
-    def skills(self) -> tuple[str, ...]:
-        """The skills of a transcription model, and the languages it translates to."""
-        return (*super().skills(), f"to {', '.join(sorted(self.targets))}" if self.targets else "to any language")
+    def base_abilities(self) -> tuple[str, ...]:
+        """The abilities of a transcription model, and the languages it translates to."""
+        return (
+            *super().base_abilities(),
+            f"to {', '.join(sorted(self.targets))}" if self.targets else "to any language",
+        )
 
 
 class TranslationConfig(SpeechToTextConfig[TranslationModel]):
@@ -60,7 +63,7 @@ class TranslationOperation(SpeechToTextOperation[TranslationConfig, TranslationM
             UsageError: also when the provider lists the model, but not for translation.
         """
         if requested not in self.config.models and known_elsewhere:
-            raise UsageError(f"{requested} does not translate", hint=self.provider.alternatives(self.name))
+            raise UsageError(f"{requested} does not translate", hint=self.provider.suggest_alternatives(self.name))
         return super().choose_model(requested, known_elsewhere=known_elsewhere)
 
     def build_form_fields(self, model: str, facts: TranslationModel, params: Mapping[str, JSON]) -> dict[str, JSON]:
@@ -80,11 +83,11 @@ class TranslationOperation(SpeechToTextOperation[TranslationConfig, TranslationM
             return {}
         if self.config.language_fields == "target":
             return {"language": target}
-        spoken = str(params.get("language") or "auto")
+        source_language = str(params.get("language") or "auto")
         return (
             {"to_language": target}
-            if spoken == "auto"
-            else {"language": to_iso_code(spoken) or spoken, "to_language": target}
+            if source_language == "auto"
+            else {"language": to_iso_code(source_language) or source_language, "to_language": target}
         )
 
 

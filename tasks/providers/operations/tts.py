@@ -77,7 +77,7 @@ class TtsModel(SpeechModel):
             next(iter(self.formats)),
         )
 
-    def skills(self) -> tuple[str, ...]:
+    def base_abilities(self) -> tuple[str, ...]:
         """Speech, and its formats."""
         return ("speech", *(name for name in self.formats if name != "pcm"))
 
