@@ -206,7 +206,12 @@ cp -r "$OUT" "$KEPT"
     ("script", "proof", "message"),
     [
         (FULL_DISK, "100%", "journal.sqlite: the disk is full"),
-        (READ_ONLY_DISK, "Read-only file system", "journal.sqlite: the journal cannot be opened"),
+        pytest.param(
+            READ_ONLY_DISK,
+            "Read-only file system",
+            "journal.sqlite: the journal cannot be opened",
+            marks=pytest.mark.long,
+        ),
     ],
     ids=["full", "read-only"],
 )
