@@ -83,6 +83,7 @@ def mediamill(site: Path, *arguments: str | Path) -> subprocess.CompletedProcess
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
 
 
+@pytest.mark.long
 def test_another_packages_capability_is_a_command_like_ours(site: Path, tmp_path: Path) -> None:
     source, out = tmp_path / "texts.csv", tmp_path / "out"
     source.write_text("id,text\na,one two three\nb,a b cc\n")

@@ -17,7 +17,7 @@ HOSTED = {"translate"}
 """Jobs that name a provider with a key."""
 JOBS = [job for job in sorted((ROOT / "configs" / "jobs").glob("*.yaml")) if job.stem not in ELSEWHERE | HOSTED]
 NO_KEY = {"TOGETHER_API_KEY": ""}
-QUICK = {"embed", "generate-image"}
+QUICK = {"embed"}
 
 
 @pytest.mark.parametrize(

@@ -202,16 +202,12 @@ cp -r "$OUT" "$KEPT"
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("script", "proof", "message"),
     [
         (FULL_DISK, "100%", "journal.sqlite: the disk is full"),
-        pytest.param(
-            READ_ONLY_DISK,
-            "Read-only file system",
-            "journal.sqlite: the journal cannot be opened",
-            marks=pytest.mark.long,
-        ),
+        (READ_ONLY_DISK, "Read-only file system", "journal.sqlite: the journal cannot be opened"),
     ],
     ids=["full", "read-only"],
 )

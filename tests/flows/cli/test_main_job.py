@@ -177,9 +177,8 @@ def test_limit_json_status_and_report_work_on_one_out(tmp_path: Path, own_local_
     assert "0000.wav" in (out / "report.html").read_text()
 
 
-@pytest.mark.parametrize(
-    "job", mark_rest_long(["transcribe.yaml", "manifest.yaml", "nightly.yaml"], ["transcribe.yaml"])
-)
+@pytest.mark.long
+@pytest.mark.parametrize("job", ["transcribe.yaml", "manifest.yaml", "nightly.yaml"])
 def test_the_example_jobs_run(job: str, tmp_path: Path) -> None:
     path = ROOT / "configs" / "jobs" / job
     done = mediamill("run", path, "--out", tmp_path / "out", "--limit", "1", home=tmp_path / "home")

@@ -71,7 +71,8 @@ def test_a_yes_starts_the_run_and_shows_its_progress(tmp_path: Path, own_local_s
     assert own_local_server.bill()["requests"] == 6
 
 
-@pytest.mark.parametrize("answer", [pytest.param(("--yes",), marks=pytest.mark.long), ("--budget", "1")])
+@pytest.mark.long
+@pytest.mark.parametrize("answer", [("--yes",), ("--budget", "1")])
 def test_yes_or_a_budget_answers_beforehand(
     answer: tuple[str, ...], tmp_path: Path, own_local_server: RunningServer
 ) -> None:
@@ -94,9 +95,8 @@ def test_a_paid_retry_asks(tmp_path: Path, own_local_server: RunningServer) -> N
     assert own_local_server.bill()["requests"] == paid
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.long)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_one_signal_lets_requests_in_flight_end(
     number: int, code: int, tmp_path: Path, own_local_server: RunningServer
 ) -> None:

@@ -136,6 +136,7 @@ async def test_speech_is_sent_as_an_item_per_sentence(local_server: RunningServe
     assert (call["characters"], call["billed"]) == (len("Hello there. And here."), True)
 
 
+@pytest.mark.long
 async def test_real_speech_is_transcribed(recognising_server: RunningServer, speech: Path) -> None:
     import av
 
