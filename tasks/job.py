@@ -270,7 +270,7 @@ _PLAIN_MESSAGES = {
     "int_parsing": "{value} is not a whole number; write it like 3",
     "int_from_float": "{value} is not a whole number; write it like 3",
     "bool_parsing": "{value} is neither true nor false",
-    "string_type": "{value} is not a text; write it in quotes",
+    "string_type": "is not a text; write it in quotes",  # without the value, which may be a key
     "string_pattern_mismatch": "{value} is not of the form it takes",
     "literal_error": "{value} is not one of {expected}",
     "enum": "{value} is not one of {expected}",

@@ -137,6 +137,11 @@ def test_a_missing_or_wrong_key_and_a_key_in_place_of_its_name_are_refused(tmp_p
     output = run_refused(tmp_path, 2, "transcribe", tmp_path / "in", "--api-key-env", "sk-verysecret-123456789")
     assert "NAME" in output
     assert "verysecret" not in output
+    job = tmp_path / "job.yaml"
+    job.write_text(f"capability: transcribe\nsource: {tmp_path / 'in'}\napi_key_env: [sk-verysecret-123456789]\n")
+    output = run_refused(tmp_path, 2, "run", job)
+    assert "api_key_env: is not a text" in output
+    assert "verysecret" not in output
 
 
 def test_a_model_that_does_not_exist_stops_the_run(tmp_path: Path, own_local_server: RunningServer) -> None:
