@@ -25,8 +25,9 @@ for _name in ("PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_API_KEY"):
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """One worker more than cores, because tests wait for servers and processes that they start."""
-    return (os.cpu_count() or 1) + 1
+    """One more than cores in the quick tier, whose tests wait for what they start; other tiers watch clocks."""
+    cores = os.cpu_count() or 1
+    return cores + 1 if "not long" in (config.option.markexpr or "") else cores
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
