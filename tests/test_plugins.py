@@ -202,16 +202,17 @@ PROVIDER_YAML = (
 )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("source", "configuration"),
     [
         ("1 / 0", b""),
-        pytest.param("import sys\nsys.exit(3)", b"", marks=pytest.mark.long),
-        pytest.param("CONFIG = 'odd.yaml'", b"", marks=pytest.mark.long),
-        pytest.param("", "# Z\xfcrich".encode("latin-1"), marks=pytest.mark.long),
-        pytest.param("", b"", marks=pytest.mark.long),
-        pytest.param("", PROVIDER_YAML.format("broken_adapter").encode(), marks=pytest.mark.long),
-        pytest.param("", PROVIDER_YAML.format("leaving_adapter").encode(), marks=pytest.mark.long),
+        ("import sys\nsys.exit(3)", b""),
+        ("CONFIG = 'odd.yaml'", b""),
+        ("", "# Z\xfcrich".encode("latin-1")),
+        ("", b""),
+        ("", PROVIDER_YAML.format("broken_adapter").encode()),
+        ("", PROVIDER_YAML.format("leaving_adapter").encode()),
     ],
     ids=["an error", "an exit", "no path", "no UTF-8", "nothing", "an adapter's error", "an adapter's exit"],
 )

@@ -14,7 +14,6 @@ from mediamill.tasks.job import make_job
 from mediamill.tasks.resolved_job import resolve_job
 from tests.helpers.cli_runs import bare_environment
 from tests.helpers.paths import RECORDINGS
-from tests.helpers.tiers import mark_rest_long
 
 RECORDING = RECORDINGS / "window.flac"
 
@@ -68,7 +67,8 @@ def test_a_job_that_no_run_could_start_with_is_refused(
     assert message in f"{caught.value.message} {caught.value.hint}"
 
 
-@pytest.mark.parametrize("option", mark_rest_long(["--yes", "--quote"], ["--yes"]))
+@pytest.mark.long
+@pytest.mark.parametrize("option", ["--yes", "--quote"])
 def test_a_command_chooses_its_provider_once(option: str, tmp_path: Path) -> None:
     command = [sys.executable, "-c", COUNT_PROVIDERS, "transcribe", str(RECORDING), "--provider", "local", option]
     done = subprocess.run(

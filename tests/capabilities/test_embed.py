@@ -47,8 +47,8 @@ def read_vectors(out: Path) -> list[list[float]]:
     ("provider", "model", "size", "max_texts", "truncated"),
     [
         ("together", E5, 1024, 64, False),
-        ("openai", SMALL, 1536, 2048, False),
-        ("compatible", "any", 256, 32, None),
+        pytest.param("openai", SMALL, 1536, 2048, False, marks=pytest.mark.long),
+        pytest.param("compatible", "any", 256, 32, None, marks=pytest.mark.long),
     ],
 )
 def test_texts_share_requests_and_each_gets_its_own_vector(

@@ -168,6 +168,7 @@ def test_a_lost_answer_is_unknown_and_only_a_retry_buys_it_again(local_server: R
     assert_bill_within_ledger_bounds(out, local_server.bill()["usd"])
 
 
+@pytest.mark.long
 def test_a_lost_file_of_another_model_is_never_bought_from_the_first_model(
     local_server: RunningServer, tmp_path: Path
 ) -> None:

@@ -58,12 +58,12 @@ def test_prompts_become_files_and_the_ledger_is_the_bill(local_server: RunningSe
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"seconds": 7}, "takes seconds 5, not 7"),
+        pytest.param({"seconds": 7}, "takes seconds 5, not 7", marks=pytest.mark.long),
         ({"size": "100x100"}, "takes size 270x360"),
-        ({"fps": 30}, "takes fps 16, 24, not 30"),
-        ({"steps": 5}, "takes 10 to 50 steps, not 5"),
-        ({"prompt": "x"}, "prompts of 2 to 2048 characters"),
-        ({"width": 640}, "width and height go together"),
+        pytest.param({"fps": 30}, "takes fps 16, 24, not 30", marks=pytest.mark.long),
+        pytest.param({"steps": 5}, "takes 10 to 50 steps, not 5", marks=pytest.mark.long),
+        pytest.param({"prompt": "x"}, "prompts of 2 to 2048 characters", marks=pytest.mark.long),
+        pytest.param({"width": 640}, "width and height go together", marks=pytest.mark.long),
         ({"keyframes": '["a.png", "b.png", "c.png"]'}, "each needs its frame"),
         ({"model": VEO, "keyframes": '["a.png", "b.png"]'}, "takes keyframes at first, not at first, last"),
     ],
@@ -204,6 +204,7 @@ def test_previews_that_are_kept_are_promoted_to_full_versions(local_server: Runn
     assert local_server.bill()["billed"] == 5
 
 
+@pytest.mark.long
 def test_a_promotion_without_an_answer_is_reported_and_bought_only_by_retry(
     local_server: RunningServer, tmp_path: Path
 ) -> None:

@@ -56,9 +56,9 @@ def test_generated_speech_is_transcribed_to_its_text(tmp_path: Path) -> None:
         ("together", ORPHEUS, "mp3", 1),
         pytest.param("together", ORPHEUS, "flac", 1, marks=pytest.mark.long),
         pytest.param("openai", "tts-1", "opus", 1, marks=pytest.mark.long),
-        ("groq", "canopylabs/orpheus-v1-english", "mp3", 4),
-        ("xai", "grok-voice-tts-1.0", "wav", 1),
-        ("compatible", "any", "flac", 1),
+        pytest.param("groq", "canopylabs/orpheus-v1-english", "mp3", 4, marks=pytest.mark.long),
+        pytest.param("xai", "grok-voice-tts-1.0", "wav", 1, marks=pytest.mark.long),
+        pytest.param("compatible", "any", "flac", 1, marks=pytest.mark.long),
     ],
 )
 def test_every_provider_and_format(

@@ -21,6 +21,7 @@ from tests.helpers.paths import SAMPLES
 BROKEN_SAMPLES = SAMPLES / "broken"
 
 
+@pytest.mark.long
 def test_a_run_is_a_flow_run_with_tasks_costs_and_no_key(
     prefect_server: PrefectServer, own_local_server: RunningServer, tmp_path: Path
 ) -> None:
