@@ -56,14 +56,24 @@ def load_plugin(plugin: EntryPoint) -> Any:
     try:
         return plugin.load()
     except (Exception, SystemExit) as error:  # another package's code may raise anything
-        detail = str(error).partition("\n")[0]
-        raise plugin_error(plugin, f"{type(error).__name__}{': ' if detail else ''}{detail}") from error
+        raise plugin_error(plugin, format_cause(error)) from error
+
+
+def format_cause(error: BaseException) -> str:
+    """What another package's code raised, in one line."""
+    detail = str(error).partition("\n")[0]
+    return f"{type(error).__name__}{': ' if detail else ''}{detail}"
 
 
 def plugin_error(plugin: EntryPoint, reason: str) -> UsageError:
     """The error that says why another package's plugin cannot be used."""
-    package = package_name(plugin)
     return UsageError(
-        f"the {plugin_kind(plugin.group)} {plugin.name!r} of the package {package} cannot be used: {reason}",
-        hint=f"update {package}, or uninstall it",
+        f"the {plugin_kind(plugin.group)} {plugin.name!r} of the package {package_name(plugin)} cannot be used: {reason}",
+        hint=repair_hint(plugin),
     )
+
+
+def repair_hint(plugin: EntryPoint) -> str:
+    """The next step when another package's plugin cannot be used."""
+    package = package_name(plugin)
+    return f"update {package}, or uninstall it"

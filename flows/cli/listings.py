@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -14,6 +14,8 @@ from mediamill.flows.cli.console import print_note
 
 if TYPE_CHECKING:
     from mediamill.tasks.providers.config import ProviderConfig
+
+ListedT = TypeVar("ListedT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +29,41 @@ class ModelVoices:
     live: bool
 
 
+def list_from_providers(providers: Sequence[str], list_one: Callable[[str], list[ListedT]]) -> list[ListedT]:
+    """What ``list_one`` lists for each provider.
+
+    Of several providers, one of another package that cannot be used is left out, and a note says why.
+
+    Raises:
+        UsageError: when a single provider is listed, and it cannot be used.
+    """
+    from mediamill.tasks.errors import MediamillError
+    from mediamill.tasks.plugins import PROVIDER_GROUP, find_plugins, format_cause, plugin_error
+    from mediamill.tasks.providers.registry import is_built_in_provider
+
+    listed: list[ListedT] = []
+    for name in providers:
+        try:
+            listed += list_one(name)
+        except Exception as error:  # another package's code may raise anything
+            if is_built_in_provider(name):
+                raise
+            plugin = find_plugins(PROVIDER_GROUP)[name]
+            cause = error if isinstance(error, MediamillError) else plugin_error(plugin, format_cause(error))
+            if len(providers) == 1:
+                raise cause from error
+            print_note(f"mediamill: {name} is not listed: {cause.message}; {cause.hint}")
+    return listed
+
+
 def print_voices(providers: Sequence[str], base_url: str | None, *, as_json: bool) -> int:
     """Print the voices of all speech models, from the provider's API where it lists them and a key is set.
 
     Returns:
         The exit code.
     """
-    listings = [
-        voices for name in providers for voices in _list_voices(name, base_url if len(providers) == 1 else None)
-    ]
+    alone = len(providers) == 1
+    listings = list_from_providers(providers, lambda name: _list_voices(name, base_url if alone else None))
     if as_json:
         click.echo(json.dumps([asdict(v) for v in listings]))
         return 0

@@ -17,7 +17,7 @@ from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING
 
 from mediamill.tasks.errors import NoSuchOption, UsageError
-from mediamill.tasks.plugins import CAPABILITY_GROUP, load_plugin, package_name, plugin_error
+from mediamill.tasks.plugins import CAPABILITY_GROUP, format_cause, load_plugin, package_name, plugin_error
 from mediamill.tasks.plugins import find_plugins as installed
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def _load_plugin_capability(plugin: EntryPoint) -> Capability:
     try:
         capability: Capability = cls()
     except (Exception, SystemExit) as error:  # it is not our code: anything may be wrong with it
-        raise plugin_error(plugin, f"{type(error).__name__}: {error}".partition("\n")[0]) from error
+        raise plugin_error(plugin, format_cause(error)) from error
     missing = [member for member in _REQUIRED_MEMBERS if not hasattr(capability, member)]
     if missing:
         raise plugin_error(plugin, f"{plugin.value} has no {', '.join(missing)}")

@@ -71,8 +71,8 @@ def _read_operation(name: str, block: Mapping[str, Any]) -> OperationConfig[Any]
         return load_operation_class(name, adapter).config_model.model_validate(block)
     except ValidationError as error:
         raise ValueError(_format_first_error(error, name)) from None
-    except UsageError as error:
-        raise ValueError(f"{name}: {error.message}") from None
+    except UsageError:  # another package's operation; it says itself what to do
+        raise
     except (ImportError, AttributeError) as error:
         raise ValueError(f"{name}: {error}") from None
     except (Exception, SystemExit) as error:  # an adapter may be another package's
@@ -85,20 +85,27 @@ def _format_first_error(error: ValidationError, *location: str) -> str:
     return f"{where}{': ' if where else ''}{first['msg'].removeprefix('Value error, ')}"
 
 
-def read_config(path: Path) -> ProviderConfig:
+def read_config(path: Path, *, hint: str = _FIX_HINT) -> ProviderConfig:
     """The configuration in a file.
 
+    Args:
+        path: the YAML file.
+        hint: the next step when the file is wrong.
+
     Raises:
-        UsageError: when the file cannot be read, or holds an unknown or wrong field; it names the field.
+        UsageError: when the file cannot be read, holds an unknown or wrong field, or has an operation of another
+            package that cannot be used; it names the field or the operation.
     """
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, where PyYAML has it, needs a fifth of the time
     try:
         config = ProviderConfig.model_validate(yaml.load(path.read_text(encoding="utf-8"), Loader=loader))  # noqa: S506
     except ValidationError as error:
-        raise UsageError(f"{path}: {_format_first_error(error)}", hint=_FIX_HINT) from None
+        raise UsageError(f"{path}: {_format_first_error(error)}", hint=hint) from None
+    except UsageError as error:
+        raise UsageError(f"{path}: {error.message}", hint=error.hint) from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
-        raise UsageError(f"{path}: {reason}", hint=_FIX_HINT) from None
+        raise UsageError(f"{path}: {reason}", hint=hint) from None
     return config if config.prices is None else config.model_copy(update={"prices": path.parent / config.prices})
 
 

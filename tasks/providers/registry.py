@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mediamill.configs import CONFIGS_FOLDER
 from mediamill.tasks.errors import NoSuchOption, UsageError
-from mediamill.tasks.plugins import PROVIDER_GROUP, find_plugins, load_plugin, plugin_error
+from mediamill.tasks.plugins import PROVIDER_GROUP, find_plugins, load_plugin, plugin_error, repair_hint
 from mediamill.tasks.providers.base import BaseProvider
 from mediamill.tasks.providers.config import ProviderConfig, parse_endpoint, read_config
 from mediamill.tasks.providers.operations import load_object
@@ -39,18 +39,14 @@ def load_config(name: str) -> ProviderConfig:
     Raises:
         UsageError: when it belongs to another package and cannot be used.
     """
-    return read_config(_find_config_file(name))
-
-
-def _find_config_file(name: str) -> Path:
     built_in = CONFIGS_FOLDER / "providers" / f"{name}.yaml"
     plugin = find_plugins(PROVIDER_GROUP).get(name)
     if built_in.exists() or plugin is None:
-        return built_in
+        return read_config(built_in)
     path = load_plugin(plugin)
     if not isinstance(path, Path):
         raise plugin_error(plugin, f"{plugin.value} is no Path of a YAML file")
-    return path
+    return read_config(path, hint=repair_hint(plugin))
 
 
 def choose_default_provider(environ: Mapping[str, str], operation: str | None = None) -> str:

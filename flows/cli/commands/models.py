@@ -36,13 +36,13 @@ def command(*, provider: str | None, live: bool, voices: bool, base_url: str | N
 
     Other models work, too: name any with --model. A price that is not known here is printed as unknown.
     """
-    if voices:
-        from mediamill.flows.cli.listings import print_voices
+    from mediamill.flows.cli.listings import list_from_providers, print_voices
 
+    if voices:
         return print_voices(_select_providers(provider), base_url, as_json=as_json)
     if live:
         return _print_live_models(provider, base_url, as_json=as_json)
-    models = [model for name in _select_providers(provider) for model in _list_configured_models(name)]
+    models = list_from_providers(_select_providers(provider), _list_configured_models)
     if as_json:
         click.echo(json.dumps([asdict(m) for m in models]))
         return 0

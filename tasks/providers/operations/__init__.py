@@ -8,9 +8,11 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from mediamill.tasks.plugins import OPERATION_GROUP, find_plugins, load_plugin
+from mediamill.tasks.plugins import OPERATION_GROUP, find_plugins, load_plugin, plugin_error
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from mediamill.tasks.money.meter import Meter
     from mediamill.tasks.providers.operations.base import Operation
 
@@ -44,12 +46,24 @@ def load_operation_class(name: str, adapter: str | None = None) -> type[Operatio
 
     Raises:
         KeyError: when there is no such operation.
-        UsageError: when another package's operation cannot be imported.
+        UsageError: when another package's operation cannot be imported, or is no operation.
     """
     target = adapter or BUILT_IN.get(name)
-    loaded: type[Operation[Any, Any]] = (
-        load_object(target) if target else load_plugin(find_plugins(OPERATION_GROUP)[name])
-    )
+    if target is None:
+        return _load_plugin_operation(find_plugins(OPERATION_GROUP)[name])
+    loaded: type[Operation[Any, Any]] = load_object(target)
+    return loaded
+
+
+def _load_plugin_operation(plugin: EntryPoint) -> type[Operation[Any, Any]]:
+    from mediamill.tasks.providers.operations.base import Operation
+
+    loaded = load_plugin(plugin)
+    if not (isinstance(loaded, type) and issubclass(loaded, Operation)):
+        raise plugin_error(plugin, f"{plugin.value} is not a subclass of Operation")
+    missing = [member for member in ("config_model", "facts_model") if not hasattr(loaded, member)]
+    if missing:
+        raise plugin_error(plugin, f"{plugin.value} has no {', '.join(missing)}")
     return loaded
 
 
