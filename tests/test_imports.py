@@ -35,6 +35,8 @@ LAYERS = (
         "tasks.renamed_options",
         "tasks.errors",
         "tasks.fault_injection",
+        "tasks.untrusted_text",
+        "tasks.run_log",
         "tasks.plugins",
         "configs",
     },

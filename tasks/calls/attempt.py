@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 
 from mediamill.tasks import fault_injection
 from mediamill.tasks.calls.attempt_record import AttemptRecord
@@ -60,7 +59,7 @@ class WireAttempt:
             await self._record.mark_sending(number, permit.wait)
             reply = await self._send_request(origin, request)
             limits = self._context.provider.parse_rate_limits(reply)
-            problem = self._redact_key(self._context.provider.classify(reply, self._asks[0].operation))
+            problem = self._context.provider.classify(reply, self._asks[0].operation)
             outcome = problem.kind if problem else "ok"
             self._context.stats.answered += 1
             if problem is not None:
@@ -94,7 +93,7 @@ class WireAttempt:
         try:
             reply = await self._context.poller.wait_until_ended(job.look_up, job.first_wait)
         except JobFailed as error:
-            raise await self._record_refusal(error.reply, self._redact_key(error.problem) or error.problem) from None
+            raise await self._record_refusal(error.reply, error.problem) from None
         finally:
             stats.running_jobs -= 1
         stats.jobs_ended += 1
@@ -183,10 +182,3 @@ class WireAttempt:
         # Before the permit is given back, so that no other request is sent to be refused for the same reason.
         self._context.request_stop(stop)
         return stop
-
-    def _redact_key(self, problem: Problem | None) -> Problem | None:
-        """The problem without the key, which a server may repeat in its message."""
-        key = self._context.key
-        if problem is None or not key or key not in problem.message:
-            return problem
-        return replace(problem, message=problem.message.replace(key, "***"))

@@ -11,6 +11,7 @@ from typing import TypedDict
 from mediamill.tasks import fault_injection
 from mediamill.tasks.calls.batching import PendingAsk
 from mediamill.tasks.calls.call_context import CallContext, now_us, parse_request_id
+from mediamill.tasks.calls.provider_words import describe_failed_attempt
 from mediamill.tasks.calls.settlement import settle_cost
 from mediamill.tasks.domain import Ask, Cost
 from mediamill.tasks.journal.transitions import NewAttempt
@@ -23,6 +24,7 @@ class _FailureFields(TypedDict):
     message: str
     status: int | None
     latency_ms: int
+    request_id: str | None
 
 
 class AttemptRecord:
@@ -113,10 +115,7 @@ class AttemptRecord:
     async def mark_rejected(self, problem: Problem, reply: Reply | None = None) -> None:
         """Record that the request was refused or never arrived: nothing was billed."""
         self.reservation.release()
-        reply_id = parse_request_id(reply.headers) if reply else None
-        await self._journal.record_rejection(
-            self.call_id, self.keys, **self._to_failure_fields(problem, reply), request_id=reply_id
-        )
+        await self._journal.record_rejection(self.call_id, self.keys, **self._to_failure_fields(problem, reply))
 
     async def mark_unknown(self, problem: Problem, reply: Reply | None = None) -> None:
         """Record that the request may have been carried out and billed."""
@@ -133,9 +132,10 @@ class AttemptRecord:
         """The journal's fields for an attempt without an answer, whether or not it was billed."""
         return {
             "kind": problem.kind,
-            "message": problem.message,
+            "message": describe_failed_attempt(problem, reply),
             "status": reply.status if reply else None,
             "latency_ms": self._measure_elapsed_ms(),
+            "request_id": parse_request_id(reply.headers) if reply else None,
         }
 
     def _measure_elapsed_ms(self) -> int:

@@ -11,6 +11,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -22,6 +23,7 @@ from httpx_aiohttp import AiohttpTransport
 
 from mediamill.tasks.calls.body_reader import read_chunks, read_stream
 from mediamill.tasks.calls.download import Download, fetch_file
+from mediamill.tasks.calls.redaction import get_redactor
 from mediamill.tasks.calls.request_body import RequestBody, encode_body
 from mediamill.tasks.calls.ssrf_guard import SsrfGuard
 from mediamill.tasks.calls.transport_errors import ReplyLost, TransportError, classify_transport_error
@@ -82,6 +84,8 @@ class Client:
     ) -> Reply:
         """Send one request and read its complete reply; a request with a session runs over a websocket.
 
+        A key that the server repeats is masked in the reply, and in the message of an error.
+
         Args:
             origin: scheme, host and port.
             request: without the key, which is added here as ``Authorization: Bearer``.
@@ -95,10 +99,19 @@ class Client:
             BadInput: a file to send cannot be read any more.
             UsageError: the key holds characters that no header can carry.
         """
-        if request.session is not None:
-            return await self._run_websocket(
-                origin, request, key=key, timeout_seconds=timeout_seconds, max_bytes=max_bytes
-            )
+        exchange = self._send_over_http if request.session is None else self._run_websocket
+        redactor = get_redactor(key)
+        try:
+            reply = await exchange(origin, request, key=key, timeout_seconds=timeout_seconds, max_bytes=max_bytes)
+        except TransportError as error:
+            error.message = redactor.redact_text(error.message)
+            raise
+        return redactor.redact_reply(reply)
+
+    async def _send_over_http(
+        self, origin: str, request: Request, *, key: str | None, timeout_seconds: float, max_bytes: int
+    ) -> Reply:
+        """Send one request and read its complete reply."""
         url, host = _parse_url(origin, request.path)
         body = encode_body(request)
         headers = _build_headers(request.headers, body, key)
@@ -200,7 +213,7 @@ class Client:
             return self.exchange(transport, http_request, host, timeout_seconds=left)
 
         headers = {"authorization": _format_bearer(key)} if key is not None else None
-        return await fetch_file(
+        download = await fetch_file(
             open_get,
             guard,
             url,
@@ -209,6 +222,12 @@ class Client:
             timeout_seconds=timeout_seconds,
             max_retries=max_retries,
             headers=headers,
+        )
+        redactor = get_redactor(key)
+        return replace(
+            download,
+            mime=download.mime and redactor.redact_text(download.mime),
+            etag=download.etag and redactor.redact_text(download.etag),
         )
 
     async def aclose(self) -> None:

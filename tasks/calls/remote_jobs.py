@@ -107,14 +107,13 @@ async def look_up_job(context: CallContext, wire: Wire, ask: Ask, remote_id: str
         return reply
     if problem.verdict in ("retry", "unknown"):
         return None
-    message = problem.message.replace(context.key, "***") if context.key else problem.message
     if problem.kind in ("auth", "credits", "forbidden"):
-        stop = AccountStopped(message, hint=problem.hint)
+        stop = AccountStopped(problem.message, hint=problem.hint)
         stop.kind = problem.kind
         context.request_stop(stop)
         raise stop
     raise CallFailed(
-        f"the job {remote_id} cannot be looked up: {message}",
+        f"the job {remote_id} cannot be looked up: {problem.message}",
         kind="job_lost",
         status=reply.status,
         hint="look for it at the provider; it stays on record, and another run looks again",

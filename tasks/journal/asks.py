@@ -178,7 +178,15 @@ class Asks:
         )
 
     async def record_unknown(
-        self, call_id: str, keys: Sequence[str], *, kind: str, message: str, status: int | None, latency_ms: int
+        self,
+        call_id: str,
+        keys: Sequence[str],
+        *,
+        kind: str,
+        message: str,
+        status: int | None,
+        latency_ms: int,
+        request_id: str | None = None,
     ) -> None:
         """Record that the request may have been carried out and billed; its ceiling stays charged."""
         columns = {
@@ -187,6 +195,7 @@ class Asks:
             "error_kind": kind,
             "error_message": message,
             "latency_ms": latency_ms,
+            "request_id": request_id,
             "cost_basis": "unknown",
         }
         await self._journal.write_batched(

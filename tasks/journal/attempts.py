@@ -14,15 +14,7 @@ from mediamill.tasks.journal.claims import CHANGED_BY_OTHER_OUT
 from mediamill.tasks.journal.database import JournalDatabase
 from mediamill.tasks.journal.tables import attempts, runs
 
-_EXCLUDED_COLUMNS = {
-    "reply_status",
-    "reply_headers",
-    "reply_body",
-    "reply_blob",
-    "out_id",
-    "changed_in",
-    "error_message",
-}
+_EXCLUDED_COLUMNS = {"reply_status", "reply_headers", "reply_body", "reply_blob", "out_id", "changed_in"}
 _COLUMNS = [column for column in attempts.c if column.name not in _EXCLUDED_COLUMNS]
 
 

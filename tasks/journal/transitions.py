@@ -159,7 +159,9 @@ _RECORD_REPLY = _update_attempt(
 _RECORD_REJECTION = _update_attempt(
     "http_status", "error_kind", "error_message", "latency_ms", "request_id", "cost_usd", "cost_basis"
 )
-_RECORD_UNKNOWN = _update_attempt("http_status", "error_kind", "error_message", "latency_ms", "cost_basis")
+_RECORD_UNKNOWN = _update_attempt(
+    "http_status", "error_kind", "error_message", "latency_ms", "request_id", "cost_basis"
+)
 _RECORD_COST = (
     update(attempts)
     .where(attempts.c.call_id == bindparam("b_call"))

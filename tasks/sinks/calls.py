@@ -25,6 +25,7 @@ CALLS_SCHEMA = pa.schema(
         ("outcome", pa.string()),
         ("http_status", pa.int32()),
         ("error_kind", pa.string()),
+        ("error_message", pa.string()),
         ("started_at", TIMESTAMP),
         ("latency_ms", pa.int64()),
         ("wait_ms", pa.int64()),
@@ -38,7 +39,13 @@ CALLS_SCHEMA = pa.schema(
         ("price_source", pa.string()),
     ]
 )
-"""The columns have the names they have in the journal; ``usage`` has a field for each of :class:`Usage`."""
+"""The columns have the names they have in the journal; ``usage`` has a field for each of :class:`Usage`.
+
+``error_message`` is our reading of an attempt that failed and, after ``; it said: ``, the provider's own text, without
+keys, at most 2,000 characters; null after a reply. ``wait_ms`` is how long the attempt waited for the rate and the
+concurrency to let it go, right before ``started_at``; the pause after the attempt before it is not in it: that one
+ended at its ``started_at`` plus its ``latency_ms``, and what is left until this one's wait began is the pause.
+"""
 
 
 def to_call_row(attempt: Mapping[str, Any]) -> bytes:

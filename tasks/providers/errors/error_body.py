@@ -9,17 +9,11 @@ from typing import Any
 
 import orjson
 
+from mediamill.tasks.untrusted_text import mask_keys, to_single_line
+
 _MAX_MESSAGE_CHARACTERS = 200
 _MAX_READ_CHARACTERS = 2000
 _TITLE = re.compile(rb"<title[^>]{0,200}>([^<]{0,1000})", re.IGNORECASE)
-_KEYS = re.compile(
-    r"(?P<label>\b(?:bearer|api[-_ ]?key|authorization|token)\b[\"']?(?: (?:is|was|provided))?\s?[:=]?\s?)"
-    r"(?P<quote>[\"']?)(?=[\w.*/+=-]{0,200}[\d*])[\w.*/+=-]{8,}"
-    r"|(?<![a-z])(?:sk|pk|rk|tgp|gsk|xai|hf|co|key)[-_][\w.*-]{6,}"
-    r"|(?<![a-z0-9])(?=[a-z]*\d)(?=\d*[a-z])[a-z0-9]{32,}(?![a-z0-9])",
-    re.IGNORECASE,
-)
-_CONTROL = re.compile(r"[\x00-\x20\x7f-\xa0\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +78,10 @@ def read_page_title(body: bytes) -> str:
 def redact_line(text: Any) -> str:
     """One line of at most 200 characters; anything that looks like a key is masked."""
     try:
-        line = _CONTROL.sub(" ", str(text)[:_MAX_READ_CHARACTERS]).strip()
+        line = to_single_line(str(text)[:_MAX_READ_CHARACTERS])
     except RecursionError:
         return "a message nested too deep to read"
-    return _KEYS.sub(lambda m: f"{m['label'] or ''}{m['quote'] or ''}***", line)[:_MAX_MESSAGE_CHARACTERS]
+    return mask_keys(line)[:_MAX_MESSAGE_CHARACTERS]
 
 
 def _to_error_body(message: Any, content: Mapping[str, Any]) -> ErrorBody:

@@ -1,0 +1,44 @@
+"""Text that others wrote, made safe to show: on one line, bounded, and without what looks like a key."""
+
+from __future__ import annotations
+
+import re
+
+CUT_MARK = "…"
+"""Ends a text that was cut."""
+
+_CONTROL_CLASS = r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
+_CONTROL = re.compile(_CONTROL_CLASS)
+_SPACE_AND_CONTROL = re.compile(rf"(?:[ \xa0]|{_CONTROL_CLASS})+")
+_KEYS = re.compile(
+    r"(?P<label>\b(?:bearer|api[-_ ]?key|authorization|token)\b[\"']?(?: (?:is|was|provided))?\s?[:=]?\s?)"
+    r"(?P<quote>[\"']?)(?=[\w.*/+=-]{0,200}[\d*])[\w.*/+=-]{8,}"
+    r"|(?<![a-z])(?:sk|pk|rk|tgp|gsk|xai|hf|co|key)[-_][\w.*-]{6,}"
+    r"|(?<![a-z0-9])(?=[a-z]*\d)(?=\d*[a-z])[a-z0-9]{32,}(?![a-z0-9])",
+    re.IGNORECASE,
+)
+
+
+def to_single_line(text: str) -> str:
+    """The text on one line: white space, control characters and characters that turn text become single spaces."""
+    return _SPACE_AND_CONTROL.sub(" ", text).strip()
+
+
+def mask_keys(text: str) -> str:
+    """The text with ``***`` in place of anything that looks like a key."""
+    return _KEYS.sub(lambda m: f"{m['label'] or ''}{m['quote'] or ''}***", text)
+
+
+def cut_text(text: str, max_characters: int) -> str:
+    """The text, at most so long; a text that was cut says so at its end."""
+    return text if len(text) <= max_characters else text[: max_characters - len(CUT_MARK)] + CUT_MARK
+
+
+def escape_controls(text: str) -> str:
+    r"""The text with control characters, and characters that turn or hide text, written out: ``\x1b``, ``\u202e``."""
+    return text if text.isascii() and text.isprintable() else _CONTROL.sub(_write_out, text)
+
+
+def _write_out(match: re.Match[str]) -> str:
+    code = ord(match.group())
+    return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}"  # noqa: PLR2004 - the last of Latin-1
