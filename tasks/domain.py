@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 """What a wire parameter or a manifest cell may hold."""
@@ -89,25 +89,27 @@ class Usage:
     in pixels. All fields are integers or decimals: the ``usage`` column of ``calls/`` has these fields.
     """
 
-    audio_seconds: Decimal | None = None
-    input_tokens: int | None = None
-    cached_input_tokens: int | None = None
-    audio_input_tokens: int | None = None
-    output_tokens: int | None = None
-    characters: int | None = None
-    speech_seconds: Decimal | None = None
-    videos: int | None = None
-    video_seconds: Decimal | None = None
-    video_lines: int | None = None
-    input_images: int | None = None
-    searches: int | None = None
-    sessions: int | None = None
-    images: int | None = None
-    megapixels: Decimal | None = None
-    image_input_tokens: int | None = None
-    image_output_tokens: int | None = None
-    requests: int | None = None
-    billed_usd: Decimal | None = None
+    audio_seconds: Annotated[Decimal | None, "seconds of audio that were sent"] = None
+    input_tokens: Annotated[int | None, "tokens of the input"] = None
+    cached_input_tokens: Annotated[int | None, "of these, tokens that the provider had cached"] = None
+    audio_input_tokens: Annotated[int | None, "of these, tokens of audio"] = None
+    output_tokens: Annotated[int | None, "tokens of the output"] = None
+    characters: Annotated[int | None, "characters of text to speak"] = None
+    speech_seconds: Annotated[Decimal | None, "seconds of speech that were made"] = None
+    videos: Annotated[int | None, "videos that were made"] = None
+    video_seconds: Annotated[Decimal | None, "seconds of video that were made"] = None
+    video_lines: Annotated[int | None, "shorter side of the video in pixels"] = None
+    input_images: Annotated[int | None, "images that were sent"] = None
+    searches: Annotated[int | None, "searches, the unit of rerank prices"] = None
+    sessions: Annotated[int | None, "interpreter sessions that were started"] = None
+    images: Annotated[int | None, "images that were made"] = None
+    megapixels: Annotated[
+        Decimal | None, "megapixels of all images together, times the factor that more steps than usual cost"
+    ] = None
+    image_input_tokens: Annotated[int | None, "of the input tokens, those of images"] = None
+    image_output_tokens: Annotated[int | None, "of the output tokens, those of images"] = None
+    requests: Annotated[int | None, "requests"] = None
+    billed_usd: Annotated[Decimal | None, "the provider's own figure in US dollars"] = None
 
     def as_dict(self) -> dict[str, int | str]:
         """The stated quantities; decimals as strings."""

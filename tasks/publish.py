@@ -8,7 +8,7 @@ import time
 from decimal import Decimal
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 from mediamill.tasks import fault_injection
 from mediamill.tasks.journal.journal import Journal
@@ -21,6 +21,27 @@ from mediamill.tasks.sinks.calls import CALLS_SCHEMA, to_call_row
 from mediamill.tasks.sinks.parts import write_part
 from mediamill.tasks.sinks.subtitles.write import write_subtitles
 from mediamill.tasks.summary import FailureGroup, State, Summary
+
+
+class PartRecord(TypedDict):
+    """A Parquet part as the run record names it."""
+
+    path: Annotated[str, "path relative to OUT"]
+    rows: Annotated[int, "number of rows"]
+    bytes: Annotated[int, "size of the file"]
+    sha256: Annotated[str, "SHA-256 of the file"]
+
+
+class RunRecord(TypedDict):
+    """What ``runs/<run>.json`` holds."""
+
+    job: Annotated[dict[str, Any], "the job's options, without those that have their defaults"]
+    started_at: Annotated[str, "when the run began, ISO 8601 in UTC"]
+    seconds: Annotated[float, "seconds that the run took"]
+    summary: Annotated[dict[str, Any], "the run's summary, see below; money as text, exact"]
+    versions: Annotated[dict[str, str], "versions of Python, SQLite and the main packages"]
+    parts: Annotated[list[PartRecord], "every Parquet part of OUT, see below"]
+
 
 _PACKAGES = ("mediamill", "httpx", "aiohttp", "pyarrow", "av", "pocketsphinx", "sqlalchemy")
 
@@ -145,7 +166,7 @@ def rebuild_report(out: Path) -> Path:
 
 
 def _write_run_record(context: RunContext, summary: Summary) -> None:
-    record = {
+    record: RunRecord = {
         "job": to_stored_job(context.job.model_dump(mode="json", exclude_defaults=True)),
         "started_at": context.started_at.isoformat(),
         "seconds": round(summary.seconds, 3),
@@ -156,7 +177,7 @@ def _write_run_record(context: RunContext, summary: Summary) -> None:
     write_json(context.out, context.out / "runs" / f"{context.run_id}.json", record)
 
 
-def _to_part_record(part: Part) -> dict[str, Any]:
+def _to_part_record(part: Part) -> PartRecord:
     path = f"{part.kind}/part-{part.name}.parquet"
     return {"path": path, "rows": part.rows, "bytes": part.bytes, "sha256": part.sha256}
 

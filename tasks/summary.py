@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from mediamill.tasks.domain import format_decimal
 
@@ -54,17 +54,14 @@ class Progress(_JsonSummary):
 
 @dataclass(frozen=True, slots=True)
 class FailureGroup(_JsonSummary):
-    """The failures of one kind, with one of them as an example.
+    """The failures of one kind, with one of them as an example."""
 
-    ``stands``: these are attempts to replace results, and the results stay as they were.
-    """
-
-    kind: str
-    count: int
-    item_id: str
-    message: str
-    hint: str | None
-    stands: bool = False
+    kind: Annotated[str, "kind of the error in a word"]
+    count: Annotated[int, "failures of this kind"]
+    item_id: Annotated[str, "one of them"]
+    message: Annotated[str, "what is wrong with it"]
+    hint: Annotated[str | None, "the next step"]
+    stands: Annotated[bool, "true for attempts to replace results; the results stay as they were"] = False
 
     @property
     def example(self) -> str:
@@ -76,44 +73,41 @@ class FailureGroup(_JsonSummary):
 
 @dataclass(frozen=True, slots=True)
 class Summary(_JsonSummary):
-    """The summary of a run.
+    """The summary of a run. Money is in US dollars; each field says what it means."""
 
-    ``total``, ``done`` and ``failed`` count this run's items, ``skipped`` those that needed nothing, and ``left`` those
-    it did not reach; ``flags`` counts its results by flag, the most frequent first. ``cost_usd`` is the known cost of
-    this run's requests, ``endpoint_usd`` that of a dedicated endpoint's time, ``unknown_max_usd`` the maximum that
-    attempts without an answer may add. ``unstated`` requests have no known price, including those that an earlier run
-    sent and this run settled. ``out_cost_usd`` is the known cost of OUT's requests in all its runs.
-    """
-
-    run_id: str
-    out: str
-    state: State
-    exit_code: int
-    capability: str
-    provider: str
-    model: str
-    engine: str | None
-    simulated: bool
-    total: int
-    done: int
-    failed: int
-    cached: int
-    skipped: int
-    left: int
-    calls: int
-    audio_seconds: Decimal
-    cost_usd: Decimal
-    unknown_max_usd: Decimal
-    unstated: int
-    out_cost_usd: Decimal
-    seconds: float
-    stopped_by: str | None = None
-    message: str | None = None
-    hint: str | None = None
-    failures: tuple[FailureGroup, ...] = ()
-    report: str | None = None
-    endpoint_usd: Decimal = Decimal(0)
-    flags: dict[str, int] = field(default_factory=dict)
+    run_id: Annotated[str, "the run's id, with its time"]
+    out: Annotated[str, "folder of the results"]
+    state: Annotated[State, "how it ended: done, failures, stopped, cancelled, or nothing to do"]
+    exit_code: Annotated[int, "the command's exit code"]
+    capability: Annotated[str, "what was done"]
+    provider: Annotated[str, "the provider"]
+    model: Annotated[str, "the model"]
+    engine: Annotated[str | None, "what did the work, where the provider says so"]
+    simulated: Annotated[bool, "true when the built-in provider stood in for a real model"]
+    total: Annotated[int, "items of this run"]
+    done: Annotated[int, "of these, items that succeeded"]
+    failed: Annotated[int, "of these, items that failed"]
+    cached: Annotated[int, "of these, items whose answers were all in the journal already"]
+    skipped: Annotated[int, "items that needed nothing"]
+    left: Annotated[int, "items that the run did not reach"]
+    calls: Annotated[int, "requests that were sent"]
+    audio_seconds: Annotated[Decimal, "seconds of audio in the results of this run"]
+    cost_usd: Annotated[Decimal, "known cost of this run's requests"]
+    unknown_max_usd: Annotated[Decimal, "the most that requests without an answer may add"]
+    unstated: Annotated[int, "requests without a known price, with those that an earlier run sent and this run settled"]
+    out_cost_usd: Annotated[Decimal, "known cost of OUT's requests in all its runs"]
+    seconds: Annotated[float, "seconds that the run took"]
+    stopped_by: Annotated[
+        str | None, "what stopped it: budget, account, network, run_deadline or cancelled; null when nothing did"
+    ] = None
+    message: Annotated[str | None, "why it stopped, in a sentence"] = None
+    hint: Annotated[str | None, "the next step"] = None
+    failures: Annotated[tuple[FailureGroup, ...], "OUT's failures by kind, each with an example"] = ()
+    report: Annotated[str | None, "path of the report page"] = None
+    endpoint_usd: Annotated[Decimal, "cost of a dedicated endpoint's time"] = Decimal(0)
+    flags: Annotated[dict[str, int], "how many results have each flag, the most frequent first"] = field(
+        default_factory=dict
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,16 @@ class Caption:
         """The answer's columns, those about the images, ``duplicate_of``, and those of a schema."""
         import pyarrow as pa
 
-        group_fields = [pa.field("duplicate_of", pa.string()), pa.field("looks", pa.string())]
+        from mediamill.tasks.sinks.schema import make_field
+
+        group_fields = [
+            make_field(
+                "duplicate_of",
+                pa.string(),
+                "item_id of the image that was sent, where this one is equal or looks alike (--dedup)",
+            ),
+            make_field("looks", pa.string(), "name of the group of equal or similar images; null without --dedup"),
+        ]
         return pa.schema([*get_image_fields(), *group_fields, *get_answer_fields(params)])
 
     async def run(self, item: Item, params: CaptionParams, call: Call, context: CapabilityContext) -> Mapping[str, Any]:

@@ -63,14 +63,27 @@ class Complete:
         """The first answer's columns, ``samples`` (all answers), ``tool_calls``, and the columns of a schema."""
         import pyarrow as pa
 
-        sample = pa.struct([("text", pa.string()), ("reasoning", pa.string()), ("finish_reason", pa.string())])
-        tool_call = pa.struct([("name", pa.string()), ("arguments", pa.string())])
+        from mediamill.tasks.sinks.schema import make_field
+
+        sample = pa.struct(
+            [
+                make_field("text", pa.string(), "text of the answer"),
+                make_field("reasoning", pa.string(), "the model's reasoning, where it returns it"),
+                make_field("finish_reason", pa.string(), "why the model stopped"),
+            ]
+        )
+        tool_call = pa.struct(
+            [
+                make_field("name", pa.string(), "name of the function"),
+                make_field("arguments", pa.string(), "its arguments as JSON"),
+            ]
+        )
         fields = get_answer_fields(params)
         return pa.schema(
             [
-                pa.field("samples", pa.list_(sample)),
-                pa.field("tool_calls", pa.list_(tool_call)),
-                pa.field("logprobs", pa.string()),
+                make_field("samples", pa.list_(sample), "all answers, of which the first one's columns are below"),
+                make_field("tool_calls", pa.list_(tool_call), "calls of the user's functions, of all answers"),
+                make_field("logprobs", pa.string(), "log probabilities of the tokens as JSON, where requested"),
                 *fields,
             ]
         )

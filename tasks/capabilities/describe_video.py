@@ -94,19 +94,27 @@ class DescribeVideo:
         """The answer's columns, the video's properties, the times of the frames, the windows, and the transcript."""
         import pyarrow as pa
 
-        window = pa.struct([("start", pa.float64()), ("end", pa.float64()), ("text", pa.string())])
+        from mediamill.tasks.sinks.schema import make_field
+
+        window = pa.struct(
+            [
+                make_field("start", pa.float64(), "start in seconds"),
+                make_field("end", pa.float64(), "end in seconds"),
+                make_field("text", pa.string(), "description of this part"),
+            ]
+        )
         return pa.schema(
             [
-                pa.field("width", pa.int32()),
-                pa.field("height", pa.int32()),
-                pa.field("format", pa.string()),
-                pa.field("fps", pa.float64()),
-                pa.field("seconds", pa.float64()),
-                pa.field("whole", pa.bool_()),
-                pa.field("shown_at", pa.list_(pa.float64())),
-                pa.field("windows", pa.list_(window)),
-                pa.field("transcript", pa.string()),
-                pa.field("warnings", pa.list_(pa.string())),
+                make_field("width", pa.int32(), "width in pixels"),
+                make_field("height", pa.int32(), "height in pixels"),
+                make_field("format", pa.string(), "container, e.g. mp4"),
+                make_field("fps", pa.float64(), "frames per second"),
+                make_field("seconds", pa.float64(), "length in seconds"),
+                make_field("whole", pa.bool_(), "true when the video was sent whole, not as frames"),
+                make_field("shown_at", pa.list_(pa.float64()), "times of the frames that were sent, in seconds"),
+                make_field("windows", pa.list_(window), "parts that were described one by one, in order"),
+                make_field("transcript", pa.string(), "transcript of the audio (--with-audio)"),
+                make_field("warnings", pa.list_(pa.string()), "what a reader should know about the row"),
                 *get_answer_fields(params),
             ]
         )

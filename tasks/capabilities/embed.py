@@ -64,14 +64,19 @@ class Embed:
         """
         import pyarrow as pa
 
+        from mediamill.tasks.sinks.schema import make_field
         from mediamill.tasks.sinks.vectors import vector_field
 
         size = params.dimensions or _get_embedding_model(provider, model).dimensions
         return pa.schema(
             [
-                vector_field("vector", size),
-                pa.field("dimensions", pa.int32()),
-                pa.field("truncated", pa.bool_()),
+                vector_field("vector", size, "the vector, as float32"),
+                make_field("dimensions", pa.int32(), "number of dimensions"),
+                make_field(
+                    "truncated",
+                    pa.bool_(),
+                    "true when the text was longer than the model reads; null where that is not known",
+                ),
             ]
         )
 

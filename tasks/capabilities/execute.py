@@ -72,20 +72,27 @@ class Execute:
         """
         import pyarrow as pa
 
+        from mediamill.tasks.sinks.schema import make_field
+
         _get_permitted_model(params, provider, model)
-        output = [("type", pa.string()), ("mime", pa.string()), ("text", pa.string()), ("file", pa.string())]
+        output = [
+            make_field("type", pa.string(), "stdout, stderr, execute_result or display_data"),
+            make_field("mime", pa.string(), "media type"),
+            make_field("text", pa.string(), "the output, where it is text"),
+            make_field("file", pa.string(), "path relative to OUT, where it is a file"),
+        ]
         return pa.schema(
             [
-                ("ok", pa.bool_()),
-                ("stdout", pa.string()),
-                ("stderr", pa.string()),
-                ("result", pa.string()),
-                ("error", pa.string()),
-                ("outputs", pa.list_(pa.struct(output))),
-                ("code", pa.string()),
-                ("session", pa.string()),
-                ("session_id", pa.string()),
-                ("session_began", pa.timestamp("us", tz="UTC")),
+                make_field("ok", pa.bool_(), "false where the code failed"),
+                make_field("stdout", pa.string(), "what the code printed"),
+                make_field("stderr", pa.string(), "what the code printed as errors"),
+                make_field("result", pa.string(), "value of the last expression as text"),
+                make_field("error", pa.string(), "the error with its traceback"),
+                make_field("outputs", pa.list_(pa.struct(output)), "every output in its order"),
+                make_field("code", pa.string(), "the code that ran"),
+                make_field("session", pa.string(), "name of the session whose variables the cell shares"),
+                make_field("session_id", pa.string(), "the session's id at the provider"),
+                make_field("session_began", pa.timestamp("us", tz="UTC"), "when the session began"),
             ]
         )
 

@@ -63,26 +63,28 @@ class GenerateImage:
         """
         import pyarrow as pa
 
+        from mediamill.tasks.sinks.schema import make_field
+
         _get_image_model(provider, model)
         image = [
-            ("file", pa.string()),
-            ("sha256", pa.string()),
-            ("bytes", pa.int64()),
-            ("format", pa.string()),
-            ("width", pa.int32()),
-            ("height", pa.int32()),
-            ("seed", pa.int64()),
-            ("revised_prompt", pa.string()),
+            make_field("file", pa.string(), "path relative to OUT"),
+            make_field("sha256", pa.string(), "SHA-256 of the file"),
+            make_field("bytes", pa.int64(), "size of the file"),
+            make_field("format", pa.string(), "format of the file, e.g. png"),
+            make_field("width", pa.int32(), "width in pixels"),
+            make_field("height", pa.int32(), "height in pixels"),
+            make_field("seed", pa.int64(), "seed of the image's request, when one was sent"),
+            make_field("revised_prompt", pa.string(), "the prompt as the provider changed it"),
         ]
         return pa.schema(
             [
-                ("prompt", pa.string()),
-                ("file", pa.string()),
-                ("bytes", pa.int64()),
-                ("width", pa.int32()),
-                ("height", pa.int32()),
-                ("images", pa.list_(pa.struct(image))),
-                ("warnings", pa.list_(pa.string())),
+                make_field("prompt", pa.string(), "the prompt that was sent"),
+                make_field("file", pa.string(), "path of the first image, relative to OUT"),
+                make_field("bytes", pa.int64(), "size of the first image's file"),
+                make_field("width", pa.int32(), "width of the first image in pixels"),
+                make_field("height", pa.int32(), "height of the first image in pixels"),
+                make_field("images", pa.list_(pa.struct(image)), "every image"),
+                make_field("warnings", pa.list_(pa.string()), "what a reader should know about the row"),
             ]
         )
 

@@ -59,26 +59,35 @@ class GenerateVideo:
         """
         import pyarrow as pa
 
+        from mediamill.tasks.sinks.schema import make_field
+
         _get_video_config(provider)  # raises, before the source is read, when the provider generates no videos
-        state = pa.struct([("status", pa.string()), ("after_seconds", pa.float64())])
+        state = pa.struct(
+            [
+                make_field("status", pa.string(), "the job's state, as the provider named it"),
+                make_field("after_seconds", pa.float64(), "seconds since this run began to poll the job"),
+            ]
+        )
         return pa.schema(
             [
-                ("file", pa.string()),
-                ("sha256", pa.string()),
-                ("bytes", pa.int64()),
-                ("format", pa.string()),
-                ("width", pa.int32()),
-                ("height", pa.int32()),
-                ("seconds", pa.float64()),
-                ("frames", pa.int64()),
-                ("fps", pa.float64()),
-                ("codec", pa.string()),
-                ("audio", pa.bool_()),
-                ("prompt", pa.string()),
-                ("asked", pa.string()),
-                ("preview", pa.bool_()),
-                ("job_id", pa.string()),
-                ("states", pa.list_(state)),
+                make_field("file", pa.string(), "path relative to OUT"),
+                make_field("sha256", pa.string(), "SHA-256 of the file"),
+                make_field("bytes", pa.int64(), "size of the file"),
+                make_field("format", pa.string(), "container, e.g. mp4"),
+                make_field("width", pa.int32(), "width in pixels, measured in the file"),
+                make_field("height", pa.int32(), "height in pixels, measured in the file"),
+                make_field("seconds", pa.float64(), "length, measured in the file"),
+                make_field("frames", pa.int64(), "number of frames, counted in the file"),
+                make_field("fps", pa.float64(), "frames per second, measured in the file"),
+                make_field("codec", pa.string(), "video codec"),
+                make_field("audio", pa.bool_(), "true when the file has an audio track"),
+                make_field("prompt", pa.string(), "the prompt that was sent"),
+                make_field("asked", pa.string(), "the other parameters that were sent, as JSON"),
+                make_field(
+                    "preview", pa.bool_(), "true for a preview, which `retry --promote` makes a full version of"
+                ),
+                make_field("job_id", pa.string(), "the job's id at the provider"),
+                make_field("states", pa.list_(state), "states of the job in their order"),
             ]
         )
 

@@ -116,20 +116,22 @@ class Rerank:
         """``ranking`` has the best document first; ``index`` is the document's position in its list, from 0."""
         import pyarrow as pa
 
+        from mediamill.tasks.sinks.schema import make_field
+
         ranked = [
-            ("rank", pa.int32()),
-            ("index", pa.int64()),
-            ("relevance_score", pa.float64()),
-            ("band", pa.string()),
-            ("document", pa.string()),
+            make_field("rank", pa.int32(), "rank of the document, from 1"),
+            make_field("index", pa.int64(), "position of the document in its list, from 0"),
+            make_field("relevance_score", pa.float64(), "the model's score"),
+            make_field("band", pa.string(), "meaning of the score in words, where scores are calibrated"),
+            make_field("document", pa.string(), "the document; an object as JSON"),
         ]
         return pa.schema(
             [
-                ("query", pa.string()),
-                ("documents", pa.int64()),
-                ("top_score", pa.float64()),
-                ("top_document", pa.string()),
-                ("ranking", pa.list_(pa.struct(ranked))),
+                make_field("query", pa.string(), "the query"),
+                make_field("documents", pa.int64(), "number of documents that were ranked"),
+                make_field("top_score", pa.float64(), "score of the best document"),
+                make_field("top_document", pa.string(), "the best document"),
+                make_field("ranking", pa.list_(pa.struct(ranked)), "the documents, best first"),
             ]
         )
 

@@ -99,19 +99,21 @@ class Speak:
         """``file`` is relative to OUT; ``seconds`` is the decoded length; ``pieces`` is the number of requests."""
         import pyarrow as pa
 
+        from mediamill.tasks.sinks.schema import make_field
+
         return pa.schema(
             [
-                ("file", pa.string()),
-                ("sha256", pa.string()),
-                ("bytes", pa.int64()),
-                ("format", pa.string()),
-                ("sample_rate", pa.int32()),
-                ("channels", pa.int32()),
-                ("seconds", pa.float64()),
-                ("characters", pa.int64()),
-                ("voice", pa.string()),
-                ("pieces", pa.int32()),
-                ("warnings", pa.list_(pa.string())),
+                make_field("file", pa.string(), "path relative to OUT"),
+                make_field("sha256", pa.string(), "SHA-256 of the file"),
+                make_field("bytes", pa.int64(), "size of the file"),
+                make_field("format", pa.string(), "format of the file, e.g. mp3"),
+                make_field("sample_rate", pa.int32(), "samples per second"),
+                make_field("channels", pa.int32(), "number of channels"),
+                make_field("seconds", pa.float64(), "decoded length in seconds"),
+                make_field("characters", pa.int64(), "characters that were sent"),
+                make_field("voice", pa.string(), "the voice"),
+                make_field("pieces", pa.int32(), "number of pieces, each a request"),
+                make_field("warnings", pa.list_(pa.string()), "what a reader should know about the row"),
             ]
         )
 

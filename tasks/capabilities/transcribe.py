@@ -15,6 +15,7 @@ from mediamill.tasks.capabilities.base import Call, CapabilityContext, Estimate,
 from mediamill.tasks.capabilities.speech.piece_transcript import shift_times
 from mediamill.tasks.capabilities.speech.recordings import prepare_whole, to_recording_url, transcribe_pieces
 from mediamill.tasks.capabilities.speech.transcript_checks import check_transcript
+from mediamill.tasks.capabilities.speech.transcript_columns import build_transcript_schema
 from mediamill.tasks.domain import JSON, Answer, Ask, Input, Item, Usage
 from mediamill.tasks.media.endpoint_fit import CutOptions
 from mediamill.tasks.providers.languages import to_iso_code
@@ -97,50 +98,8 @@ class Transcribe:
         self._cut_semaphore = asyncio.Semaphore(_MAX_CONCURRENT_CUTS)
 
     def schema(self, params: Any, provider: Provider, model: str) -> pa.Schema:
-        """Times are seconds from the start of the recording; ``audio_seconds`` is the decoded length.
-
-        ``speech_seconds`` is how much of it sounds like speech, and ``flags`` names what is likely to be wrong
-        (:mod:`mediamill.tasks.capabilities.speech.transcript_checks`).
-
-        ``pieces`` is the number of requests. Speakers of a recording in several pieces are matched where the pieces
-        overlap; a label that is valid in one piece only begins with the piece's number.
-        """
-        import pyarrow as pa
-
-        segment = pa.struct(
-            [
-                ("id", pa.int32()),
-                ("start", pa.float64()),
-                ("end", pa.float64()),
-                ("text", pa.string()),
-                ("speaker", pa.string()),
-            ]
-        )
-        word = pa.struct(
-            [
-                ("word", pa.string()),
-                ("start", pa.float64()),
-                ("end", pa.float64()),
-                ("speaker", pa.string()),
-                ("confidence", pa.float64()),
-            ]
-        )
-        return pa.schema(
-            [
-                ("text", pa.string()),
-                ("language", pa.string()),
-                ("duration_s", pa.float64()),
-                ("audio_seconds", pa.float64()),
-                ("segments", pa.list_(segment)),
-                ("words", pa.list_(word)),
-                ("speakers", pa.list_(pa.string())),
-                ("recipe", pa.string()),
-                ("pieces", pa.int32()),
-                ("warnings", pa.list_(pa.string())),
-                ("speech_seconds", pa.float64()),
-                ("flags", pa.list_(pa.string())),
-            ]
-        )
+        """The columns of a transcript."""
+        return build_transcript_schema()
 
     def expected_language(self, params: Any) -> str | None:
         """The language that the text should be in; None when it is to be detected."""

@@ -1,4 +1,4 @@
-"""Failures: one row for each item whose state is failed. Each column is one line: its name, type and value."""
+"""Failures: one row for each item whose state is failed. Each column is one entry."""
 
 from __future__ import annotations
 
@@ -21,16 +21,33 @@ class FailedItem:
 
 
 FAILURE_COLUMNS: tuple[Column[FailedItem], ...] = (
-    Column("item_id", pa.string(), lambda failed: failed.item.item_id),
-    Column("item_index", pa.int64(), lambda failed: failed.item.index),
-    Column("run_id", pa.string(), lambda failed: failed.run_id),
-    Column("source", pa.string(), lambda failed: failed.item.source),
-    Column("error_kind", pa.string(), lambda failed: failed.failure.kind),
-    Column("error_message", pa.string(), lambda failed: failed.failure.message),
-    Column("hint", pa.string(), lambda failed: failed.failure.hint),
-    Column("attempts", pa.int32(), lambda failed: failed.failure.attempts),
-    Column("last_http_status", pa.int32(), lambda failed: failed.failure.status),
-    Column("cost_usd", MONEY, lambda failed: failed.failure.cost_usd),
+    Column(
+        "item_id",
+        pa.string(),
+        "the item's stable id: its path in the source, or the manifest's id",
+        lambda failed: failed.item.item_id,
+    ),
+    Column("item_index", pa.int64(), "position in the source, from 0", lambda failed: failed.item.index),
+    Column("run_id", pa.string(), "the run in which it failed", lambda failed: failed.run_id),
+    Column("source", pa.string(), "path or URL as the source has it", lambda failed: failed.item.source),
+    Column(
+        "error_kind",
+        pa.string(),
+        "kind of the error in a word: what `mediamill retry OUT --only` takes",
+        lambda failed: failed.failure.kind,
+    ),
+    Column("error_message", pa.string(), "what is wrong", lambda failed: failed.failure.message),
+    Column("hint", pa.string(), "the next step", lambda failed: failed.failure.hint),
+    Column("attempts", pa.int32(), "requests sent for it, retries included", lambda failed: failed.failure.attempts),
+    Column(
+        "last_http_status",
+        pa.int32(),
+        "HTTP status of the last reply, where there was one",
+        lambda failed: failed.failure.status,
+    ),
+    Column(
+        "cost_usd", MONEY, "what its requests cost; null when that is unknown", lambda failed: failed.failure.cost_usd
+    ),
 )
 """The columns that every failure has; the manifest's follow."""
 

@@ -1,4 +1,4 @@
-"""Results: one row for each item that succeeded. Each column is one line: its name, type and value."""
+"""Results: one row for each item that succeeded. Each column is one entry."""
 
 from __future__ import annotations
 
@@ -42,26 +42,86 @@ class CompletedItem:
 
 
 RESULT_COLUMNS: tuple[Column[CompletedItem], ...] = (
-    Column("item_id", pa.string(), lambda done: done.item.item_id),
-    Column("item_index", pa.int64(), lambda done: done.item.index),
-    Column("run_id", pa.string(), lambda done: done.run_id),
-    Column("capability", pa.string(), lambda done: done.capability),
-    Column("source", pa.string(), lambda done: done.item.source),
-    Column("content_sha256", pa.string()),  # the capability sets it, since it reads the content
-    Column("provider", pa.string(), lambda done: done.provider),
-    Column("model", pa.string(), lambda done: done.model),
-    Column("engine", pa.string(), lambda done: next((a.engine for a in done.answers if a.engine), None)),
-    Column("simulated", pa.bool_(), lambda done: any(a.simulated for a in done.answers)),
-    Column("request_key", pa.string(), lambda done: done.first.request_key if done.first else None),
-    Column("request_id", pa.string(), lambda done: done.first.request_id if done.first else None),
-    Column("started_at", TIMESTAMP, lambda done: done.first.started_at if done.first else None),
-    Column("latency_ms", pa.int64(), lambda done: sum(a.latency_ms or 0 for a in done.answers)),
-    Column("attempts", pa.int32(), lambda done: sum(a.attempts for a in done.answers)),
-    Column("cached", pa.bool_(), lambda done: bool(done.answers) and all(a.cached for a in done.answers)),
-    Column("cost_usd", MONEY, lambda done: sum_costs(done.answers)),
-    Column("cost_basis", pa.string(), lambda done: _find_weakest_basis(done.answers)),
     Column(
-        "price_source", pa.string(), lambda done: next((a.cost.source for a in done.answers if a.cost.source), None)
+        "item_id",
+        pa.string(),
+        "the item's stable id: its path in the source, or the manifest's id",
+        lambda done: done.item.item_id,
+    ),
+    Column("item_index", pa.int64(), "position in the source, from 0", lambda done: done.item.index),
+    Column("run_id", pa.string(), "the run that made this row", lambda done: done.run_id),
+    Column("capability", pa.string(), "what was done", lambda done: done.capability),
+    Column("source", pa.string(), "path or URL as the source has it", lambda done: done.item.source),
+    Column(  # the capability sets it, since it reads the content
+        "content_sha256", pa.string(), "SHA-256 of what was read: the file, or the text or parameters that were sent"
+    ),
+    Column("provider", pa.string(), "the provider", lambda done: done.provider),
+    Column("model", pa.string(), "the model that was requested", lambda done: done.model),
+    Column(
+        "engine",
+        pa.string(),
+        "what did the work, where the provider says so",
+        lambda done: next((a.engine for a in done.answers if a.engine), None),
+    ),
+    Column(
+        "simulated",
+        pa.bool_(),
+        "true when the built-in provider stood in for a real model",
+        lambda done: any(a.simulated for a in done.answers),
+    ),
+    Column(
+        "request_key",
+        pa.string(),
+        "key of the item's first request: equal requests have equal keys",
+        lambda done: done.first.request_key if done.first else None,
+    ),
+    Column(
+        "request_id",
+        pa.string(),
+        "the provider's id of the item's first request",
+        lambda done: done.first.request_id if done.first else None,
+    ),
+    Column(
+        "started_at",
+        TIMESTAMP,
+        "when the item's first request began",
+        lambda done: done.first.started_at if done.first else None,
+    ),
+    Column(
+        "latency_ms",
+        pa.int64(),
+        "milliseconds of all its requests together",
+        lambda done: sum(a.latency_ms or 0 for a in done.answers),
+    ),
+    Column(
+        "attempts",
+        pa.int32(),
+        "requests sent for it in this run, retries included",
+        lambda done: sum(a.attempts for a in done.answers),
+    ),
+    Column(
+        "cached",
+        pa.bool_(),
+        "true when every answer was in the journal already, so that the row cost nothing",
+        lambda done: bool(done.answers) and all(a.cached for a in done.answers),
+    ),
+    Column(
+        "cost_usd",
+        MONEY,
+        "what this OUT paid for the row; null when a part is unknown",
+        lambda done: sum_costs(done.answers),
+    ),
+    Column(
+        "cost_basis",
+        pa.string(),
+        "where the cost comes from: billed, metered, estimated, free or unknown; the weakest of its parts",
+        lambda done: _find_weakest_basis(done.answers),
+    ),
+    Column(
+        "price_source",
+        pa.string(),
+        "where the price was read, and when",
+        lambda done: next((a.cost.source for a in done.answers if a.cost.source), None),
     ),
 )
 """The columns that every result has; its capability's own and the manifest's follow."""

@@ -14,20 +14,28 @@ T = TypeVar("T")
 
 MONEY = pa.decimal128(24, 12)
 TIMESTAMP = pa.timestamp("us", tz="UTC")
+DESCRIPTION = b"description"
+"""Key of a field's metadata under which its meaning stands, in Arrow and in Parquet files."""
 
 
 @dataclass(frozen=True, slots=True)
 class Column(Generic[T]):
-    """A column: its name, its type, and a function that gets its value; ``value`` is None where others set it."""
+    """A column: its name, type and description, and a function that gets its value; None where others set it."""
 
     name: str
     type: pa.DataType
+    description: str
     value: Callable[[T], Any] | None = None
 
 
 def to_schema(columns: Iterable[Column[T]]) -> pa.Schema:
     """The columns' schema."""
-    return pa.schema([(column.name, column.type) for column in columns])
+    return pa.schema([make_field(column.name, column.type, column.description) for column in columns])
+
+
+def make_field(name: str, kind: pa.DataType, description: str) -> pa.Field:
+    """A column, or a field of a struct, that carries its description; the reference of columns is made from it."""
+    return pa.field(name, kind, metadata={DESCRIPTION: description})
 
 
 def to_row(columns: Iterable[Column[T]], source: T) -> dict[str, Any]:

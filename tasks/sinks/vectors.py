@@ -7,13 +7,15 @@ import base64
 import numpy as np
 import pyarrow as pa
 
+from mediamill.tasks.sinks.schema import DESCRIPTION
+
 _VECTOR_METADATA = {b"encoding": b"base64-float32"}
 
 
-def vector_field(name: str, size: int | None) -> pa.Field:
+def vector_field(name: str, size: int | None, description: str) -> pa.Field:
     """A column of vectors; lists of a fixed size where ``size`` is known."""
     kind = pa.list_(pa.float32()) if size is None else pa.list_(pa.float32(), size)
-    return pa.field(name, kind, metadata=_VECTOR_METADATA)
+    return pa.field(name, kind, metadata={**_VECTOR_METADATA, DESCRIPTION: description})
 
 
 def is_vector(field: pa.Field) -> bool:

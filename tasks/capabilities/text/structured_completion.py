@@ -196,17 +196,21 @@ def get_answer_fields(params: PromptParams) -> list[pa.Field]:
     """The columns of an answer; those of a schema come last."""
     import pyarrow as pa
 
+    from mediamill.tasks.sinks.schema import make_field
+
     fields = [
-        pa.field("text", pa.string()),
-        pa.field("reasoning", pa.string()),
-        pa.field("finish_reason", pa.string()),
-        pa.field("answered_by", pa.string()),
-        pa.field("input_tokens", pa.int64()),
-        pa.field("cached_input_tokens", pa.int64()),
-        pa.field("output_tokens", pa.int64()),
-        pa.field("reasoning_tokens", pa.int64()),
-        pa.field("first_token_ms", pa.int64()),
-        pa.field("repairs", pa.int32()),
+        make_field("text", pa.string(), "the answer as text"),
+        make_field("reasoning", pa.string(), "the model's reasoning, where it returns it"),
+        make_field("finish_reason", pa.string(), "why the model stopped"),
+        make_field("answered_by", pa.string(), "the model that answered, as the reply names it"),
+        make_field("input_tokens", pa.int64(), "tokens of the prompts, of all tries"),
+        make_field("cached_input_tokens", pa.int64(), "of these, tokens that the provider had cached"),
+        make_field("output_tokens", pa.int64(), "tokens of the answers, of all tries"),
+        make_field("reasoning_tokens", pa.int64(), "of these, tokens of the reasoning"),
+        make_field(
+            "first_token_ms", pa.int64(), "milliseconds to the first token of the last try, where it was streamed"
+        ),
+        make_field("repairs", pa.int32(), "how often an answer that did not fit the schema was requested again"),
     ]
     if params.json_schema is None:
         return fields

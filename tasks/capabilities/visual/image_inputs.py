@@ -59,25 +59,29 @@ def get_image_fields() -> list[pa.Field]:
     """The columns about the images; ``width``, ``height`` and ``format`` are those of the first image."""
     import pyarrow as pa
 
+    from mediamill.tasks.sinks.schema import make_field
+
     picture_type = pa.struct(
         [
-            ("source", pa.string()),
-            ("sha256", pa.string()),
-            ("format", pa.string()),
-            ("width", pa.int32()),
-            ("height", pa.int32()),
-            ("sent_width", pa.int32()),
-            ("sent_height", pa.int32()),
-            ("sent_bytes", pa.int64()),
-            ("recipe", pa.string()),
+            make_field("source", pa.string(), "path or URL of the image"),
+            make_field(
+                "sha256", pa.string(), "SHA-256 of the image's file; for a URL the provider fetches, of the URL"
+            ),
+            make_field("format", pa.string(), "format of the image, e.g. jpeg"),
+            make_field("width", pa.int32(), "width in pixels"),
+            make_field("height", pa.int32(), "height in pixels"),
+            make_field("sent_width", pa.int32(), "width of what was sent"),
+            make_field("sent_height", pa.int32(), "height of what was sent"),
+            make_field("sent_bytes", pa.int64(), "size of what was sent"),
+            make_field("recipe", pa.string(), "how the image was prepared: as-is, or what it was converted to"),
         ]
     )
     return [
-        pa.field("width", pa.int32()),
-        pa.field("height", pa.int32()),
-        pa.field("format", pa.string()),
-        pa.field("pictures", pa.list_(picture_type)),
-        pa.field("warnings", pa.list_(pa.string())),
+        make_field("width", pa.int32(), "width of the first image in pixels"),
+        make_field("height", pa.int32(), "height of the first image in pixels"),
+        make_field("format", pa.string(), "format of the first image"),
+        make_field("pictures", pa.list_(picture_type), "every image of the item"),
+        make_field("warnings", pa.list_(pa.string()), "what a reader should know about the row"),
     ]
 
 

@@ -1,0 +1,70 @@
+"""The columns of a transcript and of a translation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def build_transcript_schema() -> pa.Schema:
+    """The columns of a recording's text.
+
+    Times are seconds from the start of the recording. Speakers of a recording in several pieces are matched where the
+    pieces overlap. What each flag means: :mod:`mediamill.tasks.capabilities.speech.transcript_checks`.
+    """
+    import pyarrow as pa
+
+    from mediamill.tasks.sinks.schema import make_field
+
+    segment = pa.struct(
+        [
+            make_field("id", pa.int32(), "number of the segment, from 0"),
+            make_field("start", pa.float64(), "start in seconds"),
+            make_field("end", pa.float64(), "end in seconds"),
+            make_field("text", pa.string(), "what is said"),
+            make_field("speaker", pa.string(), "label of the speaker; null without --diarize"),
+        ]
+    )
+    word = pa.struct(
+        [
+            make_field("word", pa.string(), "the word, as the model wrote it"),
+            make_field("start", pa.float64(), "start in seconds"),
+            make_field("end", pa.float64(), "end in seconds"),
+            make_field("speaker", pa.string(), "label of the speaker; null without --diarize"),
+            make_field("confidence", pa.float64(), "the model's confidence from 0 to 1; null where it states none"),
+        ]
+    )
+    return pa.schema(
+        [
+            make_field("text", pa.string(), "the whole transcript, or its translation"),
+            make_field("language", pa.string(), "language of the recording, as the provider named it"),
+            make_field(
+                "duration_s",
+                pa.float64(),
+                "length in seconds, as the provider stated it; of a recording in pieces the decoded length",
+            ),
+            make_field("audio_seconds", pa.float64(), "decoded length in seconds"),
+            make_field(
+                "segments",
+                pa.list_(segment),
+                "segments with times from the start of the recording; null where the model returns none",
+            ),
+            make_field(
+                "words",
+                pa.list_(word),
+                "words with times from the start of the recording; null where the model returns none",
+            ),
+            make_field(
+                "speakers",
+                pa.list_(pa.string()),
+                "every speaker's label; one that is valid in one piece only begins with the piece's number",
+            ),
+            make_field("recipe", pa.string(), "how the audio was prepared: as-is, or the format it was converted to"),
+            make_field("pieces", pa.int32(), "number of pieces, each a request; 1 for a recording sent whole"),
+            make_field("warnings", pa.list_(pa.string()), "what a reader should know about the row"),
+            make_field("speech_seconds", pa.float64(), "seconds that sound like speech"),
+            make_field("flags", pa.list_(pa.string()), "likely faults of the transcript, found without a reference"),
+        ]
+    )
