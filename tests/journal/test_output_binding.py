@@ -11,6 +11,7 @@ from mediamill.tasks.errors import OutputBusy, StorageError, UsageError
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.output_lock import OutputLock, describe_owner
 from mediamill.tasks.journal.parts import Part
+from tests.helpers.integration import require_integration
 from tests.journal.stores import Store, make_item
 
 PART = Part("results", "000000", 3, 1234, "ab" * 32)
@@ -180,7 +181,7 @@ def test_an_unusable_address_is_reported_without_its_password(
     tmp_path: Path, url: str, error: type[Exception], words: str
 ) -> None:
     if error is StorageError:
-        pytest.importorskip("psycopg", reason="the extra 'postgresql' is not installed")
+        require_integration("psycopg")
     with pytest.raises(error) as refused:
         Journal.open(tmp_path, url)
     assert words in str(refused.value)

@@ -9,10 +9,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import orjson
 import pandas as pd
-import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -26,6 +24,7 @@ from mediamill.tasks.sinks.failures import build_failures_schema
 from mediamill.tasks.sinks.parts import is_intact, part_path, remove_uncommitted, write_part
 from mediamill.tasks.sinks.results import build_results_schema
 from mediamill.tasks.sinks.schema import deserialize_schema, serialize_schema
+from tests.helpers.integration import require_integration
 from tests.providers.builders import build_provider
 
 OWN = pa.schema([("n", pa.int64()), ("price", pa.decimal128(10, 4)), ("day", pa.date32())])
@@ -172,20 +171,28 @@ def test_schemas_round_trip_as_bytes() -> None:
         assert all(field.nullable for field in schema)
 
 
-def test_pandas_duckdb_and_polars_read_the_folder(tmp_path: Path) -> None:
+def write_two_parts(out: Path) -> tuple[Path, Decimal]:
+    """Write 3,000 rows in two parts; their folder and the sum of their costs."""
     for part in range(2):
-        write_part(
-            tmp_path,
-            "results",
-            f"{part:06d}",
-            (make_stored_result(n) for n in range(part * 1500, part * 1500 + 1500)),
-            SCHEMA,
-        )
-    folder = tmp_path / "results"
+        rows = (make_stored_result(n) for n in range(part * 1500, part * 1500 + 1500))
+        write_part(out, "results", f"{part:06d}", rows, SCHEMA)
+    return out / "results", Decimal("0.000012500001") * 3000
+
+
+def test_pandas_reads_the_folder(tmp_path: Path) -> None:
+    folder, total = write_two_parts(tmp_path)
     frame = pd.read_parquet(folder)
-    total = Decimal("0.000012500001") * 3000
     assert [len(frame), frame["cost_usd"].sum(), frame["item_id"].nunique()] == [3000, total, 3000]
     assert frame["segments"][0][0]["text"] == "hi"
+
+
+@pytest.mark.long
+def test_duckdb_and_polars_read_the_folder(tmp_path: Path) -> None:
+    require_integration("duckdb", "polars")
+    import duckdb
+    import polars as pl
+
+    folder, total = write_two_parts(tmp_path)
     query = f"select count(*), sum(cost_usd), min(segments[1].text), count(words) from '{folder}/*.parquet'"
     relation = duckdb.sql(query)
     assert relation is not None

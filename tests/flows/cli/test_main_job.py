@@ -12,10 +12,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import jiwer
 import pandas as pd
-import polars as pl
 import pytest
 
 from tests.helpers.cli_runs import bare_environment, make_wavs, mediamill, read_rows, transcribe
@@ -64,10 +62,6 @@ def test_without_a_key_a_folder_becomes_transcripts_a_bill_and_a_report(tmp_path
         [to_plain_words(texts[name]) for name in names], [to_plain_words(transcripts[name]) for name in names]
     )
     assert error_rate <= 0.10
-    assert pl.read_parquet(out / "results" / "*.parquet").height == 8
-    with duckdb.connect() as database:
-        row_count = database.execute(f"select count(*) from '{out}/results/*.parquet'").fetchall()
-    assert row_count == [(8,)]
     assert {path.name for path in out.iterdir()} >= {"results", "calls", "runs", "report.html", "costs.csv"}
     record = json.loads(next((out / "runs").glob("*.json")).read_text())
     assert record["summary"]["done"] == 8

@@ -1,3 +1,5 @@
+"""The providers' own SDKs against the built-in server; in the tier ``long``, because the SDKs are large."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -6,9 +8,15 @@ from typing import Any
 
 import pytest
 
+from tests.helpers.integration import require_integration
 from tests.helpers.local_server import RunningServer, running_server
 from tests.helpers.paths import RECORDINGS
 from tests.helpers.transcription_requests import tone_wav
+
+
+def pytest_pycollect_makemodule() -> None:
+    """Leave this folder out where the SDKs are not installed: its modules import them."""
+    require_integration("cohere", "groq", "openai", "together")
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,8 @@ import together
 from tests.helpers.local_server import RunningServer
 from tests.helpers.visual_samples import DAY, HOUSE, PAGE, data_url, serve_folder
 
+pytestmark = pytest.mark.long
+
 QUESTION = "What is in this picture?"
 TOGETHER, OPENAI, GROQ, XAI = "Qwen/Qwen3.5-9B", "gpt-5.4-mini", "qwen/qwen3.8-27b", "grok-4.3"
 VENDORS = ["together", "openai", "groq", "xai"]

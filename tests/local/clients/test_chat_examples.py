@@ -17,6 +17,8 @@ from tests.helpers.local_server import RunningServer, running_server
 from tests.helpers.visual_samples import DAY, HOUSE, PAGE, data_url, serve_folder
 from tests.local.clients.test_chat import VENDORS, XAI, sdk
 
+pytestmark = pytest.mark.long
+
 RETIRED = ["moonshotai/Kimi-K2.5", "me/Qwen/Qwen3-VL-8B-Instruct-0a1b", "meta-llama/Llama-3.3-70B-Instruct-Turbo"]
 KIMI, DEDICATED, LLAMA = RETIRED
 HELLO: Any = [{"role": "user", "content": "Say hello. Is this JSON?"}]

@@ -11,6 +11,8 @@ import pytest
 from tests.helpers.local_server import RunningServer
 from tests.local.clients.sdk_clients import make_groq_client
 
+pytestmark = pytest.mark.long
+
 MODEL = "whisper-large-v3-turbo"
 
 
@@ -56,7 +58,6 @@ def test_models_are_listed(local_server: RunningServer) -> None:
     assert MODEL in [model.id for model in make_groq_client(local_server).models.list().data]
 
 
-@pytest.mark.long
 def test_real_speech_is_transcribed(recognising_server: RunningServer, speech: Path) -> None:
     reply = make_groq_client(recognising_server).audio.transcriptions.create(file=speech, model=MODEL, language="en")
     assert len(reply.text.split()) > 2

@@ -17,6 +17,8 @@ from tests.helpers.local_server import RunningServer
 from tests.helpers.media_requests import FLUX, PIXVERSE, decode_image, decode_video
 from tests.local.clients.sdk_clients import make_openai_client, make_together_client
 
+pytestmark = pytest.mark.long
+
 GPT, SORA, GROK = "gpt-image-1-mini", "sora-2", "grok-imagine-image"
 
 
@@ -79,13 +81,13 @@ def test_openai_generates_a_video_from_an_image(local_server: RunningServer, tmp
     first = tmp_path / "first.png"
     Image.new("RGB", (1280, 720)).save(first)
     fields = {"model": SORA, "prompt": "a fox", "seconds": "4", "size": "1280x720"}
-    created = client.videos.create(**fields, input_reference=first)  # type: ignore[arg-type]
+    created = client.videos.create(**fields, input_reference=first)  # type: ignore[arg-type,unused-ignore]
     assert created.status == "queued"
     job = client.videos.retrieve(created.id)
     assert (job.status, job.progress) == ("completed", 100)
     video = decode_video(client.videos.download_content(created.id).content)
     assert (video.width, video.height, video.frames) == (1280, 720, 96)
-    polled = client.videos.create_and_poll(**fields)  # type: ignore[arg-type]
+    polled = client.videos.create_and_poll(**fields)  # type: ignore[arg-type,unused-ignore]
     assert polled.status == "completed"
     bill = local_server.bill()
     assert (bill["usd"], bill["sent_again"], bill["key_leaked"]) == ("0.8", 0, 0)

@@ -10,6 +10,8 @@ import pytest
 from tests.helpers.local_server import RunningServer
 from tests.local.clients.sdk_clients import make_openai_client
 
+pytestmark = pytest.mark.long
+
 MODEL = "whisper-1"
 
 

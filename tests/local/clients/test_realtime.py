@@ -15,6 +15,8 @@ from tests.helpers.local_server import RunningServer
 from tests.helpers.transcription_requests import tone_wav
 from tests.local.clients.sdk_clients import make_async_together_client
 
+pytestmark = pytest.mark.long
+
 MODEL = "nvidia/nemotron-3-asr-streaming-0.6b"
 SOUND = tone_wav(3.0)[44:]
 
@@ -47,7 +49,6 @@ async def test_a_session_without_turn_detection_transcribes_at_the_commit(local_
     assert (call["status"], call["billed"], call["seconds"], call["key_seen"]) == (101, True, "3.000000", True)
 
 
-@pytest.mark.long
 async def test_the_sdks_session_reconnects_after_a_close(local_server: RunningServer) -> None:
     local_server.faults({"match": {"nth": 1}, "fault": {"kind": "socket_close", "code": 1011}})
     async with make_async_together_client(local_server).beta.realtime.transcription(
@@ -136,7 +137,6 @@ async def test_speech_is_sent_as_an_item_per_sentence(local_server: RunningServe
     assert (call["characters"], call["billed"]) == (len("Hello there. And here."), True)
 
 
-@pytest.mark.long
 async def test_real_speech_is_transcribed(recognising_server: RunningServer, speech: Path) -> None:
     import av
 

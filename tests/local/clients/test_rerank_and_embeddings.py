@@ -13,6 +13,8 @@ import together
 from mediamill.tasks.local.endpoints.embeddings import embed_text
 from tests.helpers.local_server import RunningServer
 
+pytestmark = pytest.mark.long
+
 E5, SMALL, RANKER = "intfloat/multilingual-e5-large-instruct", "text-embedding-3-small", "Salesforce/Llama-Rank-V1"
 DOCUMENTS = ["a river", "a bridge over the river", "winter"]
 QUERY = "bridge river"

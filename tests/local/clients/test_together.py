@@ -11,6 +11,8 @@ import together
 from tests.helpers.local_server import RunningServer
 from tests.local.clients.sdk_clients import make_together_client
 
+pytestmark = pytest.mark.long
+
 MODEL: Any = "openai/whisper-large-v3"
 
 
@@ -62,7 +64,6 @@ def test_models_are_listed(local_server: RunningServer) -> None:
     assert MODEL in [model.id for model in supported]
 
 
-@pytest.mark.long
 def test_real_speech_is_transcribed(recognising_server: RunningServer, speech: Path) -> None:
     reply: Any = make_together_client(recognising_server).audio.transcriptions.create(
         file=speech, model=MODEL, response_format="verbose_json", timestamp_granularities=["word"], language="en"

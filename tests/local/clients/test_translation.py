@@ -13,6 +13,8 @@ import together
 from tests.helpers.local_server import RunningServer
 from tests.local.clients.sdk_clients import make_groq_client, make_openai_client, make_together_client
 
+pytestmark = pytest.mark.long
+
 
 def test_the_together_sdk_translates(local_server: RunningServer, audio: Path) -> None:
     create = make_together_client(local_server).audio.translations.create

@@ -16,6 +16,8 @@ import together
 from tests.helpers.local_server import RunningServer
 from tests.local.clients.sdk_clients import make_together_client
 
+pytestmark = pytest.mark.long
+
 TEXT = "Hello there, my friend."
 ORPHEUS: Any = "canopylabs/orpheus-3b-0.1-ft"
 
