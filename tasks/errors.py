@@ -27,6 +27,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+EXIT_CODES = {
+    0: "all is done",
+    1: "a bug, the disk or the journal",
+    2: "the command, the job, a key or the source is wrong; nothing was started",
+    3: "finished, and some items failed",
+    4: "stopped by the account, the budget, a deadline or a provider that does not answer; run it again to go on",
+    5: "another run holds OUT",
+    130: "stopped by Ctrl-C; run it again to go on",
+    143: "stopped by SIGTERM; run it again to go on",
+}
+"""What the exit code of ``mediamill`` says."""
+
 
 class MediamillError(Exception):
     """Base of all errors raised on purpose. ``hint`` is the next step for the person who reads it."""

@@ -70,7 +70,7 @@ class Embed:
         size = params.dimensions or _get_embedding_model(provider, model).dimensions
         return pa.schema(
             [
-                vector_field("vector", size, "the vector, as float32"),
+                vector_field("vector", size, "the vector; of a fixed size where the model's is known"),
                 make_field("dimensions", pa.int32(), "number of dimensions"),
                 make_field(
                     "truncated",

@@ -16,8 +16,8 @@ class Lora(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    path: str = Field(min_length=1)
-    scale: float = Field(default=1.0, allow_inf_nan=False)
+    path: str = Field(min_length=1, description="where it is, as the provider names it")
+    scale: float = Field(default=1.0, allow_inf_nan=False, description="its weight")
 
 
 class GenerateImageParams(BaseModel):
