@@ -68,7 +68,8 @@ def format_cause(error: BaseException) -> str:
 def plugin_error(plugin: EntryPoint, reason: str) -> UsageError:
     """The error that says why another package's plugin cannot be used."""
     return UsageError(
-        f"the {plugin_kind(plugin.group)} {plugin.name!r} of the package {package_name(plugin)} cannot be used: {reason}",
+        f"the {plugin_kind(plugin.group)} {plugin.name!r} of the package {package_name(plugin)} "
+        f"cannot be used: {reason}",
         hint=repair_hint(plugin),
     )
 
