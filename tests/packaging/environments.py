@@ -35,9 +35,14 @@ def make_environment(folder: Path, *wheels: Path) -> Path:
     script = "import sysconfig; print(sysconfig.get_path('purelib'))"
     site = subprocess.run([python, "-c", script], check=True, capture_output=True, text=True, timeout=60).stdout.strip()
     Path(site, "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
-    install = [str(python), "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--ignore-installed"]
-    subprocess.run([*install, *map(str, wheels)], check=True, timeout=120)
+    install_wheels(folder / "bin", *wheels)
     return folder / "bin"
+
+
+def install_wheels(programs: Path, *wheels: Path) -> None:
+    """Install wheels into the environment of these programs, over what it has of the same packages."""
+    pip = [str(programs / "python"), "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
+    subprocess.run([*pip, "--ignore-installed", *map(str, wheels)], check=True, timeout=120)
 
 
 def make_foreign_folder(folder: Path) -> Path:
