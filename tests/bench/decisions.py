@@ -164,7 +164,7 @@ from mediamill.tasks.media.decode import open_recording
 from mediamill.tasks.media.encode import to_mono
 path = Path(sys.argv[1])
 with open_recording(path, open(path, "rb").read(4096), None) as recording:
-    samples = sum(len(block) for block in to_mono(recording.decode_frames()))
+    samples = sum(block.samples for block in to_mono(recording.decode_frames()))
 """
 _DECODE_WITH_PYDUB = """
 import sys
