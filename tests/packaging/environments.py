@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-import sysconfig
 import tarfile
 from pathlib import Path
 
@@ -29,20 +29,32 @@ def _build(source: Path, target: str, folder: Path) -> None:
 
 
 def make_environment(folder: Path, *wheels: Path) -> Path:
-    """Make a virtual environment with these wheels and this environment's dependencies; its folder of programs."""
-    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True, timeout=120)
-    python = folder / "bin" / "python"
-    script = "import sysconfig; print(sysconfig.get_path('purelib'))"
-    site = subprocess.run([python, "-c", script], check=True, capture_output=True, text=True, timeout=60).stdout.strip()
-    Path(site, "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
-    install_wheels(folder / "bin", *wheels)
-    return folder / "bin"
+    """Make a virtual environment with these wheels and what mediamill requires, nothing else; its folder of programs.
+
+    The requirements have the versions of ``uv.lock`` and come from uv's cache, where the checkout's own came from.
+    """
+    programs = folder / "bin"
+    requirements = ("sync", "--locked", "--no-default-groups", "--no-install-project", "--python", sys.executable)
+    _run_uv(*requirements, cwd=ROOT, UV_PROJECT_ENVIRONMENT=str(folder))
+    install_wheels(programs, *wheels)
+    _run_uv("pip", "check", "--python", str(programs / "python"), cwd=folder)
+    return programs
 
 
 def install_wheels(programs: Path, *wheels: Path) -> None:
     """Install wheels into the environment of these programs, over what it has of the same packages."""
-    pip = [str(programs / "python"), "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
-    subprocess.run([*pip, "--ignore-installed", *map(str, wheels)], check=True, timeout=120)
+    install = ("pip", "install", "--no-deps", "--no-index", "--reinstall", "--python", str(programs / "python"))
+    _run_uv(*install, *map(str, wheels), cwd=programs)
+
+
+def _run_uv(*arguments: str, cwd: Path, **variables: str) -> None:
+    """Run uv: the one that runs the tests, else the one on PATH."""
+    uv = os.environ.get("UV", "uv")
+    env = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT")}
+    done = subprocess.run(
+        [uv, *arguments], cwd=cwd, env={**env, **variables}, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, f"uv {' '.join(arguments)}: {done.stderr}"
 
 
 def make_foreign_folder(folder: Path) -> Path:

@@ -1,11 +1,14 @@
-"""The built wheel and the checkout do the main job in a folder that holds a foreign tasks.py and flows/."""
+"""The built wheel, in an empty environment, and the checkout do the main job beside a foreign tasks.py and flows/."""
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -14,8 +17,12 @@ import pytest
 from tests.helpers.paths import RECORDINGS, ROOT
 from tests.packaging.environments import build_wheel, make_environment, make_foreign_folder
 
-RECORDING = RECORDINGS / "window.flac"
 FLOW = "from mediamill.flows.transcribe import transcribe; print(transcribe.name)"
+MODULES = """
+import importlib.util, json
+names = ("mediamill", "pytest", "hypothesis", "mypy", "openai", "pip")
+print(json.dumps({name: getattr(importlib.util.find_spec(name), "origin", None) for name in names}))
+"""
 
 
 @pytest.fixture(scope="session")
@@ -23,19 +30,34 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_wheel(tmp_path_factory.mktemp("wheel"))
 
 
-def check_main_job(programs: Path, folder: Path) -> None:
-    """Run the command line and import a flow in ``folder``, which is on the import path."""
-    home = folder / "home"
-    env = {**os.environ, "HOME": str(home), "PYTHONPATH": str(folder), "PREFECT_HOME": str(home)}
-    command = [str(programs / "mediamill"), "transcribe", str(RECORDING), "--provider", "local", "--out", "out"]
-    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    rows = pd.read_parquet(folder / "out" / "results")
+def check_main_job(programs: Path, project: Path) -> None:
+    """Do the main job twice in ``project``, which is on the import path, with a home folder that is empty at first."""
+    run = partial(run_installed, programs, project)
+    assert "transcribe" in run("mediamill", "--help").stdout
+    assert "whisper" in run("mediamill", "models").stdout
+    assert "built-in provider: pocketsphinx" in run("mediamill", "doctor").stdout
+    shutil.copytree(RECORDINGS, project / "recordings")
+    job = ("mediamill", "transcribe", "recordings", "--provider", "local", "--out", "out", "--json")
+    assert json.loads(run(*job, "--quote").stdout)["items"] == 8
+    assert not (project / "out").exists()
+    summary = json.loads(run(*job).stdout)
+    assert (summary["done"], summary["failed"], summary["calls"]) == (8, 0, 8)
+    rows = pd.read_parquet(project / "out" / "results")
+    assert len(rows) == 8
     assert rows["text"].str.len().min() > 0
-    flow_name = subprocess.run(
-        [programs / "python", "-c", FLOW], cwd=folder, env=env, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert flow_name.stdout.strip() == "transcribe", flow_name.stderr
+    again = json.loads(run(*job).stdout)
+    assert (again["state"], again["skipped"], again["calls"]) == ("nothing", 8, 0)
+    assert run("python", "-c", FLOW).stdout.strip() == "transcribe"
+
+
+def run_installed(programs: Path, project: Path, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a program of an environment in ``project`` with no variable of this process, and demand that it succeeds."""
+    home = str(project / "home")
+    env = {"PATH": f"{programs}:{os.defpath}", "HOME": home, "PYTHONPATH": str(project), "LANG": "C.UTF-8"}
+    command = [str(programs / program), *arguments]
+    done = subprocess.run(command, cwd=project, env=env, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, f"{program} {' '.join(arguments)}: {done.stdout}{done.stderr}"
+    return done
 
 
 def test_the_wheel_has_one_import_name_and_every_module(wheel: Path) -> None:
@@ -50,9 +72,13 @@ def test_the_wheel_has_one_import_name_and_every_module(wheel: Path) -> None:
 
 
 @pytest.mark.long
-def test_the_wheel_does_the_main_job_in_a_foreign_folder(wheel: Path, tmp_path: Path) -> None:
+def test_the_wheel_does_the_main_job_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
     programs = make_environment(tmp_path / "environment", wheel)
-    check_main_job(programs, make_foreign_folder(tmp_path / "foreign"))
+    project = make_foreign_folder(tmp_path / "foreign")
+    check_main_job(programs, project)
+    found = json.loads(run_installed(programs, project, "python", "-c", MODULES).stdout)
+    assert Path(found["mediamill"]).is_relative_to(tmp_path / "environment")
+    assert [name for name in ("pytest", "hypothesis", "mypy", "openai", "pip") if found[name]] == []
 
 
 @pytest.mark.long
