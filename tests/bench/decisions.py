@@ -1,6 +1,6 @@
 """Measurements behind docs/decisions: each compares what mediamill does with the plain alternative.
 
-    uv run python -m tests.bench.decisions clients|deadline|commits|audio
+    uv run python -m tests.bench.decisions [clients] [deadline] [commits] [audio] [cuts] [tasks]
 
 The figures depend on the machine and on what else it does; what a page quotes is a ratio where it can be.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import statistics
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from pathlib import Path
 import aiohttp
 import httpx
 import numpy as np
+import numpy.typing as npt
 from sqlalchemy import Connection, insert
 
 from mediamill.tasks.calls.client import Client
@@ -27,6 +29,8 @@ from mediamill.tasks.calls.transport_errors import ReplyLost
 from mediamill.tasks.domain import JSON
 from mediamill.tasks.journal.database import JournalDatabase
 from mediamill.tasks.journal.tables import meta
+from mediamill.tasks.media.cut import find_quietest_moment
+from mediamill.tasks.media.encode import RATE, Samples
 from mediamill.tasks.wire import Request
 from tests.helpers.local_server import running_server
 
@@ -34,6 +38,7 @@ _BODY: dict[str, JSON] = {"model": "echo", "messages": [{"role": "user", "conten
 _PATH = "/v1/chat/completions"
 _LATENCY_SECONDS = 0.2
 _RUNS = 3
+_CUTS = 100
 
 SendOnce = Callable[[], Awaitable[int]]
 
@@ -197,6 +202,64 @@ def measure_audio() -> None:
             _print(f"{name:<15} {done.stdout.strip()}")
 
 
+def measure_cuts() -> None:
+    """How many cuts fall in a pause: at the quietest moment of a minute, and anywhere (a fixed grid)."""
+    rng = np.random.default_rng(20261127)
+    for noise_db in (None, -20, -10, -5):
+        quiet = grid = 0
+        for _ in range(_CUTS):
+            audio, paused = _make_speech_like(rng, noise_db)
+            quiet += bool(paused[find_quietest_moment(audio, 3 * RATE // 10)])
+            grid += bool(paused[rng.integers(len(paused))])
+        noise = "no noise" if noise_db is None else f"noise at {noise_db} dB"
+        _print(f"{noise:<16} at the quietest moment {quiet / _CUTS:4.0%}, on a grid {grid / _CUTS:4.0%}")
+
+
+def _make_speech_like(rng: np.random.Generator, noise_db: int | None) -> tuple[Samples, npt.NDArray[np.bool_]]:
+    """A minute of bursts and pauses as long as words and the gaps between them, and where it pauses."""
+    loud = np.zeros(60 * RATE, np.bool_)
+    at = 0
+    while at < len(loud):
+        word, pause = int(rng.uniform(0.2, 0.7) * RATE), int(rng.exponential(0.15) * RATE)
+        loud[at : at + word] = True
+        at += word + pause
+    level = np.repeat(rng.uniform(0.3, 1.0, len(loud) // 1600), 1600)
+    audio = rng.standard_normal(len(loud)) * 3000 * loud * level
+    if noise_db is not None:
+        audio += rng.standard_normal(len(loud)) * 3000 * 10 ** (noise_db / 20)
+    return audio.astype(np.int16), ~loud
+
+
+_TASKS = """
+import time
+from prefect import flow, task
+
+@task
+def nothing(number):
+    return number
+
+@flow
+def run_tasks(count):
+    return [future.result() for future in [nothing.submit(number) for number in range(count)]]
+
+run_tasks(1)
+began = time.perf_counter()
+run_tasks(COUNT)
+print(f"{COUNT / (time.perf_counter() - began):.0f}")
+"""
+
+
+def measure_tasks() -> None:
+    """Task runs per second of a Prefect flow whose tasks do nothing, with a server of its own."""
+    count = 300
+    with tempfile.TemporaryDirectory() as home:
+        env = {**os.environ, "PREFECT_HOME": home, "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true"}
+        env.pop("PREFECT_API_URL", None)
+        command = [sys.executable, "-c", _TASKS.replace("COUNT", str(count))]
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+        _print(f"Prefect, one task an item: {done.stdout.split()[-1]} items/s ({count} tasks that do nothing)")
+
+
 def _print(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
@@ -207,6 +270,8 @@ MEASUREMENTS = {
     "deadline": measure_deadline,
     "commits": measure_commits,
     "audio": measure_audio,
+    "cuts": measure_cuts,
+    "tasks": measure_tasks,
 }
 
 if __name__ == "__main__":
