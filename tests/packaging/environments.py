@@ -31,12 +31,17 @@ def _build(source: Path, target: str, folder: Path) -> None:
 def make_environment(folder: Path, *wheels: Path) -> Path:
     """Make a virtual environment with these wheels and what mediamill requires, nothing else; its folder of programs.
 
-    The requirements have the versions of ``uv.lock`` and come from uv's cache, where the checkout's own came from.
+    The requirements have the versions of ``uv.lock`` and come from uv's cache, where the checkout's own came from. With
+    MEDIAMILL_TEST_NEWEST they have the versions that a package index has today, as for a user.
     """
     programs = folder / "bin"
-    requirements = ("sync", "--locked", "--no-default-groups", "--no-install-project", "--python", sys.executable)
-    _run_uv(*requirements, cwd=ROOT, UV_PROJECT_ENVIRONMENT=str(folder))
-    install_wheels(programs, *wheels)
+    if os.environ.get("MEDIAMILL_TEST_NEWEST"):
+        _run_uv("venv", "--python", sys.executable, str(folder), cwd=ROOT)
+        _run_uv("pip", "install", "--python", str(programs / "python"), *map(str, wheels), cwd=folder)
+    else:
+        requirements = ("sync", "--locked", "--no-default-groups", "--no-install-project", "--python", sys.executable)
+        _run_uv(*requirements, cwd=ROOT, UV_PROJECT_ENVIRONMENT=str(folder))
+        install_wheels(programs, *wheels)
     _run_uv("pip", "check", "--python", str(programs / "python"), cwd=folder)
     return programs
 
