@@ -33,7 +33,7 @@ FAILURE_COLUMNS: tuple[Column[FailedItem], ...] = (
     Column(
         "error_kind",
         pa.string(),
-        "kind of the error in a word: what `mediamill retry OUT --only` takes",
+        "kind of the error in a word, for `mediamill retry OUT --only KIND`",
         lambda failed: failed.failure.kind,
     ),
     Column("error_message", pa.string(), "what is wrong", lambda failed: failed.failure.message),
