@@ -23,7 +23,7 @@ _PAGES = [page for page, blocks in _BLOCKS.items() if any(not block.only_parsed 
 
 @pytest.fixture(scope="module")
 def server_options() -> dict[str, Any]:
-    return {"engine": "echo", "allow_local_code": True, "model": ["rerank-v4.0-fast"]}
+    return {"engine": "echo", "allow_local_code": True, "model": ["rerank-v4.0-fast", "whisper"]}
 
 
 @pytest.mark.long
