@@ -12,6 +12,9 @@ from tests.helpers.paths import ROOT
 _FENCE = re.compile(r"^```(?P<language>\w*)[^\n]*\n(?P<code>.*?)^```\s*$", re.MULTILINE | re.DOTALL)
 _MARK = re.compile(r"<!-- (?P<name>needs|only parsed): (?P<value>[^\n]*?) -->\n+\Z")
 
+RUN_ELSEWHERE = {"docs/extending.md": "tests/packaging/test_extending_page.py"}
+"""Pages whose blocks make a package with commands of its own, and the test that makes it and runs them."""
+
 
 @dataclass(frozen=True)
 class Block:

@@ -12,13 +12,17 @@ from typing import Any
 
 import pytest
 
-from tests.docs.pages import Block, iter_blocks, list_pages
+from tests.docs.pages import RUN_ELSEWHERE, Block, iter_blocks, list_pages
 from tests.docs.reader import Reader
 from tests.helpers.local_server import RunningServer
 from tests.helpers.paths import ROOT
 
 _BLOCKS = {page: [block for block in iter_blocks(page) if block.language in ("sh", "python")] for page in list_pages()}
-_PAGES = [page for page, blocks in _BLOCKS.items() if any(not block.only_parsed for block in blocks)]
+_PAGES = [
+    page
+    for page, blocks in _BLOCKS.items()
+    if any(not block.only_parsed for block in blocks) and str(page.relative_to(ROOT)) not in RUN_ELSEWHERE
+]
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +46,14 @@ def test_a_block_that_fails_is_found(tmp_path: Path, own_local_server: RunningSe
     assert problem.startswith("page.md:5: exit 2: mediamill status NOWHERE")
 
 
-def test_python_blocks_that_do_not_run_are_python() -> None:
+def test_every_python_block_is_python() -> None:
     blocks = [block for blocks in _BLOCKS.values() for block in blocks if block.language == "python"]
     assert blocks
     for block in blocks:
         assert compile(block.code, block.place, "exec")
+
+
+@pytest.mark.parametrize(("page", "test"), RUN_ELSEWHERE.items())
+def test_a_page_that_another_test_runs_is_named_there(page: str, test: str) -> None:
+    assert (ROOT / page).exists()
+    assert Path(page).name in (ROOT / test).read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ import pytest
 from mediamill.flows.cli.capability_command import make_capability_command
 from mediamill.flows.cli.main import COMMANDS, cli
 from mediamill.tasks.capabilities import BUILT_IN
-from tests.docs.pages import iter_blocks, iter_shell_lines, list_pages, read_prose
+from tests.docs.pages import RUN_ELSEWHERE, iter_blocks, iter_shell_lines, list_pages, read_prose
 from tests.helpers.paths import ROOT
 
 _LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
@@ -24,7 +24,13 @@ _OTHERS_OPTIONS = {
 }
 """Options of other programs (uv, pytest, pre-commit, the benchmarks) that pages name."""
 
-PAGES = pytest.mark.parametrize("page", list_pages(), ids=lambda page: str(page.relative_to(ROOT)))
+_ALL_PAGES = list_pages()
+PAGES = pytest.mark.parametrize("page", _ALL_PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+PAGES_OF_OUR_COMMANDS = pytest.mark.parametrize(
+    "page",
+    [page for page in _ALL_PAGES if str(page.relative_to(ROOT)) not in RUN_ELSEWHERE],
+    ids=lambda page: str(page.relative_to(ROOT)),
+)
 
 
 def load_commands() -> dict[str, click.Command]:
@@ -52,7 +58,7 @@ def list_anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@PAGES
+@PAGES_OF_OUR_COMMANDS
 def test_every_command_line_on_a_page_is_valid(page: Path) -> None:
     problems = [
         f"{page.relative_to(ROOT)}{place}: {problem}"
@@ -104,7 +110,7 @@ def find_problem(words: list[str]) -> str | None:
     return None
 
 
-@PAGES
+@PAGES_OF_OUR_COMMANDS
 def test_every_option_that_a_sentence_names_exists(page: Path) -> None:
     known = {
         name
