@@ -7,17 +7,18 @@ import hashlib
 import os
 import stat
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 from mediamill.tasks.calls.download import Download
 from mediamill.tasks.capabilities.base import Media
-from mediamill.tasks.domain import Ask, Item
+from mediamill.tasks.domain import Ask, Item, Preparation
 from mediamill.tasks.engine import Engine
 from mediamill.tasks.errors import BadInput
+from mediamill.tasks.item_record import ItemRecord
 from mediamill.tasks.job import Job
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.media.endpoint_fit import CutPoints
@@ -93,8 +94,23 @@ class EngineCapabilityContext:
         self._raise_if_stopped = raise_if_stopped
         self._fetch_output = fetch_output
         self._source_folder = Path(job.source).expanduser().absolute().parent if "://" not in job.source else None
+        self._records: dict[str, ItemRecord] = {}
         self._computing = asyncio.Lock()
         self._computed: dict[Any, Any] = {}
+
+    @contextmanager
+    def open_record(self, item: Item) -> Iterator[ItemRecord]:
+        """Collect what is prepared and requested for an item for as long as the block runs."""
+        record = self._records[item.item_id] = ItemRecord()
+        try:
+            yield record
+        finally:
+            del self._records[item.item_id]
+
+    def record_preparation(self, item: Item, preparation: Preparation) -> None:
+        """Keep how an input was prepared, with the item's outcome. A quote prepares, too, and keeps nothing."""
+        if (record := self._records.get(item.item_id)) is not None:
+            record.preparations.append(preparation)
 
     def raise_if_stopped(self) -> None:
         """Raise RunStopped once the run is to end."""

@@ -185,6 +185,23 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
+class Preparation:
+    """How one of an item's inputs was prepared; kept with the item's outcome, for ``mediamill explain``.
+
+    Attributes:
+        input: which input, in plain words, e.g. ``recording`` or ``image photo.heic``.
+        before: what it was, e.g. ``container``, ``bytes``, ``seconds``, ``width``.
+        after: what is sent.
+        changes: what was done to it and why, a phrase for each.
+    """
+
+    input: str
+    before: Mapping[str, JSON] = field(default_factory=dict)
+    after: Mapping[str, JSON] = field(default_factory=dict)
+    changes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Cost:
     """What one attempt or one row costs.
 

@@ -12,6 +12,7 @@ from typing import Any
 from mediamill.tasks import fault_injection
 from mediamill.tasks.domain import Answer, Ask, Failure, Item, Outcome, Result
 from mediamill.tasks.errors import BadInput, ItemError, MediamillError, RunStopped
+from mediamill.tasks.item_record import ItemRecord
 from mediamill.tasks.journal.planning import LOST_FILE
 from mediamill.tasks.params import resolve_item_params
 from mediamill.tasks.run_context import RunContext
@@ -163,13 +164,18 @@ async def _publish_parts(context: RunContext, shard: int) -> None:
 
 
 async def _run_item(context: RunContext, shard: int, item: Item, result: ShardResult) -> None:
-    try:
-        outcome = await _run_capability(context, item)
-    except RunStopped as reason:
-        context.stop_switch.trigger(reason)
-        return
+    with context.capability_context.open_record(item) as record:
+        try:
+            outcome = await _run_capability(context, item, record)
+        except RunStopped as reason:
+            context.stop_switch.trigger(reason)
+            if record.preparations or record.requests:
+                await context.journal.outcomes.record_preparation(item, record.as_dict(context.run_id, None))
+            return
     fault_injection.failpoint("shard.outcome.before")
-    await context.journal.outcomes.record(item, shard, outcome, _to_part_row(context, item, outcome))
+    await context.journal.outcomes.record(
+        item, shard, outcome, _to_part_row(context, item, outcome), record.as_dict(context.run_id, outcome)
+    )
     fault_injection.failpoint("shard.outcome.after")
     counts = context.counts
     result.left -= 1
@@ -186,12 +192,18 @@ async def _run_item(context: RunContext, shard: int, item: Item, result: ShardRe
         counts.audio_seconds += Decimal(str(outcome.columns.get("audio_seconds") or 0))
 
 
-async def _run_capability(context: RunContext, item: Item) -> Outcome:
+async def _run_capability(context: RunContext, item: Item, record: ItemRecord) -> Outcome:
     """Run the capability on an item: exactly one Result or Failure, whatever happens."""
     answers: list[Answer] = []
 
     async def call_and_record(ask: Ask) -> Answer:
-        answer = await context.caller(ask, journal_only=item.lost_request_key is not None)
+        request = record.add_request(ask)
+        try:
+            answer = await context.caller(ask, journal_only=item.lost_request_key is not None)
+        except (ItemError, RunStopped) as error:
+            request.key, request.error_kind = context.caller.find_key(ask), error.kind
+            raise
+        request.key, request.cached = answer.request_key, answer.cached
         answers.append(replace(answer, data=None))  # only the cost is needed later, and the data may be large
         return answer
 

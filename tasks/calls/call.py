@@ -25,7 +25,7 @@ from mediamill.tasks.calls.request_key import request_key
 from mediamill.tasks.calls.retry import RetryableError, send_with_retries
 from mediamill.tasks.calls.settlement import build_answer, parse_reply, settle_cost, split_cost
 from mediamill.tasks.domain import FREE, Answer, Ask, Cost, Usage
-from mediamill.tasks.errors import BadInput, CallFailed, ItemError, ProviderDown, UnknownOutcome
+from mediamill.tasks.errors import BadInput, CallFailed, ItemError, MediamillError, ProviderDown, UnknownOutcome
 from mediamill.tasks.journal.asks import Attempt, ClaimResult
 from mediamill.tasks.wire import Parsed, Problem, Reply
 
@@ -66,6 +66,13 @@ class Caller:
         self._running[key] = task
         task.add_done_callback(lambda finished: self._remove_task(key, finished))
         return await asyncio.shield(task)
+
+    def find_key(self, ask: Ask) -> str | None:
+        """The Ask's request key; None where the provider does not take its parameters."""
+        try:
+            return request_key(self._context.provider.name, ask, self._context.provider.to_wire(ask))
+        except MediamillError:
+            return None
 
     async def drain(self, seconds: float) -> None:
         """Cancel what waits at once. What is on the wire gets ``seconds``, then it is cut off and becomes unknown."""

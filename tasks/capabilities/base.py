@@ -10,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
-from mediamill.tasks.domain import Answer, Ask, Input, Item, Payload, Usage
+from mediamill.tasks.domain import Answer, Ask, Input, Item, Payload, Preparation, Usage
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.media.endpoint_fit import CutPoints
 from mediamill.tasks.wire import Provider
@@ -27,6 +27,8 @@ T = TypeVar("T")
 Call = Callable[[Ask], Awaitable[Answer]]
 """The only paid effect a capability has."""
 
+FETCHED_BY_PROVIDER = "the provider fetches the URL itself; nothing was downloaded here"
+"""What was prepared of an input that is passed on as a URL."""
 BYTES_PER_TOKEN = 4
 """Bytes of usual text that make a token (estimate); a token is at least one byte, which bounds what it can cost."""
 
@@ -110,6 +112,10 @@ class CapabilityContext(Protocol):
             BadReply: when no link works any more.
             CallFailed: when a later run may succeed.
         """
+        ...
+
+    def record_preparation(self, item: Item, preparation: Preparation) -> None:
+        """Keep how one of the item's inputs was prepared, for ``mediamill explain``; nothing else depends on it."""
         ...
 
     def reserve_memory(self, size: int) -> AbstractAsyncContextManager[None]:

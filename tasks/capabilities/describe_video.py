@@ -26,6 +26,7 @@ from mediamill.tasks.capabilities.visual.video_frames import (
 from mediamill.tasks.capabilities.visual.video_prompts import VideoPrompts
 from mediamill.tasks.domain import Item, Usage
 from mediamill.tasks.errors import BadInput
+from mediamill.tasks.media.preparations import describe_frames, describe_whole_video
 from mediamill.tasks.providers.operations.vision import Detail, Vision
 from mediamill.tasks.providers.operations.vision_chat import VISION_CHAT
 from mediamill.tasks.wire import Provider
@@ -130,6 +131,7 @@ class DescribeVideo:
             transcript, warnings = await self._transcribe(item, params, call, context, info)
             prompts = replace(prompts, transcript=transcript)
             if is_sent_whole(params, vision, info):
+                context.record_preparation(item, describe_whole_video(info, context.model))
                 async with context.reserve_memory(COPIES_IN_MEMORY * media.size):
                     answer_columns = await self._completion.request_answer(
                         item, prompts.build_whole_prompt(media, info), params, call, context
@@ -138,7 +140,7 @@ class DescribeVideo:
             else:
                 spans = split_into_windows(params, info)
                 answer_columns, windows, frame_times = await self._describe_windows(
-                    item, params, call, context, media, prompts, spans
+                    item, params, call, context, media, prompts, info, spans
                 )
         answer_columns.pop("choices", None)
         return {
@@ -206,6 +208,7 @@ class DescribeVideo:
         context: CapabilityContext,
         media: Media,
         prompts: VideoPrompts,
+        info: VideoInfo,
         spans: Sequence[tuple[float, float]],
     ) -> tuple[dict[str, Any], list[dict[str, Any]], list[float]]:
         """Send each window's frames in one prompt; several windows' descriptions are then summarised.
@@ -220,6 +223,8 @@ class DescribeVideo:
         for start, end in spans:
             frames = await take_frames(item, media, params, prompts.vision, (start, end), context)
             frame_times += [frame.at for frame in frames]
+            max_side = prompts.vision.max_side(params.detail)
+            context.record_preparation(item, describe_frames(info, (start, end), frames, max_side, context.model))
             prompt = (prompts.build_frames_prompt if is_single else prompts.build_window_prompt)(media.sha256, frames)
             async with context.reserve_memory(COPIES_IN_MEMORY * sum(len(frame.data) for frame in frames)):
                 answer_columns = await self._completion.request_answer(item, prompt, window_params, call, context)

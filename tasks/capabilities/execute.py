@@ -105,6 +105,7 @@ class Execute:
             cell = Cell(
                 item, await self._read_code(item, context), await context.run_in_thread(_read_files, params.files or ())
             )
+            context.record_preparation(item, session.describe_turn())
             answer = await session.run_cell(cell, interpreter.session_seconds, call, context)
             session_id, started_at = session.id, session.started_at
         error = answer.data["error"]

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mediamill.tasks.capabilities.base import Call, CapabilityContext, Estimate
 from mediamill.tasks.capabilities.speech.ordered_answers import MAX_PIECES_AHEAD, open_ordered_answers
-from mediamill.tasks.capabilities.speech.sentence_split import split_text
+from mediamill.tasks.capabilities.speech.sentence_split import describe_split, split_text
 from mediamill.tasks.domain import JSON, Ask, Item, Usage
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.providers.operations.tts import TTS, AudioFormat, TtsModel
@@ -123,7 +123,10 @@ class Speak:
         limits = _get_tts_model(context)
         asks = self._build_asks(item, text, params, limits, context.model)
         audio_format = params.format or _get_default_format(limits)
-        max_characters = max(len(str(ask.params["text"])) for ask in asks)
+        texts = [str(ask.params["text"]) for ask in asks]
+        formats = (str(asks[0].params["format"]), audio_format)
+        context.record_preparation(item, describe_split(text, texts, params.piece_characters, context.model, formats))
+        max_characters = max(map(len, texts))
         async with context.reserve_memory(
             max_characters * _BYTES_PER_CHARACTER * (min(MAX_PIECES_AHEAD, len(asks)) + _COPIES_IN_MEMORY)
         ):

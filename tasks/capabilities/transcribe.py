@@ -18,6 +18,7 @@ from mediamill.tasks.capabilities.speech.transcript_checks import check_transcri
 from mediamill.tasks.capabilities.speech.transcript_columns import build_transcript_schema
 from mediamill.tasks.domain import JSON, Answer, Ask, Input, Item, Usage
 from mediamill.tasks.media.endpoint_fit import CutOptions
+from mediamill.tasks.media.preparations import describe_audio
 from mediamill.tasks.providers.languages import to_iso_code
 from mediamill.tasks.wire import AudioLimits, Provider
 
@@ -109,15 +110,15 @@ class Transcribe:
         self, item: Item, params: SpeechRecognitionParams, call: Call, context: CapabilityContext
     ) -> Mapping[str, Any]:
         """Transcribe one recording."""
+        limits = self._get_audio_limits(params, context)
         if params.pass_urls and item.is_url:
-            source = to_recording_url(item, context, self._get_audio_limits(params, context))
+            source = to_recording_url(item, context, limits)
             return await self._transcribe_whole(item, params, call, context, source, None)
         async with context.fetch(item) as media:
-            clip = await prepare_whole(
-                media, context, self._get_audio_limits(params, context), _get_cut_options(params)
-            )
+            clip = await prepare_whole(media, context, limits, _get_cut_options(params))
             if clip is None:
                 return await self._transcribe_in_pieces(item, media, params, call, context)
+            context.record_preparation(item, describe_audio(clip, media.size, limits, context.model))
             payload = clip.input.payload
             try:
                 async with context.reserve_memory(len(payload.data or b"") if payload else 0):
@@ -169,7 +170,7 @@ class Transcribe:
 
         limits, cut_options = self._get_audio_limits(params, context), _get_cut_options(params)
         merged = await transcribe_pieces(
-            media, context, send, self._cut_semaphore, limits, cut_options, diarized=_is_diarized(params)
+            item, media, context, send, self._cut_semaphore, limits, cut_options, diarized=_is_diarized(params)
         )
         columns, length = merged.columns, merged.columns["duration_s"]
         check_arguments = (columns, self.expected_language(params), length, merged.activity, merged.warnings)

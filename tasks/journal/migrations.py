@@ -11,7 +11,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from sqlalchemy import BigInteger, Column, Connection, Engine, Integer, MetaData, Table, Text, insert, inspect, select
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Engine,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    insert,
+    inspect,
+    select,
+)
 
 from mediamill.tasks.errors import StorageError
 from mediamill.tasks.journal.sql_dialect import lock_schema, upsert
@@ -40,7 +54,14 @@ def _create_migrations_table(connection: Connection) -> None:
     ).create(connection)
 
 
-MIGRATIONS: tuple[Migration, ...] = (Migration(2, _create_migrations_table),)
+def _add_item_origin(connection: Connection) -> None:
+    """Add to items the run that first saw each, and what was prepared and requested for it."""
+    for column in (Column("first_run", String(48)), Column("preparation", LargeBinary)):
+        type_name = column.type.compile(connection.dialect)
+        connection.exec_driver_sql(f"ALTER TABLE items ADD COLUMN {column.name} {type_name}")
+
+
+MIGRATIONS: tuple[Migration, ...] = (Migration(2, _create_migrations_table), Migration(3, _add_item_origin))
 """In order, without gaps."""
 
 

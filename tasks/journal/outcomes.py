@@ -21,7 +21,14 @@ class Outcomes:
     def __init__(self, journal: JournalDatabase) -> None:
         self._journal = journal
 
-    async def record(self, item: Item, shard: int, outcome: Outcome, payload: Mapping[str, Any]) -> None:
+    async def record(
+        self,
+        item: Item,
+        shard: int,
+        outcome: Outcome,
+        payload: Mapping[str, Any],
+        preparation: Mapping[str, Any] | None = None,
+    ) -> None:
         """Record an item's outcome. A failure never replaces a result for unchanged input.
 
         Args:
@@ -29,6 +36,7 @@ class Outcomes:
             shard: its shard, which becomes dirty.
             outcome: decides the item's state.
             payload: the row for the part, by column name.
+            preparation: what was prepared and requested for it, for ``mediamill explain``.
         """
         failure = outcome if isinstance(outcome, Failure) else None
         row = {
@@ -38,8 +46,14 @@ class Outcomes:
             "error_kind": failure.kind if failure else None,
             "transient": int(failure.transient) if failure else 0,
             "b_payload": dumps(payload),
+            "b_preparation": None if preparation is None else dumps(preparation),
         }
         await self._journal.write_batched(record_failures if failure else record_results, row)
+
+    async def record_preparation(self, item: Item, preparation: Mapping[str, Any]) -> None:
+        """Record what was prepared and requested for an item that stays pending, because the run ends."""
+        row = {"b_out": self._journal.out_id, "b_item": item.item_id, "b_preparation": dumps(preparation)}
+        await self._journal.write_batched(record_preparations, row)
 
     def stream_results(self, shard: int) -> Iterator[bytes]:
         """A shard's results as rows in JSON, in the source's order."""
@@ -139,6 +153,12 @@ def record_failures(connection: Connection, rows: Sequence[dict[str, Any]]) -> S
     return _mark_shards_dirty(connection, rows)
 
 
+def record_preparations(connection: Connection, rows: Sequence[dict[str, Any]]) -> Sequence[None]:
+    """Record preparations of items whose state stays as it is."""
+    connection.execute(_RECORD_PREPARATION, rows)
+    return [None] * len(rows)
+
+
 def _mark_shards_dirty(connection: Connection, rows: Sequence[dict[str, Any]]) -> Sequence[None]:
     changed_shards = {(t["b_out"], t["b_shard"]) for t in rows}
     connection.execute(_MARK_DIRTY, [{"b_out": out, "b_shard": shard} for out, shard in changed_shards])
@@ -155,6 +175,7 @@ _RECORD_RESULT = (
         result=bindparam("b_payload"),
         result_fingerprint=items.c.fingerprint,
         failure=null(),
+        preparation=bindparam("b_preparation"),
     )
 )
 _RESULT_IS_CURRENT = and_(items.c.result.is_not(None), items.c.result_fingerprint == items.c.fingerprint)
@@ -167,8 +188,10 @@ _RECORD_FAILURE = (
         transient=case((_RESULT_IS_CURRENT, 0), else_=bindparam("transient")),
         result=case((_RESULT_IS_CURRENT, items.c.result), else_=null()),
         failure=case((_RESULT_IS_CURRENT, null()), else_=bindparam("b_payload")),
+        preparation=bindparam("b_preparation"),
     )
 )
+_RECORD_PREPARATION = update(items).where(*BOUND_ITEM).values(preparation=bindparam("b_preparation"))
 _MARK_DIRTY = (
     update(shards).where(shards.c.out_id == bindparam("b_out"), shards.c.shard == bindparam("b_shard")).values(dirty=1)
 )

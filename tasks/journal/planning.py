@@ -133,6 +133,7 @@ def _to_new_row(context: PlanContext, item: Item, shard: int) -> dict[str, Any]:
         "shard": shard,
         "sample": item.sample,
         "seen_run": context.run_id,
+        "first_run": context.run_id,
         "state": "pending",
         "transient": 0,
     }

@@ -66,6 +66,8 @@ items = Table(
     Column("result", LargeBinary),
     Column("result_fingerprint", Text),
     Column("failure", LargeBinary),
+    Column("first_run", String(48)),
+    Column("preparation", LargeBinary),
     Index("items_by_shard", "out_id", "shard", "item_index"),
     Index("items_by_state", "out_id", "state", "error_kind", "seen_run", "shard"),
 )

@@ -24,6 +24,8 @@ class AudioInfo:
         channels: before any conversion.
         exact: True when the length was counted or is the container's own index; False for a guess from
             the bit rate, which is off by a third for some MP3 files.
+        video: there is a video track too.
+        tracks: audio tracks in the file.
     """
 
     container: str
@@ -32,6 +34,8 @@ class AudioInfo:
     sample_rate: int
     channels: int
     exact: bool
+    video: bool = False
+    tracks: int = 1
 
 
 @dataclass(frozen=True, slots=True)

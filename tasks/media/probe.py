@@ -49,7 +49,8 @@ def read_audio_info(path: Path) -> AudioInfo:
 def to_audio_info(recording: Recording, seconds: Decimal, *, exact: bool = True) -> AudioInfo:
     """What an open recording is, of the given length."""
     rate = max(recording.samples, key=recording.samples.__getitem__, default=recording.rate)
-    return AudioInfo(recording.container, recording.codec, seconds, rate, recording.channels, exact)
+    container, codec, channels = recording.container, recording.codec, recording.channels
+    return AudioInfo(container, codec, seconds, rate, channels, exact, recording.video, recording.tracks)
 
 
 def no_samples_error() -> BadInput:

@@ -22,6 +22,9 @@ from tests.journal.version_1 import journal_path, open_database, read_table, unp
 VERSION = MIGRATIONS[-1].version
 TABLES = ("outs", "items", "shards", "asks", "attempts", "parts", "runs", "leases", "files", "ceilings", "cuts")
 
+LATER_ITEM_COLUMNS = ("first_run", "preparation")
+"""Columns of items that version 1 did not have."""
+
 
 def read_tables(connection: Connection) -> dict[str, list[str]]:
     """Every table with its columns and their types."""
@@ -43,6 +46,8 @@ def downgrade_to_version_1(journal: Journal, stored_number: str | None) -> None:
 
     def remove_version(connection: Connection) -> None:
         connection.execute(text("DROP TABLE migrations"))
+        for column in LATER_ITEM_COLUMNS:
+            connection.execute(text(f"ALTER TABLE items DROP COLUMN {column}"))
         if stored_number is None:
             connection.execute(text("DROP TABLE meta"))
         else:
@@ -91,7 +96,9 @@ def test_a_migrated_journal_has_the_tables_of_a_new_one_and_keeps_its_rows(tmp_p
         with create_engine(f"sqlite:///{path}").connect() as connection:
             found.append(read_tables(connection))
     assert found[0] == found[1]
-    assert {name: read_table(database, name) for name in TABLES} == before
+    after = {name: read_table(database, name) for name in TABLES}
+    assert {item.pop(column) for item in after["items"] for column in LATER_ITEM_COLUMNS} == {None}
+    assert {name: sorted(rows, key=repr) for name, rows in after.items()} == before
     assert set(found[0]) == {*TABLES, "meta", "migrations"}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from mediamill.tasks.capabilities.base import Call, CapabilityContext
-from mediamill.tasks.domain import Answer, Ask, Item, Usage
+from mediamill.tasks.domain import Answer, Ask, Item, Preparation, Usage
 from mediamill.tasks.errors import BadReply, CallFailed
 from mediamill.tasks.providers.operations.code_interpreter import CODE_INTERPRETER
 
@@ -65,6 +65,14 @@ class InterpreterSession:
                 self.id, self.started_at = known.id, known.started_at
                 self.generation, self.cells = known.generation, known.cells
             self.restored = True
+
+    def describe_turn(self) -> Preparation:
+        """Where the next cell runs, for ``mediamill explain``."""
+        if self.name is None:
+            return Preparation("code", changes=("runs in a session of its own",))
+        place = f"runs in the session {self.name} after {len(self.cells)} earlier cells"
+        again = "; these ran again in a new session, where the old one had ended" if self.generation else ""
+        return Preparation("code", changes=(place + again,))
 
     async def run_cell(self, cell: Cell, lifetime_seconds: float, call: Call, context: CapabilityContext) -> Answer:
         """Run a cell in the session's interpreter; when that has ended, in a new one, after the earlier cells.

@@ -45,6 +45,11 @@ class PieceSender:
         self._requests: list[asyncio.Task[Answer]] = []
         self._clips: list[PreparedAudio] = []
 
+    @property
+    def clips(self) -> list[PreparedAudio]:
+        """The pieces that were cut so far, without their audio."""
+        return self._clips
+
     def raise_if_ended(self) -> None:
         """For the thread that cuts: raise once it should end."""
         if self._abandoned:

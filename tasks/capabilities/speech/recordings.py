@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mediamill.tasks.capabilities.base import CapabilityContext, Media, to_url_input
+from mediamill.tasks.capabilities.base import FETCHED_BY_PROVIDER, CapabilityContext, Media, to_url_input
 from mediamill.tasks.capabilities.speech.piece_sender import PieceSender, SendPiece
 from mediamill.tasks.capabilities.speech.piece_transcript import SAMPLE_RATE, PieceTranscript
-from mediamill.tasks.domain import Answer, Input, Item
+from mediamill.tasks.domain import Answer, Input, Item, Preparation
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.media.endpoint_fit import CutOptions
 from mediamill.tasks.wire import AudioLimits
@@ -50,6 +50,7 @@ def to_recording_url(item: Item, context: CapabilityContext, limits: AudioLimits
         raise BadInput(
             f"{context.provider.name} does not fetch URLs itself", kind="no_urls", hint="leave out pass_urls"
         )
+    context.record_preparation(item, Preparation("recording", changes=(FETCHED_BY_PROVIDER,)))
     return to_url_input(item.location or "", context.source_version(item))
 
 
@@ -78,6 +79,7 @@ async def prepare_whole(
 
 
 async def transcribe_pieces(
+    item: Item,
     media: Media,
     context: CapabilityContext,
     send: SendPiece,
@@ -90,6 +92,7 @@ async def transcribe_pieces(
     """Transcribe a recording that is too long to be sent whole: send its pieces in parallel and merge their answers.
 
     Args:
+        item: the item it belongs to.
         media: the recording.
         context: what the item may use.
         send: the paid call for one piece.
@@ -102,11 +105,17 @@ async def transcribe_pieces(
         ItemError: naming the piece that failed.
     """
     from mediamill.tasks.capabilities.speech.transcript_merge import merge_transcripts
+    from mediamill.tasks.media.preparations import describe_pieces
     from mediamill.tasks.media.segmenter import Segmenter
 
     sender = PieceSender(context, send, media.sha256, cut_semaphore)
     segmenter = Segmenter(media.path, media.sha256, limits, context.scratch, cut_options, check=sender.raise_if_ended)
-    clips, answers = await sender.send_all(segmenter)
+    try:
+        clips, answers = await sender.send_all(segmenter)
+    finally:
+        if sender.clips:
+            sizes = (segmenter.piece_seconds, context.model)
+            context.record_preparation(item, describe_pieces(sender.clips, media.size, limits, cut_options, *sizes))
     ends = [c.input.start + round(c.seconds * SAMPLE_RATE) if c.input.end is None else c.input.end for c in clips]
     transcripts = [
         PieceTranscript.from_answer(a.data, c.input.start, end) for a, c, end in zip(answers, clips, ends, strict=True)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+
+from mediamill.tasks.domain import Preparation
 
 _BREAKS = (
     re.compile(r"\n\s*\n+\s*"),
@@ -35,6 +37,28 @@ def split_text(text: str, max_characters: int) -> list[str]:
         max_characters: maximum characters of a piece, at least 1.
     """
     return [piece for piece in (part.strip() for part in _iter_pieces(text.strip(), max_characters)) if piece]
+
+
+def describe_split(
+    text: str, pieces: Sequence[str], requested: int | None, model: str, formats: tuple[str, str]
+) -> Preparation:
+    """How a text was cut, and the formats in which its audio is requested and written.
+
+    Args:
+        text: the whole.
+        pieces: what is sent.
+        requested: the maximum length of a piece that a parameter names.
+        model: the model's name.
+        formats: of the reply and of the file.
+    """
+    changes = []
+    if len(pieces) > 1:
+        reason = "piece_characters says so" if requested else f"{model} takes no longer text"
+        longest = max(map(len, pieces))
+        changes.append(f"cut at sentences into {len(pieces)} pieces of at most {longest:,} characters: {reason}")
+    if formats[0] != formats[1]:
+        changes.append(f"requested as {formats[0]}, and converted to {formats[1]} here")
+    return Preparation("text", {"characters": len(text)}, {"pieces": len(pieces)}, tuple(changes))
 
 
 def _iter_pieces(text: str, max_characters: int) -> Iterator[str]:

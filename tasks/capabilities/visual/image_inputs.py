@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mediamill.tasks.capabilities.base import CapabilityContext, prefix_bad_input, to_url_input
-from mediamill.tasks.domain import Input, Item
+from mediamill.tasks.capabilities.base import FETCHED_BY_PROVIDER, CapabilityContext, prefix_bad_input, to_url_input
+from mediamill.tasks.domain import Input, Item, Preparation
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.providers.operations.vision import Detail, Vision
 from mediamill.tasks.providers.operations.vision_chat import VISION_CHAT, VisionModel
@@ -133,8 +133,10 @@ async def prepare_image_input(
     """
     if item.is_url and not fetch and vision.takes_urls and not thumbnail:
         url_input = to_url_input(item.location or "", context.source_version(item))
+        context.record_preparation(item, Preparation(f"image {item.source}", changes=(FETCHED_BY_PROVIDER,)))
         return ImageInput(item.source, url_input, (1, vision.max_tokens(detail)))
     from mediamill.tasks.media.images.prepare import prepare_image
+    from mediamill.tasks.media.preparations import describe_image
 
     limits = vision.image_limits(count)
     async with context.fetch(item) as media, context.reserve_memory(_DECODING_BYTES + 2 * media.size):
@@ -149,6 +151,8 @@ async def prepare_image_input(
                 thumbnail=thumbnail,
                 check=context.raise_if_stopped,
             )
+    preparation = describe_image(item.source, prepared, limits, vision.max_side(detail), context.model)
+    context.record_preparation(item, preparation)
     tokens = vision.estimate_tokens(prepared.width, prepared.height, detail)
     return ImageInput(item.source, prepared.input, tokens, prepared)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from mediamill.tasks.capabilities.base import CapabilityContext, to_url_input
-from mediamill.tasks.domain import Input, Item
+from mediamill.tasks.capabilities.base import FETCHED_BY_PROVIDER, CapabilityContext, to_url_input
+from mediamill.tasks.domain import Input, Item, Preparation
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.media.images.prepare import ImageLimits
 
@@ -37,14 +37,20 @@ async def _load_reference_image(
     reference: str, item: Item, context: CapabilityContext, exact_size: tuple[int, int] | None
 ) -> Input:
     from mediamill.tasks.media.images.prepare import crop_to_size, prepare_image
+    from mediamill.tasks.media.preparations import describe_image
 
     image = replace(item, location=context.resolve_path(reference), source=reference)
     if image.is_url and exact_size is None:
+        context.record_preparation(item, Preparation(f"reference image {reference}", changes=(FETCHED_BY_PROVIDER,)))
         return to_url_input(reference, context.source_version(item))
     try:
         async with context.fetch(image) as media, context.reserve_memory(_DECODING_BYTES + 2 * media.size):
             if exact_size is not None:
-                return await context.run_in_thread(crop_to_size, media.path, media.sha256, exact_size, media.data)
+                cropped = await context.run_in_thread(crop_to_size, media.path, media.sha256, exact_size, media.data)
+                why = f"cropped to {exact_size[0]} x {exact_size[1]}: the endpoint takes no other size"
+                name = f"reference image {reference}"
+                context.record_preparation(item, Preparation(name, {"bytes": media.size}, changes=(why,)))
+                return cropped
             prepared = await context.run_in_thread(
                 prepare_image,
                 media.path,
@@ -58,4 +64,6 @@ async def _load_reference_image(
         message = error.message if reference in error.message else f"{reference}: {error.message}"
         error.message = f"{item.source}: reference image {message}"
         raise
+    preparation = describe_image(reference, prepared, _IMAGE_LIMITS, _MAX_SIDE_PIXELS, context.model)
+    context.record_preparation(item, preparation)
     return prepared.input
