@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
 
 _CENTS = Decimal("0.01")
@@ -27,11 +28,23 @@ def format_duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
-def pluralize(number: int, noun: str) -> str:
+def pluralize(number: int, noun: str, plural: str | None = None) -> str:
     """``1 item``, ``2 items``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def format_unpriced(requests: int) -> str:
     """The text after a sum that leaves out requests without a known price; empty when there are none."""
     return f" and {pluralize(requests, 'request')} at no known price" if requests else ""
+
+
+def format_local_time(microseconds: int) -> str:
+    """A time in this machine's zone, with the zone's name."""
+    return f"{datetime.fromtimestamp(microseconds / 1_000_000).astimezone():%Y-%m-%d %H:%M:%S %Z}"
+
+
+def escape_unprintable(text: str) -> str:
+    """Text from files and providers, safe for a terminal: control characters and their like are written as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -19,6 +19,7 @@ COMMANDS = {
     "quote": "Print what a job would cost; nothing is sent.",
     "run": "Run a job from a YAML file.",
     "status": "Print what is done, failed and spent in an OUT.",
+    "explain": "Print one item's whole story: attempts, waits, costs, and why it is as it is.",
     "retry": "Do failed items again; everything else stays untouched.",
     "report": "Rebuild an OUT's report and cost tables.",
     "export": "Write an OUT's results to one .csv, .jsonl or .parquet.",

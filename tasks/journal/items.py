@@ -19,7 +19,7 @@ from mediamill.tasks.journal.tables import items, shards
 
 PROMOTED_PREVIEW = "previews"
 """``error_kind`` of previews that are being generated in full."""
-_KINDS_NEEDING_NEW_ANSWER = (
+KINDS_NEEDING_NEW_ANSWER = (
     "unknown",
     "bad_reply",
     "misfit",
@@ -72,7 +72,7 @@ class Items:
         conditions = [items.c.out_id == self._journal.out_id, or_(items.c.state == "failed", left_by_retry)]
         if kinds is not None:
             conditions.append(items.c.error_kind.in_(sorted(kinds)))
-        needs_new_answer = and_(items.c.state == "failed", items.c.error_kind.in_(_KINDS_NEEDING_NEW_ANSWER))
+        needs_new_answer = and_(items.c.state == "failed", items.c.error_kind.in_(KINDS_NEEDING_NEW_ANSWER))
         sample = items.c.sample + case((needs_new_answer, 1), else_=0)
         statement = (
             update(items).where(*conditions).values(state="pending", seen_run=self._journal.run_id, sample=sample)
@@ -89,7 +89,7 @@ class Items:
                 it is paid for again.
         """
         count = 0
-        needs_new_answer = items.c.error_kind.in_(sorted(set(kinds) & set(_KINDS_NEEDING_NEW_ANSWER)))
+        needs_new_answer = items.c.error_kind.in_(sorted(set(kinds) & set(KINDS_NEEDING_NEW_ANSWER)))
         values = {"sample": items.c.sample + case((needs_new_answer, 1), else_=0)} if kinds else {}
         for chunk in split_values(ids):
             condition = and_(items.c.out_id == self._journal.out_id, items.c.item_id.in_(chunk))

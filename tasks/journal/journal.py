@@ -7,6 +7,7 @@ from mediamill.tasks.journal.attempts import Attempts
 from mediamill.tasks.journal.caches import FileHashes, LearnedLimits
 from mediamill.tasks.journal.cut_points import CutPointStore
 from mediamill.tasks.journal.database import JournalDatabase, JournalLocation
+from mediamill.tasks.journal.item_history import ItemHistory
 from mediamill.tasks.journal.items import Items
 from mediamill.tasks.journal.outcomes import Outcomes
 from mediamill.tasks.journal.output_binding import Output
@@ -22,6 +23,7 @@ class Journal(JournalDatabase):
         self.asks = Asks(self, location.blobs)
         self.attempts = Attempts(self)
         self.items = Items(self)
+        self.item_history = ItemHistory(self)
         self.outcomes = Outcomes(self)
         self.parts = Parts(self)
         self.output = Output(self)

@@ -1,0 +1,67 @@
+"""mediamill explain: print one item's whole story."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from mediamill.tasks.item_story import ItemStory
+
+
+@click.command("explain")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("item")
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object instead of text; its times are UTC")
+@click.option("--debug", is_flag=True, help="print tracebacks")
+def command(out: Path, item: str, *, as_json: bool, debug: bool) -> int:  # noqa: ARG001
+    """Print the whole story of one ITEM of OUT, also while a run works on it; for a chain, in each of its steps.
+
+    ITEM is an id or the beginning of one, a path or file name, the index in the source, or words of its row. The story
+    says what was prepared and why, each attempt with its waits, words and cost, what was reused from where, where its
+    row and files are, why the item is as it is, and what to do.
+    """
+    from mediamill.flows.cli.story import print_story
+    from mediamill.tasks.explain import explain
+    from mediamill.tasks.pipeline.run import find_step_folders
+
+    steps = find_step_folders(out)
+    if not steps:
+        story = explain(out, item)
+        if as_json:
+            click.echo(json.dumps(story.as_dict()))
+        else:
+            print_story(story)
+        return 0
+    stories = _explain_in_steps(out, item, steps)
+    if as_json:
+        click.echo(json.dumps({name: story.as_dict() for name, story in stories.items()}))
+        return 0
+    for name, story in stories.items():
+        click.echo(f"{name}:")
+        print_story(story)
+        click.echo("")
+    return 0
+
+
+def _explain_in_steps(out: Path, item: str, steps: list[Path]) -> dict[str, ItemStory]:
+    """The item's story in every step that has it, by the steps' names.
+
+    Raises:
+        UsageError: when no step has it.
+    """
+    from mediamill.tasks.errors import UsageError
+    from mediamill.tasks.explain import explain
+
+    stories, errors = {}, []
+    for folder in steps:
+        try:
+            stories[str(folder.relative_to(out))] = explain(folder, item)
+        except UsageError as error:
+            errors.append(error)
+    if not stories:
+        raise errors[0]
+    return stories
