@@ -184,6 +184,8 @@ def bound_values(values: Mapping[str, Any]) -> dict[str, Any]:
 def _bound_value(value: Any) -> Any:
     if isinstance(value, str):
         text = hide_url_secrets(value)
+        if len(text) > _MAX_TEXT and text.isascii() and " " not in text:
+            return f"{len(text):,} characters of data"
         return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}... ({len(text):,} characters)"
     if isinstance(value, (list, dict)):
         text = hide_url_secrets(orjson.dumps(value).decode())

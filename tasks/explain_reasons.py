@@ -21,7 +21,6 @@ _COMMAND_OPTIONS = (
     ("journal", "--journal"),
 )
 _STOP_STEPS = {
-    "budget": "give a higher --budget",
     "account": "settle the account or the key with the provider first",
     "network": "check the network and --base-url first",
 }
@@ -47,7 +46,7 @@ def explain_state(
         why, steps = _explain_pending(story, item, runs, again)
     if story.source_exists is False:
         why += f" Its file is gone from {story.location}."
-    elif not story.in_last_run and story.owner is None and story.state != "pending":
+    elif not story.in_last_run and story.owner is None and story.state != "pending" and not story.source_exists:
         why += _explain_absence(story)
     return why, steps
 
@@ -172,10 +171,13 @@ def _explain_pending(
     if run is None or run.state == "crashed":
         return f"The run ended without finishing it: the process was killed, or the machine went down.{stays}", [again]
     summary: Mapping[str, Any] = next((each["summary"] for each in runs if each["run_id"] == run.run_id), {})
-    first = _STOP_STEPS.get(str(summary.get("stopped_by")))
+    stopped_by = str(summary.get("stopped_by"))
+    first = _STOP_STEPS.get(stopped_by)
     cause = f": {run.message}" if run.message else ""
     why = f"The run stopped before it was done{cause}.{stays}"
-    return why, [*([first] if first else [run.hint] if run.hint else []), again]
+    if stopped_by == "budget":
+        return why, [f"{again} --budget MORE"]
+    return why, [first, again] if first else [again]
 
 
 def _explain_running(story: ItemStory) -> Reason:
@@ -203,7 +205,7 @@ def _explain_job(story: ItemStory, request: RequestStory, again: str) -> Reason:
 
 def _explain_absence(story: ItemStory) -> str:
     last = f" since run {story.last_run.run_id}" if story.last_run else ""
-    return f" No run has had it{last}: it needed nothing, was removed from the source, or was left out by --limit."
+    return f" No run has had it{last}: it was removed from the source, left out by --limit, or later runs were retries."
 
 
 def _hint(story: ItemStory) -> list[str]:

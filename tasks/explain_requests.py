@@ -11,6 +11,7 @@ from mediamill.tasks.item_story import AttemptStory, RequestStory, ReuseStory
 from mediamill.tasks.journal.journal import Journal
 
 _SAMPLE_RATE = 16_000
+_SHARE_STEP = Decimal("1e-12")
 
 
 class RequestReader:
@@ -84,7 +85,6 @@ class RequestReader:
     ) -> RequestStory:
         key, sent = request.get("key"), dict(request.get("sent", {}))
         start, end = sent.pop("start", None), sent.pop("end", None)
-        is_held = ask is not None and ask["lease"] > time.time_ns() // 1000 and ask["state"] != "replied"
         call = calls.get(ask["call_id"] or "") if ask is not None else None
         return RequestStory(
             key=key,
@@ -95,10 +95,15 @@ class RequestReader:
             current=is_current,
             error_kind=request.get("error_kind"),
             job_id=None if ask is None else ask["remote_id"],
-            held=is_held,
+            held=ask is not None and self._is_held(ask),
             reused=self._find_reuse(request, call, paths) if call and call["outcome"] == "replied" else None,
             attempts=tuple(_to_attempt_stories(self._select_attempts(key), self._item_id)),
         )
+
+    def _is_held(self, ask: Mapping[str, Any]) -> bool:
+        """Whether a run that is alive works on it. A dead run's lease goes on for a while, its lock on OUT does not."""
+        is_leased = ask["lease"] > time.time_ns() // 1000 and ask["state"] != "replied"
+        return is_leased and (ask["out_id"] != self._journal.out_id or ask["owner"] in (self._owner or ""))
 
     def _find_reuse(
         self, request: Mapping[str, Any], call: Mapping[str, Any], paths: Mapping[str, str]
@@ -133,9 +138,7 @@ def _to_attempt_stories(found: Sequence[Mapping[str, Any]], item_id: str) -> lis
 def _to_attempt_story(attempt: Mapping[str, Any], item_id: str, pause_ms: int | None) -> AttemptStory:
     count = len(attempt["request_keys"]) or 1
     own = attempt["item_ids"].count(item_id) or 1
-    cost, cost_max = (
-        None if attempt[name] is None else Decimal(attempt[name]) * own / count for name in ("cost_usd", "cost_max_usd")
-    )
+    cost, cost_max = (_to_share(attempt[name], own, count) for name in ("cost_usd", "cost_max_usd"))
     return AttemptStory(
         call_id=attempt["call_id"],
         run_id=attempt["run_id"],
@@ -159,3 +162,10 @@ def _to_attempt_story(attempt: Mapping[str, Any], item_id: str, pause_ms: int | 
         price_source=attempt["price_source"],
         shared_by=count,
     )
+
+
+def _to_share(usd: str | None, own: int, count: int) -> Decimal | None:
+    """The item's share of an amount; exact where the request is its own."""
+    if usd is None or own == count:
+        return None if usd is None else Decimal(usd)
+    return (Decimal(usd) * own / count).quantize(_SHARE_STEP)

@@ -25,6 +25,8 @@ _MAX_WIDTH = 110
 _MAX_FACT = 160
 _MAX_REQUESTS = 40
 """Requests that are printed; --json has all."""
+_TEXTS = ("text", "prompt", "query", "code")
+_RUN_STATES = {"failures": "done with failures", "nothing": "nothing to do"}
 _UNITS = {
     "bytes": "bytes",
     "seconds": "s",
@@ -78,12 +80,11 @@ def _print_item(story: ItemStory) -> None:
     _print_fact("parameters", _format_facts(story.params))
     _print_fact("job", f"{story.capability} with {story.provider}, {story.model}")
     _print_fact("state", f"{story.state}{_format_owner(story)}")
-    if story.first_run is not None:
-        _print_fact("first seen", _format_run(story.first_run))
+    _print_fact("first seen", _format_run(story.first_run) if story.first_run else "not recorded")
     if story.last_run is not None:
         _print_fact("last seen", _format_run(story.last_run))
-    retried = f"; retries have asked {pluralize(story.sample, 'time')} for a new answer" if story.sample else ""
-    _print_fact("shard", f"{story.shard:06d}{retried}")
+    again = f"; a new answer was requested {pluralize(story.sample, 'time')}" if story.sample else ""
+    _print_fact("shard", f"{story.shard:06d}{again}")
 
 
 def _format_owner(story: ItemStory) -> str:
@@ -92,7 +93,7 @@ def _format_owner(story: ItemStory) -> str:
 
 def _format_run(run: RunStory) -> str:
     began = f"{format_local_time(run.started_at)}, " if run.started_at else ""
-    state = "alive" if run.state is None else f"ended: {run.state}" if run.finished_at else run.state
+    state = "alive" if run.state is None else _RUN_STATES.get(run.state, run.state)
     return f"{began}run {run.run_id} ({state})"
 
 
@@ -102,12 +103,14 @@ def _print_preparations(story: ItemStory) -> None:
         _print_fact("prepared", story.not_recorded or "nothing")
         return
     when = f"{format_local_time(story.prepared_at)}, " if story.prepared_at else ""
-    nothing = "" if story.preparations else "; its input was sent as it stands"
+    nothing = "; nothing had to be converted or cut" if story.requests else "; nothing came to be sent"
+    nothing = "" if story.preparations else nothing
     _print_fact("prepared", f"{when}run {story.prepared_in}{nothing}")
     for preparation in story.preparations:
         before, after = (_format_facts(preparation.get(name, {})) for name in ("before", "after"))
         arrow = " -> " if before and after else ""
-        _print_fact("", f"{preparation['input']}: {before}{arrow}{after}")
+        facts = f": {before}{arrow}{after}" if before or after else ""
+        _print_fact("", f"{preparation['input']}{facts}")
         for change in preparation.get("changes", ()):
             _print_fact("", f"- {change}", indent=2)
 
@@ -136,10 +139,10 @@ def _print_request(number: int, request: RequestStory, last_run: str) -> None:
     old = "" if request.current else " (an earlier one)"
     sent = _format_sent(request.sent)
     error = f"; {request.error_kind}" if request.error_kind else ""
-    state = f": {request.state}" if request.state not in (None, "replied") else ""
+    state = f": {request.state}" if request.state not in (None, "replied", "free") else ""
     job = f", job {request.job_id}" if request.job_id and request.state == "accepted" else ""
     _print_fact(f"  {number}", f"request{where}{old}{state}{job}{error}{'; ' if sent else ''}{sent}")
-    if request.reused is not None:
+    if request.reused is not None and (request.current or not request.attempts):
         _print_fact("", _format_reuse(request.reused), indent=2)
     elif not request.attempts:
         _print_fact("", "not sent" if request.key else "refused before it was sent", indent=2)
@@ -151,7 +154,7 @@ def _format_reuse(reuse: ReuseStory) -> str:
     when = format_local_time(reuse.answered_at)
     ids = ", ".join(reuse.item_ids[:3]) + (" ..." if len(reuse.item_ids) > 3 else "")  # noqa: PLR2004
     if reuse.source == "earlier_run":
-        return f"reused: answered {when} in run {reuse.run_id}, which paid for it"
+        return f"reused: run {reuse.run_id} requested and paid for it; answered {when}"
     place = f" of {reuse.out}" if reuse.source == "other_out" else ""
     return f"reused: item {ids}{place} paid for the same request, answered {when} in run {reuse.run_id}"
 
@@ -225,17 +228,20 @@ def _format_sent(sent: Mapping[str, Any]) -> str:
     if sent.get("bytes"):
         types = f" of {', '.join(sent['types'])}" if sent.get("types") else ""
         parts.append(f"{sent['bytes']:,} bytes{types}")
-    names = [name for name in sent if name not in ("inputs", "bytes", "types", "recipes")]
+    texts = [name for name in _TEXTS if name in sent]
+    parts += [f"{sent[name]:,} characters of {name}" for name in texts]
+    names = [name for name in sent if name not in ("inputs", "bytes", "types", "recipes", *texts)]
     return ", ".join([*parts, *(_format_fact(name, sent[name]) for name in names)])
 
 
 def _format_facts(facts: Mapping[str, Any]) -> str:
-    return ", ".join(_format_fact(name, value) for name, value in facts.items())
+    return ", ".join(_format_fact(name, value) for name, value in facts.items() if value is not None)
 
 
 def _format_fact(name: str, value: Any) -> str:
     shown = _format_value(value)
-    if name in _UNITS:
+    is_number = isinstance(value, (int, float)) or str(value).replace(".", "", 1).isdecimal()
+    if name in _UNITS and is_number:
         return f"{shown} {_UNITS[name]}"
     return f"{name.replace('_', ' ')} {shown}"
 

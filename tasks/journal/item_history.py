@@ -142,7 +142,7 @@ class ItemHistory:
             has_index = items.c.item_index == int(digits)
             conditions.append(has_index if name.startswith("#") else or_(has_index, starts_with))
         text = name.casefold()
-        parts = (items.c.item_id, items.c.source, items.c.row)
+        parts = (items.c.item_id, items.c.source, items.c.row, items.c.params)
         return [
             *conditions,
             starts_with,

@@ -56,6 +56,7 @@ def _explain_in_steps(out: Path, item: str, steps: list[Path]) -> dict[str, Item
     from mediamill.tasks.errors import UsageError
     from mediamill.tasks.explain import explain
 
+    out = out.expanduser()
     stories, errors = {}, []
     for folder in steps:
         try:
@@ -63,5 +64,5 @@ def _explain_in_steps(out: Path, item: str, steps: list[Path]) -> dict[str, Item
         except UsageError as error:
             errors.append(error)
     if not stories:
-        raise errors[0]
+        raise UsageError(f"no step of {out} has one item that {item!r} means; {errors[0].message}", hint=errors[0].hint)
     return stories

@@ -70,8 +70,10 @@ class InterpreterSession:
         """Where the next cell runs, for ``mediamill explain``."""
         if self.name is None:
             return Preparation("code", changes=("runs in a session of its own",))
-        place = f"runs in the session {self.name} after {len(self.cells)} earlier cells"
-        again = "; these ran again in a new session, where the old one had ended" if self.generation else ""
+        place = f"runs as cell {len(self.cells) + 1} of the session {self.name}"
+        again = (
+            f", in interpreter {self.generation + 1}, where the cells before it ran again" if self.generation else ""
+        )
         return Preparation("code", changes=(place + again,))
 
     async def run_cell(self, cell: Cell, lifetime_seconds: float, call: Call, context: CapabilityContext) -> Answer:
