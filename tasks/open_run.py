@@ -208,7 +208,7 @@ def _get_limiter(resolved: ResolvedJob, engine: Engine, journal: Journal) -> tup
         quota = replace(quota, rpm=min(job.rpm, quota.rpm or job.rpm))
 
     def create_limiter() -> Limiter:
-        limiter = Limiter(quota)
+        limiter = Limiter(quota, f"{provider.name} {model} {operation}")
         learned = journal.learned_limits.load(name)
         if learned:
             limiter.restore_state(learned)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from mediamill.tasks.errors import BudgetReached, RunStopped
+from mediamill.tasks import run_log
+from mediamill.tasks.errors import AccountStopped, BudgetReached, RunStopped
 from mediamill.tasks.journal.items import ShardWork
 from mediamill.tasks.plan import Retry, plan_retry, plan_source
 from mediamill.tasks.publish import publish_outputs
 from mediamill.tasks.run_context import RunContext
+from mediamill.tasks.run_log import RUN_LOGGER
 from mediamill.tasks.shard import OpenShards, ShardResult
 from mediamill.tasks.summary import Summary
 
@@ -54,19 +57,26 @@ class RunSteps:
         self._published = False
         self._deadline_timer = _start_deadline_timer(context)
         self._drain_task: asyncio.Task[None] | None = None
+        self._is_stop_logged = False
 
     async def plan(self) -> list[ShardWork]:
         """Plan the run and return the shards with pending items."""
         context, source = self.context, self._source
+        self._log_start()
         shards = await (plan_retry(context, self._retry) if source is None else plan_source(context, source))
         self._planned_shards = frozenset(shard.shard for shard in shards)
         context.phase = "run"
+        items = sum(shard.pending for shard in shards)
+        message = f"planned: items to do: {items}, in shards: {len(shards)}"
+        run_log.write_record(
+            RUN_LOGGER, logging.INFO, "planned", message, run_id=context.run_id, items=items, shards=len(shards)
+        )
         return shards
 
     async def do_shards(self, shards: Sequence[int]) -> ShardResult:
         """Do these shards and return what their items came to."""
         if self._drain_task is None:
-            self._drain_task = asyncio.create_task(_drain_once_stopped(self.context))
+            self._drain_task = asyncio.create_task(self._drain_once_stopped())
         return await self.shards.run(shards)
 
     async def do_unfinished(self) -> ShardResult:
@@ -83,9 +93,11 @@ class RunSteps:
     async def publish(self) -> Summary:
         """Write the bill, the report page and the run record; return the summary."""
         await self._cancel_timers()
+        self._log_stop()
         self.context.phase = "publish"
         summary = await publish_outputs(self.context)
         self._published = True
+        self._log_end(summary)
         return summary
 
     async def close(self) -> None:
@@ -94,6 +106,7 @@ class RunSteps:
         try:
             if not self._published:
                 context.stop_switch.trigger(RunCancelled("the run failed"))
+                self._log_stop()
                 await self.shards.cancel_all()
                 await context.caller.drain(_DRAIN_SECONDS)
             await self._cancel_timers()
@@ -108,12 +121,40 @@ class RunSteps:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._drain_task
 
+    async def _drain_once_stopped(self) -> None:
+        """Once the run is stopped, give requests in flight their time, then cut them off."""
+        while self.context.stop_switch.reason is None:
+            await asyncio.sleep(_STOP_CHECK_SECONDS)
+        self._log_stop()
+        await self.context.caller.drain(_DRAIN_SECONDS)
 
-async def _drain_once_stopped(context: RunContext) -> None:
-    """Once the run is stopped, give requests in flight their time, then cut them off."""
-    while context.stop_switch.reason is None:
-        await asyncio.sleep(_STOP_CHECK_SECONDS)
-    await context.caller.drain(_DRAIN_SECONDS)
+    def _log_start(self) -> None:
+        context = self.context
+        name, provider = context.capability.name, context.call_context.provider.name
+        model, out = context.capability_context.model, str(context.out)
+        fields = {"run_id": context.run_id, "capability": name, "provider": provider, "model": model, "out": out}
+        message = f"run {context.run_id} of {name} begins: {provider} {model} -> {out}"
+        run_log.write_record(RUN_LOGGER, logging.INFO, "run_started", message, **fields)
+
+    def _log_stop(self) -> None:
+        """Log, once, why the run is ending. What an account's provider said may repeat what was sent: it is left out.
+
+        It is called from the run's own steps, because a signal handler that stops a run must not log.
+        """
+        reason = self.context.stop_switch.reason
+        if reason is None or self._is_stop_logged:
+            return
+        self._is_stop_logged = True
+        cause = reason.kind if isinstance(reason, AccountStopped) else reason.message
+        message = f"run {self.context.run_id} stops: {cause}" + (f"; {reason.hint}" if reason.hint else "")
+        fields = {"run_id": self.context.run_id, "kind": reason.kind}
+        run_log.write_record(RUN_LOGGER, logging.WARNING, "run_stopped", message, **fields)
+
+    def _log_end(self, summary: Summary) -> None:
+        run_id, counts = self.context.run_id, f"{summary.done} done, {summary.failed} failed"
+        fields = {"run_id": run_id, "state": summary.state, "done": summary.done, "failed": summary.failed}
+        message = f"run {run_id} ends, {summary.state}: {counts}"
+        run_log.write_record(RUN_LOGGER, logging.INFO, "run_ended", message, **fields)
 
 
 def _start_deadline_timer(context: RunContext) -> asyncio.TimerHandle | None:

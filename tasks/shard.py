@@ -16,11 +16,10 @@ from mediamill.tasks.item_record import ItemRecord
 from mediamill.tasks.journal.planning import LOST_FILE
 from mediamill.tasks.params import resolve_item_params
 from mediamill.tasks.run_context import RunContext
+from mediamill.tasks.run_log import RUN_LOGGER, clean_text, write_record
 from mediamill.tasks.sinks.failures import FailedItem, build_failures_schema, to_failure_row
 from mediamill.tasks.sinks.parts import write_part
 from mediamill.tasks.sinks.results import CompletedItem, sum_costs, to_result_row
-
-log = logging.getLogger("mediamill")
 
 _LOST_FILE_HINT = (
     "mediamill retry OUT --promote fetches the full version of a preview; for any other file give --only lost the "
@@ -146,6 +145,10 @@ async def run_shard(context: RunContext, shard: int) -> ShardResult:
             task = group.create_task(_run_item(context, shard, item, result))
             task.add_done_callback(lambda _: context.item_slots.release())
     await _publish_parts(context, shard)
+    left = f", {result.left} left" if result.left else ""
+    message = f"shard {shard}: {result.done} done, {result.failed} failed{left}"
+    fields = {"shard": shard, "done": result.done, "failed": result.failed, "left": result.left}
+    write_record(RUN_LOGGER, logging.INFO, "shard_ended", message, run_id=context.run_id, **fields)
     return result
 
 
@@ -177,6 +180,7 @@ async def _run_item(context: RunContext, shard: int, item: Item, result: ShardRe
         item, shard, outcome, _to_part_row(context, item, outcome), record.as_dict(context.run_id, outcome)
     )
     fault_injection.failpoint("shard.outcome.after")
+    _log_outcome(context, item, outcome)
     counts = context.counts
     result.left -= 1
     if isinstance(outcome, Failure):
@@ -190,6 +194,14 @@ async def _run_item(context: RunContext, shard: int, item: Item, result: ShardRe
         counts.flags.update(outcome.columns.get("flags") or ())
         counts.cached += bool(outcome.columns.get("cached"))
         counts.audio_seconds += Decimal(str(outcome.columns.get("audio_seconds") or 0))
+
+
+def _log_outcome(context: RunContext, item: Item, outcome: Outcome) -> None:
+    if RUN_LOGGER.isEnabledFor(logging.DEBUG):
+        kind = outcome.kind if isinstance(outcome, Failure) else None
+        message = f"item {clean_text(item.item_id)}: {f'failed, {kind}' if kind else 'done'}"
+        fields = {"run_id": context.run_id, "item": item.item_id, "kind": kind}
+        write_record(RUN_LOGGER, logging.DEBUG, "item_ended", message, **fields)
 
 
 async def _run_capability(context: RunContext, item: Item, record: ItemRecord) -> Outcome:
@@ -231,8 +243,8 @@ async def _run_capability(context: RunContext, item: Item, record: ItemRecord) -
         return _to_failure(item, error, answers)
     except (MediamillError, asyncio.CancelledError):
         raise
-    except Exception as error:
-        log.debug("item %s", item.item_id, exc_info=True)
+    except Exception as error:  # noqa: BLE001 (becomes a failure; the log has it)
+        RUN_LOGGER.debug("item %s: internal error", clean_text(item.item_id), exc_info=True)
         message = f"{item.source}: internal error: {type(error).__name__}: {error}"
         return _to_failure(item, ItemError(message, kind="internal", transient=True, hint="run again"), answers)
 

@@ -112,8 +112,11 @@ def make_run_options() -> list[click.Parameter]:
 def make_output_options() -> list[click.Parameter]:
     """Options of what a run prints and asks, and of whether Prefect sees it."""
     prefect = "run as a Prefect flow run, or without; default: as one where a Prefect API is configured and answers"
+    verbose = "log retries, refusals, changed limits and shards to stderr; -vv logs every request"
     return [
-        click.Option(["--debug"], is_flag=True, help="print tracebacks, also those of single items"),
+        click.Option(["-v", "--verbose"], count=True, help=verbose),
+        click.Option(["--log-json"], is_flag=True, help="write the log as one JSON object a line; alone it is like -v"),
+        click.Option(["--debug"], is_flag=True, help="print tracebacks, also of single items, and what libraries log"),
         click.Option(["--quiet"], is_flag=True, help="print no progress, only the end"),
         click.Option(["--json", "as_json"], is_flag=True, help="print one JSON object instead of text"),
         click.Option(["--yes"], is_flag=True, help="spend without asking first"),

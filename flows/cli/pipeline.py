@@ -12,6 +12,7 @@ import click
 from mediamill.flows.cli.confirm import ask_to_continue, is_at_terminal
 from mediamill.flows.cli.console import print_note
 from mediamill.flows.cli.formatting import format_dollars, pluralize
+from mediamill.flows.cli.log_output import configure_logging
 from mediamill.flows.cli.output import (
     format_opening_line,
     format_quote,
@@ -19,7 +20,7 @@ from mediamill.flows.cli.output import (
     print_failures,
     to_relative_path,
 )
-from mediamill.flows.cli.run_command import configure_logging, execute_job
+from mediamill.flows.cli.run_command import execute_job
 from mediamill.flows.prefect_runtime.api_endpoint import choose_prefect
 from mediamill.tasks.job import Job
 from mediamill.tasks.pipeline.result import ChainResult
@@ -33,7 +34,7 @@ def run_chain(chain: Chain, options: Mapping[str, Any]) -> int:
     """Run a chain and print its outcome; return the exit code."""
     as_json = bool(options.get("as_json"))
     quiet = bool(options.get("quiet")) or as_json
-    configure_logging(debug=bool(options.get("debug")))
+    configure_logging(options)
     if options.get("quote_only"):
         _print_chain_quote(chain, as_json=as_json)
         return 0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mediamill.flows.cli.confirm import confirm_run
 from mediamill.flows.cli.console import print_note, redirect_to_null
+from mediamill.flows.cli.log_output import configure_logging
 from mediamill.flows.cli.output import format_opening_line, print_quote, print_summary
 from mediamill.flows.cli.progress import ShowProgress, show_progress
 from mediamill.flows.cli.signals import drain_on_signal
@@ -43,7 +44,7 @@ def run_job_command(
     from mediamill.tasks.resolved_job import resolve_job
 
     as_json = bool(options.get("as_json"))
-    configure_logging(debug=bool(options.get("debug")))
+    configure_logging(options)
     resolved = resolve_job(job)
     if options.get("quote_only"):
         from mediamill.tasks.quote import quote
@@ -103,17 +104,6 @@ def _run_inline(resolved: ResolvedJob, retry: Retry | None, show: ShowProgress |
     run = Run(resolved, on_progress=show, retry=retry)
     with drain_on_signal(run) as signals:
         return CommandOutcome(run.execute(), signals, reported=True)
-
-
-def configure_logging(*, debug: bool) -> None:
-    """Show the logs of libraries, which include asyncio's tracebacks of abandoned tasks, only with ``--debug``."""
-    import logging
-
-    if debug:
-        logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
-        logging.getLogger("asyncio").setLevel(logging.INFO)
-    else:
-        logging.getLogger().addHandler(logging.NullHandler())
 
 
 def _tune_garbage_collector() -> None:

@@ -6,7 +6,6 @@ So a task that Prefect loses or cannot start costs the UI a line and the run not
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import deque
@@ -24,6 +23,7 @@ from prefect.states import Cancelled, Completed, Failed
 from mediamill.flows.cli.formatting import pluralize
 from mediamill.tasks import run as steps
 from mediamill.tasks.run import RunStep, RunTicket, ShardBatch
+from mediamill.tasks.run_log import RUN_LOGGER
 from mediamill.tasks.shard import ShardResult
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_logger = logging.getLogger("mediamill")
 _MAX_SHARD_TASKS = 498
 """With plan and publish 500 task runs per flow run, which Prefect's server keeps up with."""
 _PIPELINE_TASKS = 24
@@ -168,8 +167,8 @@ class TaskRuns:
             else:
                 task_future = {"plan": plan, "publish": publish}[step].submit(ticket)
             task_future.add_done_callback(on_end)
-        except Exception:
-            _logger.debug("Prefect did not take the task %s", step, exc_info=True)
+        except Exception:  # noqa: BLE001 (the flow does the step itself)
+            RUN_LOGGER.debug("Prefect did not take the task %s", step, exc_info=True)
             submitted.task_ended = True
         return submitted
 

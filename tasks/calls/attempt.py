@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 
 from mediamill.tasks import fault_injection
+from mediamill.tasks.calls import call_log
 from mediamill.tasks.calls.attempt_record import AttemptRecord
 from mediamill.tasks.calls.call_context import CallContext, parse_request_id
 from mediamill.tasks.calls.rate_limiter import Limiter, Permit
@@ -15,7 +16,7 @@ from mediamill.tasks.calls.retry import RetryableError, is_transient_status
 from mediamill.tasks.calls.settlement import build_answer, parse_reply, split_cost
 from mediamill.tasks.calls.transport_errors import NotSent, ReplyLost
 from mediamill.tasks.domain import Answer
-from mediamill.tasks.errors import AccountStopped, CallFailed, MediamillError, UnknownOutcome
+from mediamill.tasks.errors import AccountStopped, BadReply, CallFailed, MediamillError, UnknownOutcome
 from mediamill.tasks.wire import Problem, RateLimits, Reply, Request, Wire
 
 _LOST_MESSAGE = "the request may have been carried out and billed; its answer was lost"
@@ -123,12 +124,14 @@ class WireAttempt:
         except ReplyLost as error:
             raise await self._record_unknown(Problem("unknown", error.kind, error.message, billed=True)) from None
         except MediamillError as error:  # before the first byte: a file that is gone, a key no header can carry
-            await record.mark_rejected(Problem("fail", "not_sent", error.message))
+            problem = Problem("fail", "not_sent", error.message)
+            await record.mark_rejected(problem)
+            call_log.log_final_failure("not_sent", record, problem)
             raise
         except asyncio.CancelledError:
-            await asyncio.shield(
-                record.mark_unknown(Problem("unknown", "cancelled", "cut off while the run was stopping"))
-            )
+            problem = Problem("unknown", "cancelled", "cut off while the run was stopping")
+            await asyncio.shield(record.mark_unknown(problem))
+            call_log.log_final_failure("reply_lost", record, problem)
             raise
         fault_injection.failpoint("call.wire.after")
         return reply
@@ -137,7 +140,11 @@ class WireAttempt:
         """Parse the reply and turn its usage into cost; one Answer per Ask."""
         context, record = self._context, self._record
         fault_injection.failpoint("call.replied.after")
-        parsed = parse_reply(context, reply, self._asks)
+        try:
+            parsed = parse_reply(context, reply, self._asks)
+        except BadReply as error:
+            call_log.log_bad_reply(record, error.kind)
+            raise
         share = split_cost(await record.settle(parsed), len(self._asks))
         return [
             build_answer(
@@ -161,6 +168,7 @@ class WireAttempt:
         await self._record.mark_rejected(problem, reply)
         if problem.verdict == "retry":
             return RetryableError(problem, reply.status)
+        call_log.log_final_failure("refused", self._record, problem, reply.status)
         return self._to_error(problem, reply.status)
 
     async def _record_unknown(self, problem: Problem, reply: Reply | None = None) -> Exception:
@@ -169,6 +177,7 @@ class WireAttempt:
         status = reply.status if reply else None
         if self._wire.repeatable:
             return RetryableError(problem, status)
+        call_log.log_final_failure("reply_lost", self._record, problem, status)
         return UnknownOutcome(f"{_LOST_MESSAGE}: {problem.message}", status=status, hint=LOOK_UP_HINT)
 
     def _to_error(self, problem: Problem, status: int) -> Exception:

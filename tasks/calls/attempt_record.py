@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import TypedDict
 
 from mediamill.tasks import fault_injection
+from mediamill.tasks.calls import call_log
 from mediamill.tasks.calls.batching import PendingAsk
 from mediamill.tasks.calls.call_context import CallContext, now_us, parse_request_id
 from mediamill.tasks.calls.provider_words import describe_failed_attempt
@@ -39,6 +40,8 @@ class AttemptRecord:
 
     Attributes:
         asks, keys: the Asks and their request keys.
+        run_id: the run that sends it.
+        number: of the attempt, from 1.
         started_at: microseconds since the epoch.
         latency_ms: from the first byte to the reply, once that is on record.
     """
@@ -55,6 +58,8 @@ class AttemptRecord:
         self.keys = [pending.key for pending in batch]
         self.call_id = call_id or uuid.uuid4().hex
         self.reservation = reservation
+        self.run_id = context.run_id
+        self.number = 1
         self.started_at = now_us()
         self.latency_ms = 0
         self._context = context
@@ -74,6 +79,7 @@ class AttemptRecord:
             wait_seconds: how long it waited for its permit.
         """
         ask = self.asks[0]
+        self.number = number
         fault_injection.failpoint("call.sending.before")
         attempt = NewAttempt(
             call_id=self.call_id,
@@ -91,12 +97,14 @@ class AttemptRecord:
         )
         with self.reservation.release_on_error():
             await self._journal.record_sending(attempt, self.keys)
+        call_log.log_sending(self, wait_seconds)
         self.start_clock()
         fault_injection.failpoint("call.sending.after")
 
     async def mark_accepted(self, remote_id: str) -> None:
         """Record that the provider runs a job of that id."""
         await self._journal.record_accepted(self.call_id, self.keys, remote_id)
+        call_log.log_accepted(self, remote_id)
         fault_injection.failpoint("call.accepted.after")
 
     async def mark_replied(self, reply: Reply) -> None:
@@ -111,6 +119,7 @@ class AttemptRecord:
             latency_ms=self.latency_ms,
             request_id=parse_request_id(reply.headers),
         )
+        call_log.log_reply(self, reply.status)
 
     async def mark_rejected(self, problem: Problem, reply: Reply | None = None) -> None:
         """Record that the request was refused or never arrived: nothing was billed."""

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from mediamill.tasks import fault_injection
+from mediamill.tasks.calls import call_log
 from mediamill.tasks.calls.attempt import LOOK_UP_HINT, WireAttempt
 from mediamill.tasks.calls.attempt_record import AttemptRecord
 from mediamill.tasks.calls.batching import PendingAsk, RequestBatcher
@@ -59,6 +60,7 @@ class Caller:
         running = self._running.get(key)
         if running is not None:
             self._context.stats.cache_hits += 1
+            call_log.log_reuse(ask, self._context.run_id, None)
             return replace(await asyncio.shield(running), cached=True, cost=FREE, attempts=0)
         task = asyncio.get_running_loop().create_task(
             self._recall_or_send(PendingAsk(ask, wire, key), journal_only=journal_only)
@@ -157,6 +159,7 @@ class Caller:
     def _to_recalled_answer(self, pending: PendingAsk, attempt: Attempt, parsed: Parsed, share: Cost) -> Answer:
         context, is_own = self._context, self._is_paid_by(pending, attempt)
         context.stats.cache_hits += 1
+        call_log.log_reuse(pending.ask, context.run_id, attempt.call_id)
         return build_answer(
             context,
             parsed,
@@ -172,23 +175,36 @@ class Caller:
     async def _send_with_policy(self, batch: Sequence[PendingAsk]) -> Sequence[Answer]:
         """Send one request for the whole batch, with retries as the policy allows; one Answer per Ask."""
         count = 0
+        record: AttemptRecord | None = None
+
+        def keep_record(begun: AttemptRecord) -> None:
+            nonlocal record
+            record = begun
 
         async def send_once() -> Sequence[Answer]:
             nonlocal count
             self._context.check_stop()
             count += 1
-            return await self._send_attempt(batch, count)
+            return await self._send_attempt(batch, count, keep_record)
+
+        def log_retry(error: RetryableError, wait_seconds: float) -> None:
+            assert record is not None
+            call_log.log_retry(record, error, wait_seconds)
 
         try:
-            return await send_with_retries(send_once, self._context.policy)
+            return await send_with_retries(send_once, self._context.policy, log_retry)
         except RetryableError as last:
+            assert record is not None
+            call_log.log_gave_up(record, last)
             raise self._to_final_error(last.problem, last.status, count) from None
         except ItemError as error:
             error.attempts = count
             raise
 
-    async def _send_attempt(self, batch: Sequence[PendingAsk], number: int) -> Sequence[Answer]:
-        """Reserve the maximum it can cost, wait for a permit, then send once."""
+    async def _send_attempt(
+        self, batch: Sequence[PendingAsk], number: int, on_record: Callable[[AttemptRecord], None]
+    ) -> Sequence[Answer]:
+        """Reserve the maximum it can cost, wait for a permit, then send once, under the record ``on_record`` gets."""
         context, ask = self._context, batch[0].ask
         ceiling = sum_usages(p.ask.ceiling for p in batch)
         max_usd = context.pricing.ceiling(ask.model, ask.operation, ceiling)
@@ -198,7 +214,9 @@ class Caller:
                 permit = await self._acquire_permit(limiter, ceiling)
             task = asyncio.current_task()
             self._on_wire.add(task)
-            attempt = WireAttempt(context, batch[0].wire, AttemptRecord(context, batch, max_usd, reservation))
+            record = AttemptRecord(context, batch, max_usd, reservation)
+            on_record(record)
+            attempt = WireAttempt(context, batch[0].wire, record)
             try:
                 answers = await attempt.send(number, limiter, permit)
             finally:

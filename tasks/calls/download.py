@@ -18,6 +18,7 @@ import aiohttp
 import httpx
 
 from mediamill.tasks.calls.body_reader import read_chunks
+from mediamill.tasks.calls.call_log import log_download_retry
 from mediamill.tasks.calls.retry import RetryableError, RetryPolicy, is_transient_status, send_with_retries
 from mediamill.tasks.calls.ssrf_guard import SsrfGuard, forbidden_url_error
 from mediamill.tasks.calls.transport_errors import ReplyLost, TransportError
@@ -101,6 +102,7 @@ async def fetch_file(
         return await send_with_retries(
             attempt_once,
             RetryPolicy(max_retries=max_retries, total_seconds=timeout_seconds, max_wait=min(10.0, timeout_seconds)),
+            lambda error, wait: log_download_retry(urlsplit(url).hostname or "", error.problem, wait),
         )
     except RetryableError as error:
         raise CallFailed(error.problem.message, kind="download", transient=True) from None

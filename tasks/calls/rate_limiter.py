@@ -13,12 +13,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from mediamill.tasks.calls.adaptive import AdaptiveRate, AdaptiveWindow
+from mediamill.tasks.calls.call_log import log_limit_change
 from mediamill.tasks.domain import Usage
 from mediamill.tasks.wire import Quota, RateLimits
 
 _MINUTE_SECONDS = 60.0
 _HOUR_SECONDS = 3600.0
 _CONFIGURED_MARGIN = 0.985
+_LOGGED_CUT, _LOGGED_GROWTH = 0.01, 1.25
+"""How much a rate must differ, and a limit have grown, for a line in the log: they move in many small steps."""
 _RAMP_SECONDS = 1.0
 """Seconds over which the requests that waited for the end of a pause are spread."""
 
@@ -73,10 +76,16 @@ class _Waiter:
 
 
 class Limiter:
-    """Limits the requests of one (provider, model, operation). Used on one event loop, with that loop's clock."""
+    """Limits the requests of one (provider, model, operation). Used on one event loop, with that loop's clock.
 
-    def __init__(self, quota: Quota | None = None) -> None:
+    Args:
+        quota: the configured limits; None for none.
+        name: of provider, model and operation, for the log.
+    """
+
+    def __init__(self, quota: Quota | None = None, name: str = "limiter") -> None:
         quota = quota or Quota()
+        self._name = name
         self._loop: asyncio.AbstractEventLoop | None = None
         self._window = AdaptiveWindow(quota.start or quota.concurrency, quota.concurrency)
         self._rate = AdaptiveRate()
@@ -97,6 +106,7 @@ class Limiter:
         self._next_number = 0
         self._queue: deque[_Waiter] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._logged_rate, self._logged_concurrency = self.requests_per_second, self.concurrency
 
     @property
     def in_flight(self) -> int:
@@ -146,6 +156,7 @@ class Limiter:
         loop = self._loop or self._bind_loop()
         now = loop.time()
         self._in_flight -= 1
+        rate_before, concurrency_before = self.requests_per_second, self.concurrency
         if limits is not None:
             self._apply_stated_limits(limits, now)
         if outcome == "ok":
@@ -159,6 +170,7 @@ class Limiter:
             self._window.record_overload(permit.number, self._next_number)
             self._pause(now, wait or 0.0)
         self._set_pace()
+        self._log_changes(rate_before, concurrency_before, outcome)
         if self._queue:
             self._grant_waiting()
 
@@ -173,6 +185,7 @@ class Limiter:
             self._rate.restore_state(rate)
         self._window.restore_size(state.get("window"))
         self._set_pace()
+        self._logged_rate, self._logged_concurrency = self.requests_per_second, self.concurrency
 
     def _bind_loop(self) -> asyncio.AbstractEventLoop:
         self._loop = asyncio.get_running_loop()
@@ -191,6 +204,24 @@ class Limiter:
         pace = self._rate.pace
         configured = self._max_requests_per_second
         self._requests.rate = configured if pace is None else pace if configured is None else min(pace, configured)
+
+    def _log_changes(self, rate_before: float | None, concurrency_before: int, outcome: str) -> None:
+        """Log each cut, unless it leads back to what was logged last, and growth once it comes to a quarter of that."""
+        rate, logged_rate, concurrency = self.requests_per_second, self._logged_rate, self.concurrency
+        if rate is not None and (rate_before is None or rate < rate_before):
+            if logged_rate is None or abs(rate / logged_rate - 1) > _LOGGED_CUT:
+                cause = "stated by the provider" if outcome == "ok" else outcome
+                log_limit_change(self._name, "rate", rate_before, rate, cause)
+                self._logged_rate = rate
+        elif rate is not None and logged_rate is not None and rate >= _LOGGED_GROWTH * logged_rate:
+            log_limit_change(self._name, "rate", logged_rate, rate, "grown back")
+            self._logged_rate = rate
+        if concurrency < concurrency_before:
+            log_limit_change(self._name, "concurrency", concurrency_before, concurrency, outcome)
+            self._logged_concurrency = concurrency
+        elif concurrency >= _LOGGED_GROWTH * self._logged_concurrency:
+            log_limit_change(self._name, "concurrency", self._logged_concurrency, concurrency, "grown back")
+            self._logged_concurrency = concurrency
 
     def _pause(self, now: float, seconds: float) -> None:
         if seconds > 0 and now + seconds > self._paused_until:
@@ -222,7 +253,9 @@ class Limiter:
         self._in_flight += 1
         self._rate.record_sent(permit.number, now, paced=paced)
         if self._rate.pace is not None:
+            rate_before = self.requests_per_second
             self._set_pace()
+            self._log_changes(rate_before, self.concurrency, "measured")
         return permit
 
     def _grant_waiting(self) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import orjson
 
+from mediamill.tasks.calls import call_log
 from mediamill.tasks.calls.call_context import CallContext
 from mediamill.tasks.calls.transport_errors import NotSent, ReplyLost
 from mediamill.tasks.domain import Ask
@@ -100,12 +101,14 @@ async def look_up_job(context: CallContext, wire: Wire, ask: Ask, remote_id: str
     request = context.provider.build_poll_request(wire, remote_id, ask.operation)
     try:
         reply = await context.client.send(origin, request, key=context.key, timeout_seconds=_LOOKUP_TIMEOUT_SECONDS)
-    except (NotSent, ReplyLost):
+    except (NotSent, ReplyLost) as error:
+        call_log.log_failed_lookup(ask, context.run_id, remote_id, error.kind, None)
         return None
     problem = context.provider.classify(reply, ask.operation)
     if problem is None:
         return reply
     if problem.verdict in ("retry", "unknown"):
+        call_log.log_failed_lookup(ask, context.run_id, remote_id, problem.kind, reply.status)
         return None
     if problem.kind in ("auth", "credits", "forbidden"):
         stop = AccountStopped(problem.message, hint=problem.hint)

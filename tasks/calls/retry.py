@@ -117,8 +117,17 @@ class RetryPolicy:
         return self.jitter() * min(self.max_wait, self.base_wait * 2.0 ** min(attempt, 30))
 
 
-async def send_with_retries(send_once: Callable[[], Awaitable[T]], policy: RetryPolicy) -> T:
+async def send_with_retries(
+    send_once: Callable[[], Awaitable[T]],
+    policy: RetryPolicy,
+    on_retry: Callable[[RetryableError, float], None] | None = None,
+) -> T:
     """Call ``send_once`` until it returns, raises anything but :class:`RetryableError`, or the policy gives up.
+
+    Args:
+        send_once: makes one attempt.
+        policy: when there is another, and how long the pause before it is.
+        on_retry: called before each pause, with why the attempt failed and the pause in seconds.
 
     Raises:
         RetryableError: the last one, with ``attempts`` set.
@@ -138,6 +147,7 @@ async def send_with_retries(send_once: Callable[[], Awaitable[T]], policy: Retry
         wait=rules.wait,
         stop=rules.stop,
         sleep=policy.sleep,
+        before_sleep=lambda state: on_retry(_get_error(state), state.upcoming_sleep) if on_retry else None,
         reraise=True,
     )
 
@@ -185,7 +195,11 @@ class _TenacityRules:
         return None if _get_problem(state).kind in self._policy.exempt_kinds else self._policy.budget
 
 
-def _get_problem(state: RetryCallState) -> Problem:
+def _get_error(state: RetryCallState) -> RetryableError:
     error = state.outcome.exception() if state.outcome else None
     assert isinstance(error, RetryableError)
-    return error.problem
+    return error
+
+
+def _get_problem(state: RetryCallState) -> Problem:
+    return _get_error(state).problem

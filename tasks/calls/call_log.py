@@ -1,0 +1,141 @@
+"""What the log says of calls: every attempt at DEBUG; at WARNING each one that failed, and each change of a limit.
+
+An attempt that failed has one record: ``retry`` where it is sent again, else ``gave_up``, ``refused``, ``reply_lost``
+or ``not_sent``. What the provider said stands in the journal and not here, because it may repeat what was sent.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from mediamill.tasks.domain import Ask
+from mediamill.tasks.run_log import CALLS_LOGGER, clean_text, write_record
+from mediamill.tasks.wire import Problem
+
+if TYPE_CHECKING:
+    from mediamill.tasks.calls.attempt_record import AttemptRecord
+    from mediamill.tasks.calls.retry import RetryableError
+
+_CALL_ID_CHARACTERS = 8
+"""How much of a call's id the plain words have; its field has it whole."""
+_PAST_TENSE = {"refused": "refused", "reply_lost": "its reply was lost", "not_sent": "could not be sent"}
+
+
+def log_sending(record: AttemptRecord, wait_seconds: float) -> None:
+    """An attempt goes out, after it has waited for its permit."""
+    if CALLS_LOGGER.isEnabledFor(logging.DEBUG):
+        wait = f" after waiting {wait_seconds:.2f} s" if wait_seconds >= 0.01 else ""  # noqa: PLR2004 - 10 ms
+        _write(logging.DEBUG, "sending", record, f"sending{wait}", wait_seconds=round(wait_seconds, 3))
+
+
+def log_reply(record: AttemptRecord, status: int) -> None:
+    """A reply is on record."""
+    if CALLS_LOGGER.isEnabledFor(logging.DEBUG):
+        text = f"replied in {record.latency_ms} ms (HTTP {status})"
+        _write(logging.DEBUG, "replied", record, text, status=status, latency_ms=record.latency_ms)
+
+
+def log_accepted(record: AttemptRecord, remote_id: str) -> None:
+    """The provider has begun a job."""
+    if CALLS_LOGGER.isEnabledFor(logging.DEBUG):
+        _write(logging.DEBUG, "accepted", record, f"runs as job {clean_text(remote_id)}", job_id=remote_id)
+
+
+def log_reuse(ask: Ask, run_id: str, call_id: str | None) -> None:
+    """An answer was reused: from the journal, or from a call of this run that is still under way."""
+    if CALLS_LOGGER.isEnabledFor(logging.DEBUG):
+        source = f"call {call_id[:_CALL_ID_CHARACTERS]} in the journal" if call_id else "an equal call of this run"
+        fields: dict[str, Any] = {"run_id": run_id, "call_id": call_id, "item": ask.item_id}
+        message = f"{describe_items([ask])}: reused from {source}"
+        write_record(CALLS_LOGGER, logging.DEBUG, "reused", message, **fields)
+
+
+def log_retry(record: AttemptRecord, error: RetryableError, wait_seconds: float) -> None:
+    """An attempt failed and is sent again after a pause."""
+    if CALLS_LOGGER.isEnabledFor(logging.WARNING):
+        text = f"{_describe_cause(error.problem, error.status)}; sent again in {wait_seconds:.2f} s"
+        fields = {"kind": error.problem.kind, "status": error.status, "wait_seconds": round(wait_seconds, 3)}
+        _write(logging.WARNING, "retry", record, text, **fields)
+
+
+def log_gave_up(record: AttemptRecord, error: RetryableError) -> None:
+    """The last attempt that the retry policy allows failed."""
+    if CALLS_LOGGER.isEnabledFor(logging.WARNING):
+        text = f"{_describe_cause(error.problem, error.status)}; given up"
+        _write(logging.WARNING, "gave_up", record, text, kind=error.problem.kind, status=error.status)
+
+
+def log_final_failure(event: str, record: AttemptRecord, problem: Problem, status: int | None = None) -> None:
+    """An attempt failed in a way that is not tried again: ``refused``, ``reply_lost`` or ``not_sent``."""
+    if CALLS_LOGGER.isEnabledFor(logging.WARNING):
+        text = f"{_PAST_TENSE[event]}, {_describe_cause(problem, status)}"
+        _write(logging.WARNING, event, record, text, kind=problem.kind, status=status, code=problem.code)
+
+
+def log_bad_reply(record: AttemptRecord, kind: str) -> None:
+    """A reply is not what its operation returns; it is kept."""
+    _write(logging.WARNING, "bad_reply", record, f"the reply cannot be used ({kind}); it is kept", kind=kind)
+
+
+def log_failed_lookup(ask: Ask, run_id: str, job_id: str, cause: str, status: int | None) -> None:
+    """A job could not be looked up; it is looked up again."""
+    if CALLS_LOGGER.isEnabledFor(logging.WARNING):
+        what = f"{cause} (HTTP {status})" if status else cause
+        message = f"{describe_items([ask])}: job {clean_text(job_id)} could not be looked up: {what}"
+        fields = {"run_id": run_id, "item": ask.item_id, "job_id": job_id, "kind": cause, "status": status}
+        write_record(CALLS_LOGGER, logging.WARNING, "lookup_failed", message, **fields)
+
+
+def log_download_retry(host: str, problem: Problem, wait_seconds: float) -> None:
+    """A download broke off and is tried again."""
+    message = f"download from {host}: {problem.kind}; tried again in {wait_seconds:.1f} s"
+    fields = {"host": host, "kind": problem.kind, "wait_seconds": round(wait_seconds, 3)}
+    write_record(CALLS_LOGGER, logging.WARNING, "download_retry", message, **fields)
+
+
+def log_limit_change(limiter: str, limit: str, old: float | None, new: float | None, cause: str) -> None:
+    """A limit that this process keeps to has changed: ``rate`` in requests a second, or ``concurrency``."""
+    if CALLS_LOGGER.isEnabledFor(logging.WARNING):
+        unit = "/s" if limit == "rate" else ""
+        message = f"{limiter}: {limit} {_format_limit(old, unit)} -> {_format_limit(new, unit)} ({cause})"
+        fields = {"limiter": limiter, "limit": limit, "old": _round(old), "new": _round(new), "cause": cause}
+        write_record(CALLS_LOGGER, logging.WARNING, "limit", message, **fields)
+
+
+def describe_items(asks: Sequence[Ask]) -> str:
+    """The items of a request in plain words."""
+    first = clean_text(asks[0].item_id)
+    return f"item {first}" if len(asks) == 1 else f"item {first} and {len(asks) - 1} more"
+
+
+def _write(level: int, event: str, record: AttemptRecord, text: str, **fields: Any) -> None:
+    asks = record.asks
+    message = f"{describe_items(asks)}, attempt {record.number}: {text} [call {record.call_id[:_CALL_ID_CHARACTERS]}]"
+    write_record(
+        CALLS_LOGGER,
+        level,
+        event,
+        message,
+        run_id=record.run_id,
+        call_id=record.call_id,
+        item=asks[0].item_id,
+        items=len(asks),
+        attempt=record.number,
+        model=asks[0].model,
+        **fields,
+    )
+
+
+def _describe_cause(problem: Problem, status: int | None) -> str:
+    cause = f"{problem.kind} (HTTP {status})" if status else problem.kind
+    return f"reply lost, {cause}" if problem.verdict == "unknown" and status is None else cause
+
+
+def _format_limit(value: float | None, unit: str) -> str:
+    return "none" if value is None else f"{value:.3g}{unit}"
+
+
+def _round(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
