@@ -20,6 +20,7 @@ from prefect.utilities.urls import url_for
 from mediamill.flows.cli.output import format_opening_line
 from mediamill.flows.cli.signals import drain_on_signal
 from mediamill.flows.prefect_runtime import artifacts, offline_exit
+from mediamill.flows.prefect_runtime.log_forwarding import CollapsingHandler, forward_log
 from mediamill.flows.prefect_runtime.monitor import REQUEST_TIMEOUT_SECONDS, Monitor, limit_api_retries, wait_for_api
 from mediamill.flows.prefect_runtime.secret_blocks import use_secret_block
 from mediamill.flows.prefect_runtime.states import (
@@ -235,15 +236,24 @@ def run_in_flow(request: Callable[[], JobRequest], call: FlowCall) -> State[Any]
 
 def _execute_run(resolved: ResolvedJob, retry: Retry | None, call: FlowCall, monitor: Monitor) -> FlowOutcome:
     """Plan the run, submit its shards and publish it."""
+    forwarding: CollapsingHandler | None = None
 
     def on_progress(progress: Progress) -> None:
         monitor.record_progress(progress)
+        if forwarding is not None:
+            forwarding.write_due_summaries()
         if call.on_progress is not None:
             call.on_progress(progress)
 
     run = Run(resolved, on_progress=on_progress, retry=retry)
     on_worker_exit(lambda: run.stop("its worker stopped"))
-    with drain_on_signal(run) as signals, monitor.follow(run), run:
+    with (
+        drain_on_signal(run) as signals,
+        monitor.follow(run),
+        run,
+        forward_log(get_run_logger(), run.ticket.run_id) as handler,
+    ):
+        forwarding = handler
         task_runs = TaskRuns(run)
         shards = task_runs.plan()
         task_runs.do_shards(shards)

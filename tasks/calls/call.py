@@ -189,13 +189,13 @@ class Caller:
 
         def log_retry(error: RetryableError, wait_seconds: float) -> None:
             assert record is not None
-            call_log.log_retry(record, error, wait_seconds)
+            call_log.log_retry(record, error.problem, error.status, wait_seconds)
 
         try:
             return await send_with_retries(send_once, self._context.policy, log_retry)
         except RetryableError as last:
             assert record is not None
-            call_log.log_gave_up(record, last)
+            call_log.log_gave_up(record, last.problem, last.status)
             raise self._to_final_error(last.problem, last.status, count) from None
         except ItemError as error:
             error.attempts = count

@@ -8,36 +8,42 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from mediamill.tasks.domain import Ask
 from mediamill.tasks.run_log import CALLS_LOGGER, clean_text, write_record
 from mediamill.tasks.wire import Problem
-
-if TYPE_CHECKING:
-    from mediamill.tasks.calls.attempt_record import AttemptRecord
-    from mediamill.tasks.calls.retry import RetryableError
 
 _CALL_ID_CHARACTERS = 8
 """How much of a call's id the plain words have; its field has it whole."""
 _PAST_TENSE = {"refused": "refused", "reply_lost": "its reply was lost", "not_sent": "could not be sent"}
 
 
-def log_sending(record: AttemptRecord, wait_seconds: float) -> None:
+class LoggedAttempt(Protocol):
+    """What a record says of an attempt."""
+
+    run_id: str
+    call_id: str
+    number: int
+    asks: list[Ask]
+    latency_ms: int
+
+
+def log_sending(record: LoggedAttempt, wait_seconds: float) -> None:
     """An attempt goes out, after it has waited for its permit."""
     if CALLS_LOGGER.isEnabledFor(logging.DEBUG):
         wait = f" after waiting {wait_seconds:.2f} s" if wait_seconds >= 0.01 else ""  # noqa: PLR2004 - 10 ms
         _write(logging.DEBUG, "sending", record, f"sending{wait}", wait_seconds=round(wait_seconds, 3))
 
 
-def log_reply(record: AttemptRecord, status: int) -> None:
+def log_reply(record: LoggedAttempt, status: int) -> None:
     """A reply is on record."""
     if CALLS_LOGGER.isEnabledFor(logging.DEBUG):
         text = f"replied in {record.latency_ms} ms (HTTP {status})"
         _write(logging.DEBUG, "replied", record, text, status=status, latency_ms=record.latency_ms)
 
 
-def log_accepted(record: AttemptRecord, remote_id: str) -> None:
+def log_accepted(record: LoggedAttempt, remote_id: str) -> None:
     """The provider has begun a job."""
     if CALLS_LOGGER.isEnabledFor(logging.DEBUG):
         _write(logging.DEBUG, "accepted", record, f"runs as job {clean_text(remote_id)}", job_id=remote_id)
@@ -52,29 +58,29 @@ def log_reuse(ask: Ask, run_id: str, call_id: str | None) -> None:
         write_record(CALLS_LOGGER, logging.DEBUG, "reused", message, **fields)
 
 
-def log_retry(record: AttemptRecord, error: RetryableError, wait_seconds: float) -> None:
+def log_retry(record: LoggedAttempt, problem: Problem, status: int | None, wait_seconds: float) -> None:
     """An attempt failed and is sent again after a pause."""
     if CALLS_LOGGER.isEnabledFor(logging.WARNING):
-        text = f"{_describe_cause(error.problem, error.status)}; sent again in {wait_seconds:.2f} s"
-        fields = {"kind": error.problem.kind, "status": error.status, "wait_seconds": round(wait_seconds, 3)}
+        text = f"{_describe_cause(problem, status)}; sent again in {wait_seconds:.2f} s"
+        fields = {"kind": problem.kind, "status": status, "wait_seconds": round(wait_seconds, 3)}
         _write(logging.WARNING, "retry", record, text, **fields)
 
 
-def log_gave_up(record: AttemptRecord, error: RetryableError) -> None:
+def log_gave_up(record: LoggedAttempt, problem: Problem, status: int | None) -> None:
     """The last attempt that the retry policy allows failed."""
     if CALLS_LOGGER.isEnabledFor(logging.WARNING):
-        text = f"{_describe_cause(error.problem, error.status)}; given up"
-        _write(logging.WARNING, "gave_up", record, text, kind=error.problem.kind, status=error.status)
+        text = f"{_describe_cause(problem, status)}; given up"
+        _write(logging.WARNING, "gave_up", record, text, kind=problem.kind, status=status)
 
 
-def log_final_failure(event: str, record: AttemptRecord, problem: Problem, status: int | None = None) -> None:
+def log_final_failure(event: str, record: LoggedAttempt, problem: Problem, status: int | None = None) -> None:
     """An attempt failed in a way that is not tried again: ``refused``, ``reply_lost`` or ``not_sent``."""
     if CALLS_LOGGER.isEnabledFor(logging.WARNING):
         text = f"{_PAST_TENSE[event]}, {_describe_cause(problem, status)}"
         _write(logging.WARNING, event, record, text, kind=problem.kind, status=status, code=problem.code)
 
 
-def log_bad_reply(record: AttemptRecord, kind: str) -> None:
+def log_bad_reply(record: LoggedAttempt, kind: str) -> None:
     """A reply is not what its operation returns; it is kept."""
     _write(logging.WARNING, "bad_reply", record, f"the reply cannot be used ({kind}); it is kept", kind=kind)
 
@@ -110,7 +116,7 @@ def describe_items(asks: Sequence[Ask]) -> str:
     return f"item {first}" if len(asks) == 1 else f"item {first} and {len(asks) - 1} more"
 
 
-def _write(level: int, event: str, record: AttemptRecord, text: str, **fields: Any) -> None:
+def _write(level: int, event: str, record: LoggedAttempt, text: str, **fields: Any) -> None:
     asks = record.asks
     message = f"{describe_items(asks)}, attempt {record.number}: {text} [call {record.call_id[:_CALL_ID_CHARACTERS]}]"
     write_record(
