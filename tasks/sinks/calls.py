@@ -39,10 +39,19 @@ CALLS_SCHEMA = pa.schema(
         ),
         make_field("http_status", pa.int32(), "HTTP status of the reply, where there was one"),
         make_field("error_kind", pa.string(), "kind of the error in a word; null when it was answered"),
-        make_field("error_message", pa.string(), "what was wrong, in the provider's own words, without keys"),
+        make_field(
+            "error_message",
+            pa.string(),
+            "what was wrong and, after `it said:`, the provider's own words, without keys, up to 2,000 characters in all",
+        ),
         make_field("started_at", TIMESTAMP, "when it was sent"),
         make_field("latency_ms", pa.int64(), "milliseconds from its first byte to the reply"),
-        make_field("wait_ms", pa.int64(), "milliseconds it waited for the rate limit and for a free place"),
+        make_field(
+            "wait_ms",
+            pa.int64(),
+            "milliseconds it waited for the rate limit and for a free place, before `started_at`; the pause after the "
+            "attempt before it, which ended at its own `started_at` plus `latency_ms`, is not in it",
+        ),
         make_field("provider", pa.string(), "the provider"),
         make_field("model", pa.string(), "the model that was requested"),
         make_field("request_id", pa.string(), "the provider's id of it"),
@@ -57,13 +66,7 @@ CALLS_SCHEMA = pa.schema(
         make_field("price_source", pa.string(), "where the price was read, and when"),
     ]
 )
-"""The columns have the names they have in the journal; ``usage`` has a field for each of :class:`Usage`.
-
-``error_message`` is our reading of an attempt that failed and, after ``; it said: ``, the provider's own text, without
-keys, at most 2,000 characters; null after a reply. ``wait_ms`` is how long the attempt waited for the rate and the
-concurrency to let it go, right before ``started_at``; the pause after the attempt before it is not in it: that one
-ended at its ``started_at`` plus its ``latency_ms``, and what is left until this one's wait began is the pause.
-"""
+"""The columns have the names they have in the journal; ``usage`` has a field for each of :class:`Usage`."""
 
 
 def to_call_row(attempt: Mapping[str, Any]) -> bytes:
