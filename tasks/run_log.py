@@ -7,6 +7,7 @@ here: whoever uses this as a library adds handlers of their own. No record has a
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any
 
 from mediamill.tasks.untrusted_text import cut_text, escape_controls
@@ -15,6 +16,7 @@ PACKAGE_LOGGER = logging.getLogger("mediamill")
 CALLS_LOGGER = logging.getLogger("mediamill.calls")
 RUN_LOGGER = logging.getLogger("mediamill.run")
 _MAX_TEXT_CHARACTERS = 300
+_USER = re.compile(r"://[^/\s]*@")
 _RECORD_ATTRIBUTES = frozenset({*logging.makeLogRecord({}).__dict__, "message", "asctime"})
 
 PACKAGE_LOGGER.addHandler(logging.NullHandler())  # or Python prints warnings of a program that configures no logging
@@ -45,7 +47,7 @@ def read_fields(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def clean_text(text: str) -> str:
-    """Text from outside as a log may have it: short, on one line, and of a URL nothing that may be a signature."""
+    """Text from outside as a log may have it: short, on one line, and of a URL nothing that may give access."""
     if "://" in text:
-        text = text.partition("?")[0].partition("#")[0]
+        text = _USER.sub("://", re.split(r"[?#]", text, maxsplit=1)[0])
     return escape_controls(cut_text(text, _MAX_TEXT_CHARACTERS))

@@ -42,7 +42,7 @@ CALLS_SCHEMA = pa.schema(
         make_field(
             "error_message",
             pa.string(),
-            "what was wrong and, after `it said:`, the provider's own words, without keys, up to 2,000 characters in all",
+            "what was wrong and, after `it said:`, the provider's own words, without keys; up to 2,000 characters",
         ),
         make_field("started_at", TIMESTAMP, "when it was sent"),
         make_field("latency_ms", pa.int64(), "milliseconds from its first byte to the reply"),
