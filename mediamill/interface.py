@@ -9,7 +9,7 @@ from __future__ import annotations
 from mediamill.tasks.calls.download import Download
 from mediamill.tasks.capabilities.base import Call, Capability, CapabilityContext, Estimate, Media
 from mediamill.tasks.capabilities.parameters import Option, parse_list
-from mediamill.tasks.domain import JSON, Answer, Ask, Cost, Input, Item, Payload, Usage
+from mediamill.tasks.domain import JSON, Answer, Ask, Cost, Input, Item, Payload, Preparation, Usage
 from mediamill.tasks.errors import (
     AccountStopped,
     BadInput,
@@ -170,6 +170,7 @@ __all__ = [
     "Patches",
     "Payload",
     "Poll",
+    "Preparation",
     "Price",
     "Problem",
     "Progress",

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from mediamill.flows.cli.formatting import format_dollars, format_duration, format_unpriced, pluralize
+from mediamill.flows.cli.formatting import (
+    escape_unprintable,
+    format_dollars,
+    format_duration,
+    format_unpriced,
+    pluralize,
+)
 from mediamill.tasks import capabilities
 
 if TYPE_CHECKING:
@@ -83,7 +90,9 @@ def print_summary(summary: Summary, *, as_json: bool) -> None:
     click.echo(f"results: {to_relative_path(out / 'results')}")
     click.echo(f"report:  {to_relative_path(out / 'report.html')}")
     if not all(group.stands for group in summary.failures):
-        click.echo(f"again:   mediamill retry {to_relative_path(out)}")
+        out_name, item_id = shlex.quote(to_relative_path(out)), summary.failures[0].item_id
+        click.echo(f"again:   mediamill retry {out_name}")
+        click.echo(f"why:     mediamill explain {out_name} {escape_unprintable(shlex.quote(item_id))}")
 
 
 def print_failures(summary: Summary) -> None:
