@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import re
 import shlex
@@ -33,6 +34,7 @@ PAGES_OF_OUR_COMMANDS = pytest.mark.parametrize(
 )
 
 
+@functools.cache
 def load_commands() -> dict[str, click.Command]:
     return {name: make_capability_command(name) for name in BUILT_IN} | {
         name: importlib.import_module(f"mediamill.flows.cli.commands.{name}").command for name in COMMANDS
@@ -133,3 +135,22 @@ def test_a_wrong_command_line_is_found() -> None:
     assert find_problem(["mediamill", "transscribe", "x"])
     assert find_problem(["mediamill", "transcribe", "x", "--limit", "many"])
     assert find_problem(["mediamill", "transcribe", "x", "--limit", "3"]) is None
+
+
+@PAGES
+def test_every_test_and_benchmark_that_a_page_names_exists(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    missing = [name for name in re.findall(r"(?<![\w/])tests/[\w/]+(?:\.\w+)?(?:::\w+)?", text) if not is_test(name)]
+    modules = set(re.findall(r"python -m (tests\.[\w.]+\w)", text))
+    missing += [name for name in modules if not is_module(ROOT / name.replace(".", "/"))]
+    assert not missing, f"{page.relative_to(ROOT)} names tests that do not exist: {', '.join(missing)}"
+
+
+def is_test(name: str) -> bool:
+    """Whether a file or folder of tests exists, and the function in it."""
+    path, _, function = name.partition("::")
+    return (ROOT / path).exists() and (not function or f"def {function}(" in (ROOT / path).read_text(encoding="utf-8"))
+
+
+def is_module(path: Path) -> bool:
+    return path.with_suffix(".py").exists() or (path / "__main__.py").exists()

@@ -8,6 +8,7 @@ from pathlib import Path
 from tests.docs.reference.cli import make_cli_page
 from tests.docs.reference.columns import make_columns_page
 from tests.docs.reference.jobs import make_jobs_page
+from tests.docs.reference.packages import make_packages_page
 from tests.helpers.paths import ROOT
 
 COMMAND = "uv run python -m tests.docs.reference"
@@ -17,5 +18,6 @@ PAGES: Mapping[Path, Callable[[], str]] = {
     ROOT / "docs" / "reference" / "cli.md": make_cli_page,
     ROOT / "docs" / "reference" / "columns.md": make_columns_page,
     ROOT / "docs" / "reference" / "job.md": make_jobs_page,
+    ROOT / "docs" / "reference" / "packages.md": make_packages_page,
 }
 """Each page and what makes its text."""

@@ -1,0 +1,49 @@
+"""docs/performance.md states what the README's first command installs; it does not grow unnoticed."""
+
+from __future__ import annotations
+
+import platform
+import re
+import sys
+from importlib.metadata import PackageNotFoundError
+
+import pytest
+
+from tests.docs.first_command import PLATFORM, list_packages, sum_installed_bytes
+from tests.helpers.paths import ROOT
+
+PAGE = ROOT / "docs" / "performance.md"
+MAX_SIZE_CHANGE = 0.05
+
+
+def read_figure(name: str) -> int:
+    """The number in the row of that name."""
+    found = re.search(rf"^\| {name} \| (\d+)", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert found, f"{PAGE.name} has no row {name!r}"
+    return int(found[1])
+
+
+def test_the_number_of_packages_is_as_stated() -> None:
+    count = len(list_packages()) + 1  # mediamill itself
+    assert count == read_figure("packages"), "the first command installs more or fewer packages: measure it again"
+
+
+def test_packages_of_the_integration_group_are_not_installed_by_the_first_command() -> None:
+    packages = list_packages()
+    assert {"prefect", "pyarrow", "pytest"} <= set(packages)
+    assert not {"duckdb", "polars", "openai", "groq", "together", "cohere", "faster-whisper"} & set(packages)
+
+
+@pytest.mark.skipif(
+    (sys.platform, platform.machine(), f"{sys.version_info.major}.{sys.version_info.minor}")
+    != (PLATFORM["sys_platform"], PLATFORM["platform_machine"], PLATFORM["python_version"]),
+    reason="the size is stated for Linux on x86_64 with Python 3.11",
+)
+def test_the_installed_size_is_as_stated() -> None:
+    packages = list_packages()
+    try:
+        megabytes = sum_installed_bytes(packages) / 1e6
+    except PackageNotFoundError as error:
+        pytest.fail(f"{error.name} is in uv.lock and is not installed: run `uv sync --locked`")
+    stated = read_figure("installed")
+    assert abs(megabytes / stated - 1) < MAX_SIZE_CHANGE, f"{megabytes:.0f} MB are installed, {stated} MB are stated"
