@@ -230,7 +230,8 @@ def _format_sent(sent: Mapping[str, Any]) -> str:
         parts.append(f"{sent['bytes']:,} bytes{types}")
     texts = [name for name in _TEXTS if name in sent]
     parts += [f"{sent[name]:,} characters of {name}" for name in texts]
-    names = [name for name in sent if name not in ("inputs", "bytes", "types", "recipes", *texts)]
+    shown = ("inputs", "bytes", "types", "recipes", *texts)
+    names = [name for name in sent if name not in shown and (name, sent[name]) != ("messages", 1)]
     return ", ".join([*parts, *(_format_fact(name, sent[name]) for name in names)])
 
 

@@ -40,6 +40,7 @@ def describe_audio(prepared: PreparedAudio, size: int, limits: AudioLimits, mode
     if source.start:
         changes.append(f"silence cut off: what is sent begins at {source.start / _SAMPLE_RATE:.2f} s")
     after = {**_describe_payload(source.payload), "seconds": float(prepared.seconds)}
+    changes += _describe_resampling(info)
     return Preparation("recording", before, after, (*_describe_tracks(info), *changes, *prepared.warnings))
 
 
@@ -73,6 +74,7 @@ def describe_pieces(
         f"cut in pauses into pieces of at most {max_seconds:g} s: {reason}",
         f"re-encoded as {_format_recipe(last.input.recipe)}, as every piece is",
     ]
+    changes += _describe_resampling(info)
     if cut_options.overlap and len(clips) > 1:
         changes.append(f"neighbouring pieces share {cut_options.overlap:g} s, because overlap says so")
     after: dict[str, JSON] = {"pieces": len(clips)}
@@ -155,7 +157,7 @@ def _find_reason(prepared: PreparedAudio, size: int, limits: AudioLimits, model:
     info, recipe = prepared.info, prepared.input.recipe
     effects = [name for name in ("normalize", "trim") if recipe.endswith(f"-{name}") or f"-{name}-" in recipe]
     if effects:
-        return f"{' and '.join(effects)} changes the sound"
+        return f"{' and '.join(effects)} says so"
     if info.video:
         return "only the sound track is sent"
     if info.tracks > 1:
@@ -172,6 +174,11 @@ def _find_reason(prepared: PreparedAudio, size: int, limits: AudioLimits, model:
 def _describe_tracks(info: AudioInfo) -> tuple[str, ...]:
     which = f"first of its {info.tracks} sound tracks" if info.tracks > 1 else "sound track"
     return (f"the {which} was taken out of the video",) if info.video else ()
+
+
+def _describe_resampling(info: AudioInfo) -> list[str]:
+    resampled = [f"resampled from {info.sample_rate:,} Hz"] if info.sample_rate != _SAMPLE_RATE else []
+    return resampled + ([f"mixed down from {info.channels} channels"] if info.channels > 1 else [])
 
 
 def _describe_recording(info: AudioInfo, size: int) -> dict[str, JSON]:
