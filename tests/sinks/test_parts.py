@@ -264,3 +264,15 @@ def test_uncommitted_parts_and_temporary_files_are_removed(tmp_path: Path) -> No
     remove_uncommitted(tmp_path, [kept])
     found = sorted(os.path.relpath(p, tmp_path) for p in tmp_path.rglob("*") if p.is_file())
     assert found == ["results/notes.txt", "results/part-000000.parquet"]
+
+
+def test_a_part_carries_the_meaning_of_every_column_also_beside_parts_without(tmp_path: Path) -> None:
+    schema = deserialize_schema(serialize_schema(SCHEMA))
+    plain = pa.schema([(field.name, field.type) for field in schema])
+    for name, written in (("0-described", schema), ("1-plain", plain)):
+        write_part(tmp_path, "results", name, [orjson.dumps({"item_id": name})], written)
+    kept = pq.read_schema(part_path(tmp_path, "results", "0-described"))
+    words = kept.field("words")
+    assert words.metadata[b"description"].startswith(b"words with times")
+    assert words.type.value_type.field("start").metadata == {b"description": b"start in seconds"}
+    assert list(pd.read_parquet(tmp_path / "results").item_id) == ["0-described", "1-plain"]
