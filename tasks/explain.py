@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.explain_reasons import explain_state
 from mediamill.tasks.explain_requests import RequestReader
+from mediamill.tasks.explain_values import bound_values, hide_url_secrets, hide_url_secrets_within
 from mediamill.tasks.item_story import FailureStory, FileStory, ItemStory, RunStory, format_utc
 from mediamill.tasks.journal.item_history import ItemMatch
 from mediamill.tasks.journal.journal import Journal
@@ -20,12 +18,10 @@ from mediamill.tasks.journal.output_lock import describe_owner
 from mediamill.tasks.sinks.parts import part_path
 from mediamill.tasks.status import open_existing
 
-_MAX_TEXT = 300
 _MAX_LISTED = 10
 _NEAREST = 3
 _HEADER_COLUMNS = frozenset({"item_id", "item_index", "source", "capability", "error_kind", "error_message", "hint"})
 _TIME_COLUMNS = frozenset({"started_at", "session_began"})
-_URL = re.compile(r"""([A-Za-z][\w+.-]*://)(?:[^/@\s"'<>]*@)?([^?\s"'<>]*)(\?[^\s"'<>]*)?""")
 
 
 def explain(out: Path, name: str) -> ItemStory:
@@ -103,7 +99,7 @@ def _tell_story(journal: Journal, out: Path, item_id: str) -> ItemStory:
         recorded=bool(record),
         prepared_at=record.get("at"),
         prepared_in=record.get("run_id"),
-        preparations=tuple(record.get("preparations", ())),
+        preparations=tuple(hide_url_secrets_within(record.get("preparations", []))),
         requests=tuple(requests),
         requests_in_all=record.get("requests_in_all", len(requests)),
         result=None if result is None else _to_shown_result(result),
@@ -125,10 +121,9 @@ def _find_run(runs: Sequence[Mapping[str, Any]], run_id: str | None, owner: str 
         return None if run_id is None else RunStory(run_id, None, None, "not in this journal")
     is_alive = run["finished_at"] is None and owner is not None and str(run_id) in owner
     state = None if is_alive else run["state"] if run["finished_at"] else "crashed"
-    summary = run["summary"]
-    return RunStory(
-        str(run_id), run["started_at"], run["finished_at"], state, summary.get("message"), summary.get("hint")
-    )
+    message, hint = (run["summary"].get(name) for name in ("message", "hint"))
+    message = None if message is None else hide_url_secrets(message)
+    return RunStory(str(run_id), run["started_at"], run["finished_at"], state, message, hint)
 
 
 def _to_failure(item: Mapping[str, Any], record: Mapping[str, Any]) -> FailureStory | None:
@@ -174,32 +169,6 @@ def _to_shown_result(result: Mapping[str, Any]) -> dict[str, Any]:
         if name not in _HEADER_COLUMNS and not name.startswith("in_") and value not in (None, [], {}, "")
     }
     return bound_values(shown)
-
-
-def bound_values(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values short enough to be read: long texts cut, long lists counted, secrets of URLs hidden."""
-    return {str(name): _bound_value(value) for name, value in values.items()}
-
-
-def _bound_value(value: Any) -> Any:
-    if isinstance(value, str):
-        text = hide_url_secrets(value)
-        if len(text) > _MAX_TEXT and text.isascii() and " " not in text:
-            return f"{len(text):,} characters of data"
-        return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}... ({len(text):,} characters)"
-    if isinstance(value, (list, dict)):
-        text = hide_url_secrets(orjson.dumps(value).decode())
-        if len(text) <= _MAX_TEXT:
-            return orjson.loads(text)
-        return f"{len(value):,} {'entries' if isinstance(value, list) else 'fields'}"
-    return value
-
-
-def hide_url_secrets(text: str) -> str:
-    """A text whose URLs have no query and no user: both may hold what gives access."""
-    if "://" not in text:
-        return text
-    return _URL.sub(lambda url: f"{url[1]}{url[2]}{'?...' if url[3] else ''}", text)
 
 
 def _find_files(out: Path, result: Mapping[str, Any]) -> list[FileStory]:

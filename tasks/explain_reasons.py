@@ -20,6 +20,7 @@ _COMMAND_OPTIONS = (
     ("base_url", "--base-url"),
     ("journal", "--journal"),
 )
+_MAY_BE_BILLED = ("unknown", "interrupted")
 _STOP_STEPS = {
     "account": "settle the account or the key with the provider first",
     "network": "check the network and --base-url first",
@@ -169,7 +170,10 @@ def _explain_pending(
         why += f"removed from the source, left out by --limit, or that run was a retry.{stays}"
         return why, [again]
     if run is None or run.state == "crashed":
-        return f"The run ended without finishing it: the process was killed, or the machine went down.{stays}", [again]
+        why = "The run ended without finishing it: the process was killed, or the machine went down."
+        if any(a.outcome == "interrupted" for request in story.requests for a in request.attempts):
+            why += f" A request was on its way then and may have been billed{_sum_ceilings(story)}."
+        return f"{why}{stays}", [again]
     summary: Mapping[str, Any] = next((each["summary"] for each in runs if each["run_id"] == run.run_id), {})
     stopped_by = str(summary.get("stopped_by"))
     first = _STOP_STEPS.get(stopped_by)
@@ -222,7 +226,7 @@ def _status_step(story: ItemStory) -> str:
 
 
 def _sum_ceilings(story: ItemStory) -> str:
-    maxima = [a.cost_max_usd for request in story.requests for a in request.attempts if a.outcome == "unknown"]
+    maxima = [a.cost_max_usd for request in story.requests for a in request.attempts if a.outcome in _MAY_BE_BILLED]
     known = [maximum for maximum in maxima if maximum is not None]
     return f" with up to ${sum(known, Decimal(0)).normalize():f}" if known else ""
 

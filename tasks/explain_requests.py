@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from mediamill.tasks.explain_values import hide_url_secrets
 from mediamill.tasks.item_story import AttemptStory, RequestStory, ReuseStory
 from mediamill.tasks.journal.journal import Journal
 
@@ -36,6 +37,9 @@ class RequestReader:
         self._journal, self._history = journal, journal.item_history
         self._item_id, self._record, self._result, self._owner = item_id, record, result, owner
         self._attempts = self._history.load_attempts(item_id)
+        for attempt in self._attempts:
+            if attempt["outcome"] == "sending" and attempt["run_id"] not in (owner or ""):
+                attempt["outcome"] = "interrupted"
 
     def read(self) -> list[RequestStory]:
         """The requests of the item's last processing in their order, then those of earlier ones."""
@@ -150,7 +154,7 @@ def _to_attempt_story(attempt: Mapping[str, Any], item_id: str, pause_ms: int | 
         outcome=attempt["outcome"],
         status=attempt["http_status"],
         error_kind=attempt["error_kind"],
-        words=attempt["error_message"],
+        words=None if attempt["error_message"] is None else hide_url_secrets(attempt["error_message"]),
         request_id=attempt["request_id"],
         provider=attempt["provider"],
         model=attempt["model"],

@@ -21,7 +21,7 @@ class AttemptStory:
         limit_ms: how long it waited for the rate limit or for a free slot.
         pause_ms: time since the attempt before it ended, without ``limit_ms``; None for a first attempt.
         took_ms: from the first byte to the reply; None while there is none.
-        outcome: sending, accepted, replied, rejected or unknown.
+        outcome: sending, accepted, replied, rejected, unknown, or interrupted: it was on its way when its run ended.
         words: what the provider or the network said.
         cost_usd: the item's share; ``cost_max_usd`` is the maximum where the cost is not known.
         shared_by: how many requests for items travelled in it; what it used is that of all of them.

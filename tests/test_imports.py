@@ -19,7 +19,8 @@ LAYERS = (
     {"tasks.run_steps", "tasks.publish", "tasks.quote"},
     {
         *("tasks.plan", "tasks.shard", "tasks.open_run", "tasks.resolved_job", "tasks.status", "tasks.report"),
-        *("tasks.params", "tasks.export", "tasks.explain", "tasks.explain_reasons", "tasks.explain_requests"),
+        *("tasks.params", "tasks.export"),
+        *("tasks.explain", "tasks.explain_reasons", "tasks.explain_requests", "tasks.explain_values"),
     },
     {"tasks.run_context"},
     {"tasks.capability_context"},

@@ -52,6 +52,7 @@ _OUTCOMES = {
     "replied": "answered",
     "rejected": "refused, not billed",
     "unknown": "no answer: it may have been billed",
+    "interrupted": "on its way when the run ended: it may have been billed",
 }
 
 
