@@ -104,7 +104,7 @@ class Client:
         try:
             reply = await exchange(origin, request, key=key, timeout_seconds=timeout_seconds, max_bytes=max_bytes)
         except TransportError as error:
-            error.message = redactor.redact_text(error.message)
+            redactor.redact_error(error)
             raise
         return redactor.redact_reply(reply)
 
@@ -213,17 +213,21 @@ class Client:
             return self.exchange(transport, http_request, host, timeout_seconds=left)
 
         headers = {"authorization": _format_bearer(key)} if key is not None else None
-        download = await fetch_file(
-            open_get,
-            guard,
-            url,
-            destination,
-            max_bytes=max_bytes,
-            timeout_seconds=timeout_seconds,
-            max_retries=max_retries,
-            headers=headers,
-        )
         redactor = get_redactor(key)
+        try:
+            download = await fetch_file(
+                open_get,
+                guard,
+                url,
+                destination,
+                max_bytes=max_bytes,
+                timeout_seconds=timeout_seconds,
+                max_retries=max_retries,
+                headers=headers,
+            )
+        except ItemError as error:
+            redactor.redact_error(error)
+            raise
         return replace(
             download,
             mime=download.mime and redactor.redact_text(download.mime),

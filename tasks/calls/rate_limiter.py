@@ -217,8 +217,9 @@ class Limiter:
             log_limit_change(self._name, "rate", logged_rate, rate, "grown back")
             self._logged_rate = rate
         if concurrency < concurrency_before:
-            log_limit_change(self._name, "concurrency", concurrency_before, concurrency, outcome)
-            self._logged_concurrency = concurrency
+            if concurrency != self._logged_concurrency:
+                log_limit_change(self._name, "concurrency", concurrency_before, concurrency, outcome)
+                self._logged_concurrency = concurrency
         elif concurrency >= _LOGGED_GROWTH * self._logged_concurrency:
             log_limit_change(self._name, "concurrency", self._logged_concurrency, concurrency, "grown back")
             self._logged_concurrency = concurrency

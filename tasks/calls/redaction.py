@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from mediamill.tasks.calls.transport_errors import TransportError
+from mediamill.tasks.errors import ItemError
 from mediamill.tasks.wire import Reply
 
 MASK = "***"
@@ -65,6 +67,11 @@ class KeyRedactor:
         body = self.redact_bytes(reply.body)
         headers = self._redact_headers(reply.headers)
         return reply if body is reply.body and headers is reply.headers else replace(reply, headers=headers, body=body)
+
+    def redact_error(self, error: TransportError | ItemError) -> None:
+        """Mask the key in an error's message."""
+        error.message = self.redact_text(error.message)
+        error.args = (error.message,)
 
     def _redact_headers(self, headers: Mapping[str, str]) -> Mapping[str, str]:
         together = "\n".join((*headers, *headers.values()))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import logging
 from decimal import Decimal
 from typing import Any
 
@@ -310,24 +309,3 @@ def test_no_sequence_of_outcomes_blocks_the_limiter_for_good(steps: Any) -> None
         return limiter.in_flight
 
     assert run_virtual(main) == 0
-
-
-def test_each_change_of_a_limit_is_logged_and_small_steps_are_not(caplog: pytest.LogCaptureFixture) -> None:
-    async def script() -> None:
-        limiter = Limiter(Quota(concurrency=32), "p m chat")
-        for outcome in ("overloaded", *["ok"] * 300, "rate_limit"):
-            limiter.release(await limiter.acquire(NO_USAGE), outcome, wait=0.0)
-
-    with caplog.at_level(logging.WARNING, "mediamill.calls"):
-        run_virtual(script)
-    changes = [vars(record) for record in caplog.records]
-    assert [(c["limit"], c["cause"]) for c in changes] == [
-        ("concurrency", "overloaded"),
-        ("concurrency", "grown back"),
-        ("concurrency", "grown back"),
-        ("rate", "rate_limit"),
-    ]
-    assert changes[0]["message"] == "p m chat: concurrency 32 -> 16 (overloaded)"
-    assert all(later["old"] == earlier["new"] for earlier, later in itertools.pairwise(changes[:3]))
-    assert "old" not in changes[3]
-    assert changes[3]["new"] > 0

@@ -288,3 +288,31 @@ async def test_the_websocket_is_closed_after_the_session(client: Client) -> None
     async with running_websocket_server(behave) as origin:
         await send(client, origin, session_request(ScriptedSession(waits_for_ready=False)))
         assert await asyncio.wait_for(closed.wait(), 5)
+
+
+async def test_a_key_in_a_message_or_in_the_reason_of_a_close_is_masked(client: Client) -> None:
+    async def behave(socket: web.WebSocketResponse) -> None:
+        await socket.send_str("ready")
+        assert (await socket.receive()).data == "hello"
+        await socket.send_str(json.dumps({"text": f"you are {KEY}"}))
+        await socket.close(code=4001, message=f"bad key {KEY}".encode())
+
+    async with running_websocket_server(behave) as origin:
+        reply = await send(client, origin, session_request())
+    assert json.loads(reply.body.splitlines()[-1]) == {"text": "you are ***"}
+    assert reply.headers[SOCKET_HEADER] == "closed 4001 bad key ***"
+
+
+async def test_a_key_in_an_unreadable_message_is_masked(client: Client) -> None:
+    class Session(ScriptedSession):
+        def receive(self, message: str) -> MessageFlags:
+            raise UnreadableMessage(message)
+
+    async def behave(socket: web.WebSocketResponse) -> None:
+        await socket.receive()
+        await socket.send_str(f"no protocol has {KEY}")
+
+    async with running_websocket_server(behave) as origin:
+        assert await assert_fails(client, origin, request=session_request(Session(waits_for_ready=False))) == (
+            "ReplyLost protocol"
+        )
