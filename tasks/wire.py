@@ -27,8 +27,11 @@ the problem, so the whole job stops; ``unknown``: the request may have been carr
 FIRST_CHUNK_HEADER = "x-mediamill-first-token-ms"
 """Header of a streamed reply: milliseconds until the first chunk that ``Request.is_first_token`` accepts."""
 
-JOB_ID_HEADER, JOB_STATES_HEADER = "x-mediamill-job", "x-mediamill-job-states"
-"""Headers of an ended job's reply: its id, and a JSON list of its states with seconds since it began."""
+JOB_ID_HEADER = "x-mediamill-job"
+"""Header of an ended job's reply: the job's id."""
+
+JOB_STATES_HEADER = "x-mediamill-job-states"
+"""Header of an ended job's reply: a JSON list of the job's states with seconds since it began."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import orjson
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """How a parameter is given on the command line, when that is not simply ``--its-name VALUE``.
+    """How a parameter is given on the command line, when that is not simply its name and a value.
 
     It goes into the parameter's annotation: ``json_schema: Annotated[dict[str, Any] | None, Option("--schema")]``.
 

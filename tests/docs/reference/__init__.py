@@ -9,6 +9,7 @@ from tests.docs.reference.cli import make_cli_page
 from tests.docs.reference.columns import make_columns_page
 from tests.docs.reference.jobs import make_jobs_page
 from tests.docs.reference.packages import make_packages_page
+from tests.docs.reference.python import make_python_page
 from tests.helpers.paths import ROOT
 
 COMMAND = "uv run python -m tests.docs.reference"
@@ -19,5 +20,6 @@ PAGES: Mapping[Path, Callable[[], str]] = {
     ROOT / "docs" / "reference" / "columns.md": make_columns_page,
     ROOT / "docs" / "reference" / "job.md": make_jobs_page,
     ROOT / "docs" / "reference" / "packages.md": make_packages_page,
+    ROOT / "docs" / "reference" / "python.md": make_python_page,
 }
 """Each page and what makes its text."""
