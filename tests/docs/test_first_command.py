@@ -34,6 +34,7 @@ def test_packages_of_the_integration_group_are_not_installed_by_the_first_comman
     assert not {"duckdb", "polars", "openai", "groq", "together", "cohere", "faster-whisper"} & set(packages)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(
     (sys.platform, platform.machine(), f"{sys.version_info.major}.{sys.version_info.minor}")
     != (PLATFORM["sys_platform"], PLATFORM["platform_machine"], PLATFORM["python_version"]),
