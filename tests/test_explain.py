@@ -83,6 +83,7 @@ def test_every_attempt_has_its_waits_words_and_cost(local_server: RunningServer,
     assert (story["part"], story["row_at"]) == (str(tmp_path / "out/results/part-000000.parquet"), 0)
 
 
+@pytest.mark.long
 def test_a_reused_answer_names_the_item_that_paid_for_it(local_server: RunningServer, tmp_path: Path) -> None:
     make_wavs(tmp_path / "in", 3, twins=1)
     for name in ("first", "second"):
@@ -99,6 +100,7 @@ def test_a_reused_answer_names_the_item_that_paid_for_it(local_server: RunningSe
     assert str(tmp_path / "first") in other["why"]
 
 
+@pytest.mark.long
 def test_an_item_is_found_by_what_a_person_has_at_hand(tmp_path: Path) -> None:
     source, out = write_text_manifest(tmp_path / "t.csv", ["a train", "a house", "a red train"]), tmp_path / "out"
     done = mediamill("embed", source, "--provider", "local", "--out", out, "--yes", home=tmp_path / "home")

@@ -114,6 +114,8 @@ def print_status(status: Status, *, as_json: bool) -> None:
     click.echo(f"  {status.done} done, {status.failed} failed, {status.pending} not done yet, of {status.total}")
     for kind, number in sorted(status.by_kind.items()):
         click.echo(f"    {number} {kind}")
+    if status.failed:
+        click.echo(f"    why one failed: mediamill explain {shlex.quote(to_relative_path(Path(status.out)))} ITEM")
     unknown_cost = f", up to {format_dollars(status.unknown_max_usd)} more" if status.unknown_max_usd else ""
     click.echo(f"  spent {format_dollars(status.spent_usd)}{unknown_cost}{format_unpriced(status.unstated)}")
     click.echo(f"  last run {status.last_run}: {status.last_state}")

@@ -93,6 +93,8 @@ def describe_image(
         max_side: maximum of its longer side in pixels.
         model: the model's name.
     """
+    from mediamill.tasks.media.images.prepare import AS_IS_MODES
+
     info, payload = prepared.info, prepared.input.payload
     before: dict[str, JSON] = {
         "format": info.format,
@@ -120,8 +122,10 @@ def describe_image(
         changes.append(f"resized to {prepared.width} x {prepared.height}: {reason}")
     if info.size > limits.max_bytes:
         changes.append(f"re-encoded: its {info.size:,} bytes are over the endpoint's {limits.max_bytes:,}")
+    if info.mode not in AS_IS_MODES:
+        changes.append(f"colours converted from {info.mode} to eight-bit RGB")
     if not changes:
-        changes.append(f"re-encoded as an upright eight-bit RGB JPEG of one frame: it was {info.mode}")
+        changes.append("re-encoded as JPEG: only one frame is sent")
     return Preparation(f"image {name}", _drop_empty(before), after, (*changes, *prepared.warnings))
 
 
@@ -157,7 +161,7 @@ def _find_reason(prepared: PreparedAudio, size: int, limits: AudioLimits, model:
     info, recipe = prepared.info, prepared.input.recipe
     effects = [name for name in ("normalize", "trim") if recipe.endswith(f"-{name}") or f"-{name}-" in recipe]
     if effects:
-        return f"{' and '.join(effects)} says so"
+        return f"{' and '.join(effects)} {'say' if len(effects) > 1 else 'says'} so"
     if info.video:
         return "only the sound track is sent"
     if info.tracks > 1:

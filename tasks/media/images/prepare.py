@@ -20,7 +20,8 @@ _QUALITIES = (88, 75, 60)
 _COVER_QUALITY = 92
 _SHRINK_FACTOR = 0.7
 _MAX_TRIES = 12
-_AS_IS_MODES = frozenset({"RGB", "L", "RGBA", "LA", "P", "1"})
+AS_IS_MODES = frozenset({"RGB", "L", "RGBA", "LA", "P", "1"})
+"""Colour modes in which an image may be sent as it is."""
 _SIXTEEN_BITS = 16
 _MAX_OVERSIZE = 1.1
 """An image whose longer side is up to this factor above the requested maximum is not reduced."""
@@ -129,7 +130,7 @@ def _image_fits_as_is(info: ImageInfo, limits: ImageLimits, size: tuple[int, int
         and info.size <= limits.max_bytes
         and info.orientation == 1
         and info.frames == 1
-        and info.mode in _AS_IS_MODES
+        and info.mode in AS_IS_MODES
         and size == (info.width, info.height)
     )
 
