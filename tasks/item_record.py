@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from typing import Any
 
 from mediamill.tasks.domain import Ask, Failure, Outcome, Preparation
@@ -54,7 +53,6 @@ class ItemRecord:
         """The record as the journal keeps it; ``outcome`` None when the run ended first."""
         fields: dict[str, Any] = {
             "run_id": run_id,
-            "program": _PROGRAM,
             "at": time.time_ns() // 1000,
             "preparations": [_to_fields(preparation) for preparation in self.preparations],
             "requests": [request.as_dict() for request in self.requests[:_MAX_REQUESTS]],
@@ -81,7 +79,8 @@ def _describe_sent(ask: Ask) -> dict[str, Any]:
     sent: dict[str, Any] = _describe_text(ask.params)
     if ask.inputs:
         first, payloads = ask.inputs[0], [source.payload for source in ask.inputs if source.payload is not None]
-        sent["recipes"] = list(dict.fromkeys(source.recipe for source in ask.inputs))
+        if recipes := list(dict.fromkeys(source.recipe for source in ask.inputs if source.recipe != "as-is")):
+            sent["recipes"] = recipes
         sent["bytes"] = sum(payload.size for payload in payloads)
         sent["types"] = list(dict.fromkeys(payload.mime for payload in payloads if payload.mime))
         if len(ask.inputs) > 1:
@@ -106,6 +105,3 @@ def _describe_text(params: Mapping[str, Any]) -> dict[str, Any]:
 def _count_characters(content: Any) -> int:
     parts = content if isinstance(content, list) else [{"text": content or ""}]
     return sum(len(str(part.get("text", ""))) for part in parts)
-
-
-_PROGRAM = version("mediamill")

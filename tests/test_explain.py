@@ -78,7 +78,7 @@ def test_every_attempt_has_its_waits_words_and_cost(local_server: RunningServer,
     assert "$" in answered["price_source"]
     assert answered["started_at"].endswith("Z")
     [preparation] = story["preparations"]
-    assert preparation["before"]["bytes"] == preparation["after"]["bytes"] == (tmp_path / "in/0000.wav").stat().st_size
+    assert preparation["before"]["bytes"] == request["sent"]["bytes"] == (tmp_path / "in/0000.wav").stat().st_size
     assert "after 1 attempt without an answer" in story["why"]
     assert (story["part"], story["row_at"]) == (str(tmp_path / "out/results/part-000000.parquet"), 0)
 

@@ -33,9 +33,7 @@ def describe_audio(prepared: PreparedAudio, size: int, limits: AudioLimits, mode
     """
     source, info, before = prepared.input, prepared.info, _describe_recording(prepared.info, size)
     if source.recipe == "as-is":
-        return Preparation(
-            "recording", before, _describe_payload(source.payload), (f"sent as it is: {model} takes it",)
-        )
+        return Preparation("recording", before, changes=(f"sent as it is: {model} takes it",))
     changes = [f"re-encoded as {_format_recipe(source.recipe)}: {_find_reason(prepared, size, limits, model)}"]
     if source.start:
         changes.append(f"silence cut off: what is sent begins at {source.start / _SAMPLE_RATE:.2f} s")
