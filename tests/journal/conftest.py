@@ -11,26 +11,39 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.integration import require_integration
+from tests.helpers.postgresql_server import PACKAGE, run_postgresql
 from tests.journal.stores import POSTGRESQL, SQLITE, StartProcess, Store, create_schema, drop_schema
 
 SERVER = os.environ.get("MEDIAMILL_TEST_POSTGRESQL")
+"""The address of a server that is used instead of the one that tests start; the quick tier then tests on it too."""
 
 
-@pytest.fixture(params=[SQLITE, POSTGRESQL])
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[str]:
+    """The address of a PostgreSQL server: the one that is named, or one that is started for the tests."""
+    if SERVER:
+        yield SERVER
+        return
+    require_integration("psycopg", PACKAGE)
+    with run_postgresql() as url:
+        yield url
+
+
+@pytest.fixture(params=[SQLITE, pytest.param(POSTGRESQL, marks=() if SERVER else pytest.mark.long)])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    """A database that OUTs share: on SQLite, and on PostgreSQL where MEDIAMILL_TEST_POSTGRESQL names a server."""
+    """A database that OUTs share, on SQLite and on PostgreSQL."""
     if request.param == SQLITE:
         new_store = Store(tmp_path, str(tmp_path / "shared"))
         yield new_store
         new_store.close()
         return
-    if not SERVER:
-        pytest.skip("MEDIAMILL_TEST_POSTGRESQL names no server")
-    name, url = create_schema(SERVER)
+    server = request.getfixturevalue("postgresql_server")
+    name, url = create_schema(server)
     new_store = Store(tmp_path, url)
     yield new_store
     new_store.close()
-    drop_schema(SERVER, name)
+    drop_schema(server, name)
 
 
 @pytest.fixture

@@ -58,7 +58,8 @@ def create_schema(server: str) -> tuple[str, str]:
     """Create a new schema on the server: its name, and the URL of a journal in it."""
     name = f"journal_{uuid.uuid4().hex[:12]}"
     _execute(server, f"CREATE SCHEMA {name}")
-    return name, f"{server}?options={quote(f'-csearch_path={name}')}"
+    separator = "&" if "?" in server else "?"
+    return name, f"{server}{separator}options={quote(f'-csearch_path={name}')}"
 
 
 def drop_schema(server: str, name: str) -> None:
