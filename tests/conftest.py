@@ -7,7 +7,9 @@ folder that needs other options than the server's own says so once, by its own f
 
 from __future__ import annotations
 
+import asyncio
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ from typing import Any
 import pytest
 
 from mediamill.tasks import fault_injection
+from mediamill.tasks.local.sandbox.sandbox_process import SandboxRefused
+from mediamill.tasks.local.sandbox.trial import find_working_bubblewrap
 from mediamill.tasks.plugins import find_plugins
 from tests.helpers.local_server import RunningServer, running_server
 from tests.helpers.plugins import write_entry_points
@@ -38,6 +42,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if proofs:
         config.hook.pytest_deselected(items=proofs)
         items[:] = [item for item in items if item not in proofs]
+
+
+@pytest.fixture(scope="session")
+def sandbox_that_holds() -> Path:
+    """The bubblewrap that holds foreign code on this machine; without one the test is skipped, save in CI on Linux."""
+    try:
+        return asyncio.run(find_working_bubblewrap())
+    except SandboxRefused as error:
+        if sys.platform.startswith("linux") and os.environ.get("MEDIAMILL_REQUIRE_INTEGRATION"):
+            raise
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module")

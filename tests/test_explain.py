@@ -22,10 +22,10 @@ from tests.helpers.audio_files import syllables, to_wav
 from tests.helpers.cli_runs import bare_environment, make_wavs, mediamill, read_rows, transcribe
 from tests.helpers.local_server import RunningServer, running_server
 from tests.helpers.run_checks import assert_no_key_in
+from tests.helpers.sandbox import needs_sandbox
 from tests.helpers.speak_runs import speak, write_text_manifest
 from tests.helpers.video_runs import PIXVERSE, SMALL, generate_videos, write_prompts
 from tests.journal.version_1 import journal_path, open_database, unpack_archive
-from tests.local.sandbox.landlock import needs_landlock
 
 WIDTH, LABEL = 80, 12
 _ELAPSED = re.compile(r"\d+ s\b")
@@ -311,7 +311,7 @@ def test_items_of_one_request_have_their_shares_of_its_cost(local_server: Runnin
     assert total > 0
 
 
-@needs_landlock
+@needs_sandbox
 @pytest.mark.long
 def test_a_cell_says_where_in_its_session_it_ran(tmp_path: Path) -> None:
     source, out = tmp_path / "c.csv", tmp_path / "out"

@@ -37,7 +37,7 @@ class ExecuteParams(BaseModel):
         None, description="paths of files that the code finds in its folder when the session begins"
     )
     allow_local_code: Annotated[bool, Option(permission=True)] = Field(
-        default=False, description="let the built-in provider run the code on this machine, locked down"
+        default=False, description="let the built-in provider run the code on this machine, in a sandbox"
     )
 
     @field_validator("files", mode="before", json_schema_input_type=list[str] | str | None)

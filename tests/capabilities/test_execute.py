@@ -17,10 +17,10 @@ from tests.capabilities.capability_runs import PRICES, run_capability
 from tests.helpers.cli_runs import mediamill, read_rows
 from tests.helpers.local_server import RunningServer, running_server
 from tests.helpers.run_checks import assert_bill_within_ledger_bounds, assert_ledger_equals_bill, assert_no_key_in
+from tests.helpers.sandbox import needs_sandbox
 from tests.helpers.tiers import mark_rest_long
-from tests.local.sandbox.landlock import needs_landlock
 
-pytestmark = needs_landlock
+pytestmark = needs_sandbox
 PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
 

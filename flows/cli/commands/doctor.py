@@ -42,7 +42,7 @@ class Finding:
 @click.option("--json", "as_json", is_flag=True, help="print a JSON list instead of text")
 @click.option("--debug", is_flag=True, help="print tracebacks")
 def command(*, out: str, as_json: bool, debug: bool) -> int:  # noqa: ARG001
-    """Check packages, decoding, keys, disk and the built-in provider. Exit code 0 when all is well, else 2."""
+    """Check packages, decoding, keys, disk, built-in provider and sandbox. Exit code 0 when all is well, else 2."""
     checks: tuple[Callable[[], list[Finding]], ...] = (
         _check_python,
         _check_decoder,
@@ -50,6 +50,7 @@ def command(*, out: str, as_json: bool, debug: bool) -> int:  # noqa: ARG001
         _check_plugins,
         lambda: _check_disk(out),
         _check_server,
+        _check_local_code,
     )
     findings = [finding for check in checks for finding in check()]
     if as_json:
@@ -198,3 +199,15 @@ def _check_server() -> list[Finding]:
             return [Finding("built-in provider", well=True, message=f"{server.engine} answers at {server.origin}")]
     except MediamillError as error:
         return [Finding("built-in provider", well=False, message=error.message, hint=error.hint)]
+
+
+def _check_local_code() -> list[Finding]:
+    """Check whether code can be locked up here. A machine that cannot is well: it refuses what few runs want."""
+    from mediamill.tasks.errors import MediamillError
+    from mediamill.tasks.local.spawn import spawn
+
+    try:
+        with spawn("python", allow_local_code=True):
+            return [Finding("local code", well=True, message="runs with --allow-local-code, in a sandbox that holds")]
+    except MediamillError as error:
+        return [Finding("local code", well=True, message=error.message, hint=error.hint)]

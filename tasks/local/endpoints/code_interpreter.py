@@ -51,7 +51,7 @@ async def _run_code(state: ServerState, context: RequestContext, fields: Fields)
     session = await state.interpreters.find_or_start(
         session_id if isinstance(session_id, str) else None, simulated=simulated
     )
-    state.interpreters.write_files(session, fields.get("files") or ())
+    await state.interpreters.write_files(session, fields.get("files") or ())
     outputs = _simulate_outputs(code) if simulated else await state.interpreters.run(session, code)
     session.n_executed += simulated
     data = {"session_id": session.id, "status": "success", "outputs": outputs}

@@ -1,6 +1,7 @@
-"""The process in which foreign code runs: it reads cells as lines of JSON and writes their outputs as lines of JSON.
+"""The process in which foreign code runs: it reads files and cells as lines of JSON, and answers each with one line.
 
-``python -m mediamill.tasks.local.sandbox.child`` in an empty folder, with the limits as JSON in its only argument.
+bubblewrap starts this file alone, with the limits as JSON in its only argument: it imports nothing but the standard
+library, because the package may lie where foreign code must not look.
 """
 
 from __future__ import annotations
@@ -11,14 +12,12 @@ import contextlib
 import json
 import linecache
 import os
-import site
+import resource
 import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-from mediamill.tasks.local.sandbox.lockdown import LockdownError, lock_down
+from typing import IO, Any
 
 _MIME_BY_METHOD = {
     "_repr_png_": "image/png",
@@ -27,6 +26,7 @@ _MIME_BY_METHOD = {
     "_repr_html_": "text/html",
 }
 _MAX_REPR_CHARS = 100_000
+_SCRATCH = "/tmp"  # noqa: S108 - inside the sandbox
 
 
 class CellRunner:
@@ -46,21 +46,25 @@ class CellRunner:
         """Run a cell; its outputs in the order printed, displayed, returned or failed."""
         self._n_cells += 1
         self._displayed = []
-        results: list[dict[str, Any]] = []
         streams: dict[str, str] = {}
-        with self._capture_output(streams):
-            try:
-                value = self._evaluate(code, f"<cell {self._n_cells}>")
-                self._collect_figures()
-                if value is not None:
-                    results.append({"type": "execute_result", "data": _to_rich_output(value)})
-            except SystemExit as stop:
-                if stop.code not in (None, 0):
-                    results.append({"type": "error", "data": f"SystemExit: {stop.code}"})
-            except BaseException as error:  # noqa: BLE001 - foreign code may raise anything
-                results.append({"type": "error", "data": _format_traceback(error)})
+        try:
+            with self._capture_output(streams):
+                results = self._run_captured(code)
+        except OSError as error:  # the session's folders are full: there is no place for what the cell prints
+            results = [{"type": "error", "data": f"OSError: what the cell prints cannot be kept: {error.strerror}"}]
         printed = [{"type": name, "data": text} for name, text in streams.items() if text]
         return [*printed, *self._displayed, *results]
+
+    def _run_captured(self, code: str) -> list[dict[str, Any]]:
+        """Run a cell whose streams are captured; its result or its error."""
+        try:
+            value = self._evaluate(code, f"<cell {self._n_cells}>")
+            self._collect_figures()
+            return [] if value is None else [{"type": "execute_result", "data": _to_rich_output(value)}]
+        except SystemExit as stop:
+            return [] if stop.code in (None, 0) else [{"type": "error", "data": f"SystemExit: {stop.code}"}]
+        except BaseException as error:  # noqa: BLE001 - foreign code may raise anything
+            return [{"type": "error", "data": _format_traceback(error)}]
 
     def _evaluate(self, code: str, name: str) -> Any:
         """Run a cell; return the value of its last statement when that is an expression."""
@@ -92,9 +96,9 @@ class CellRunner:
     @contextlib.contextmanager
     def _capture_output(self, streams: dict[str, str]) -> Iterator[None]:
         """Capture what any process of the cell writes to file descriptors 1 and 2, into ``streams``."""
-        files = {}
+        files: dict[str, IO[bytes]] = {}
         for descriptor, name in ((1, "stdout"), (2, "stderr")):
-            files[name] = Path(f".{name}").open("w+b")  # noqa: SIM115
+            files[name] = os.fdopen(os.open(_SCRATCH, os.O_RDWR | os.O_TMPFILE, 0o600), "w+b")
             os.dup2(files[name].fileno(), descriptor)
         try:
             yield
@@ -108,7 +112,7 @@ class CellRunner:
                 text = data[: self._max_output_bytes].decode("utf-8", "replace")
                 streams[name] = text + ("\n... cut off" if len(data) > self._max_output_bytes else "")
                 file.close()
-                Path(f".{name}").unlink(missing_ok=True)
+            _close_standard_streams()
 
 
 def _to_rich_output(value: Any) -> dict[str, str]:
@@ -138,29 +142,66 @@ def _format_traceback(error: BaseException) -> str:
     return "".join([*lines, *traceback.format_exception_only(error)]).rstrip()
 
 
-def main() -> int:
-    """Serve cells until the other end closes."""
-    limits = json.loads(sys.argv[1])
-    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb", buffering=0)
+def _close_standard_streams() -> None:
+    """Between cells nobody reads them; a background process must not fill what nobody empties."""
     empty = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(empty, descriptor)
-    output = limits.pop("output")
-    root = os.environ.pop("PYTHONPATH", "")
-    if root not in site.getsitepackages():  # a checkout contains more than packages
-        sys.path[:] = [path for path in sys.path if path != root]
-    try:
-        lock_down(Path.cwd(), **limits)
-    except LockdownError as error:
-        replies.write(json.dumps({"refused": str(error)}).encode() + b"\n")
-        return 1
+    os.close(empty)
+
+
+def write_files(files: list[list[str]]) -> str | None:
+    """Write files, each a relative path and its content in base64; the reason why one cannot be written, or None."""
+    for name, content in files:
+        try:
+            path = Path.cwd() / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)  # a link or a pipe that foreign code left there
+            path.write_bytes(base64.b64decode(content))
+        except OSError as error:
+            return f"the file {name[:60]!r}: {error.strerror}"
+    return None
+
+
+def set_limits(limits: dict[str, int]) -> None:
+    """Limit this process and what it starts, for good: hard limits, which need a capability to be raised."""
+    Path("/proc/self/oom_score_adj").write_text("1000")  # a machine without memory ends this process first
+    for name, value in limits.items():
+        number = getattr(resource, f"RLIMIT_{name}")
+        _, hard = resource.getrlimit(number)
+        bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(number, (bound, bound))
+
+
+def become(user: int) -> None:
+    """Become an ordinary user for good, who can make no namespaces; the capabilities go with the administrator."""
+    Path("/proc/sys/user/max_user_namespaces").write_text("0")
+    os.setgroups([])
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
+
+
+def main() -> int:
+    """Serve files and cells until the other end closes."""
+    start = json.loads(sys.argv[1])
+    os.closerange(3, 256)  # what bubblewrap was started with
+    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb", buffering=0)
+    _close_standard_streams()
+    sys.path[:] = [path for path in sys.path if path]
+    set_limits(start["limits"])
+    if start["user"] is not None:
+        become(start["user"])
     replies.write(b'{"ready": true}\n')
-    cells, own_pid = CellRunner(output), os.getpid()
+    cells, own_pid = CellRunner(start["output"]), os.getpid()
     for line in requests:
-        outputs = cells.run(json.loads(line)["code"])
+        request = json.loads(line)
+        if "files" in request:
+            reply: dict[str, Any] = {"refused": write_files(request["files"])}
+        else:
+            reply = {"outputs": cells.run(request["code"])}
         if os.getpid() != own_pid:  # the code forked and its child came back; the parent answers
             os._exit(0)
-        replies.write(json.dumps({"outputs": outputs}).encode() + b"\n")
+        replies.write(json.dumps(reply).encode() + b"\n")
     return 0
 
 

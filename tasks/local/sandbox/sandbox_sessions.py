@@ -1,6 +1,6 @@
-"""Sessions of the code interpreter: each a locked-down process with a folder.
+"""Sessions of the code interpreter: each an interpreter in a sandbox.
 
-A session ends when it is too old, when a cell takes too long, or with the server.
+A session ends when it is too old, when a cell takes too long, when it holds too much memory, or with the server.
 """
 
 from __future__ import annotations
@@ -9,12 +9,6 @@ import asyncio
 import base64
 import binascii
 import contextlib
-import json
-import os
-import shutil
-import signal
-import sys
-import tempfile
 import time
 import uuid
 from collections.abc import Sequence
@@ -22,28 +16,33 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import mediamill
+from mediamill.tasks.local.sandbox import sandbox_process
+from mediamill.tasks.local.sandbox.sandbox_process import SandboxProcess, SandboxRefused
+from mediamill.tasks.local.sandbox.trial import find_working_bubblewrap
 from mediamill.tasks.local.server.api_error import ApiError
 
-_ROOT = Path(mediamill.__file__).parent.parent
-_LIMITS = {"memory": 4 * 2**30, "cpu_seconds": 600, "file_bytes": 256 * 2**20, "processes": 64, "output": 2**20}
-_MAX_LINE_BYTES = 64 * 2**20
-_READY_SECONDS = 30.0
 _MAX_SESSIONS = 32
+_WATCH_SECONDS = 0.1
+_TEXT_TYPES, _RICH_TYPES = frozenset({"stdout", "stderr", "error"}), frozenset({"display_data", "execute_result"})
 
 
 @dataclass(slots=True)
 class SandboxSession:
-    """A running interpreter. Times are seconds since the epoch."""
+    """A running interpreter. Times are seconds since the epoch.
+
+    Attributes:
+        sandbox: its process; None where no code runs.
+        ended_because: why its process was ended, when it was.
+    """
 
     id: str
-    folder: Path
-    process: asyncio.subprocess.Process | None
+    sandbox: SandboxProcess | None
     started_at: float
     expires_at: float
     n_executed: int = 0
     last_used_at: float = field(default_factory=time.time)
     busy: asyncio.Lock = field(default_factory=asyncio.Lock)
+    ended_because: str | None = None
 
 
 class SandboxSessions:
@@ -60,6 +59,9 @@ class SandboxSessions:
         self._session_seconds = session_seconds
         self._cell_seconds = cell_seconds
         self._sessions: dict[str, SandboxSession] = {}
+        self._bubblewrap: Path | None = None
+        self._trial = asyncio.Lock()
+        self._watch: asyncio.Task[None] | None = None
 
     async def find_or_start(self, session_id: str | None, *, simulated: bool) -> SandboxSession:
         """Find a session by its id, or start a new one when no id is given.
@@ -80,141 +82,145 @@ class SandboxSessions:
         while len(self._sessions) >= _MAX_SESSIONS:
             await self.end(min(self._sessions.values(), key=lambda one: (one.busy.locked(), one.last_used_at)))
         now = time.time()
-        folder = Path(tempfile.mkdtemp(prefix="mediamill-code-"))
-        session = SandboxSession(f"ses_{uuid.uuid4().hex}", folder, None, now, now + self._session_seconds)
-        if not simulated:
-            session.process = await self._start_process(folder)
+        sandbox = None if simulated else await self._start_sandbox()
+        session = SandboxSession(f"ses_{uuid.uuid4().hex}", sandbox, now, now + self._session_seconds)
         self._sessions[session.id] = session
+        if self._watch is None or self._watch.done():
+            self._watch = asyncio.create_task(self._watch_sessions())
         return session
 
     async def run(self, session: SandboxSession, code: str) -> list[dict[str, Any]]:
         """Run a cell and return its outputs; a cell that runs too long ends its session."""
-        async with session.busy:
-            session.n_executed += 1
-            session.last_used_at = time.time()
-            process = session.process
-            assert process is not None
-            assert process.stdin is not None
-            assert process.stdout is not None
-            try:
-                process.stdin.write(json.dumps({"code": code}).encode() + b"\n")
-                await process.stdin.drain()
-                line = await asyncio.wait_for(process.stdout.readline(), self._cell_seconds)
-                reply: list[dict[str, Any]] = json.loads(line)["outputs"]
-            except TimeoutError:
-                error = f"TimeoutError: the cell ran longer than {self._cell_seconds:g} s; its session was ended"
-            except (ValueError, OSError, KeyError, TypeError):
-                error = "MemoryError: the interpreter ended: out of memory or processor time, or by itself"
-            else:
-                return reply
-            await self.end(session)
-            return [{"type": "error", "data": error}]
+        session.n_executed += 1
+        try:
+            reply = await self._ask(session, {"code": code})
+            return _check_outputs(reply["outputs"])
+        except TimeoutError:
+            error = f"TimeoutError: the cell ran longer than {self._cell_seconds:g} s; its session was ended"
+        except (ValueError, OSError, KeyError, TypeError):
+            error = session.ended_because or (
+                "MemoryError: the interpreter ended: out of memory or processor time, or by itself"
+            )
+        await self.end(session)
+        return [{"type": "error", "data": error}]
 
-    def write_files(self, session: SandboxSession, files: Sequence[Any]) -> None:
+    async def write_files(self, session: SandboxSession, files: Sequence[Any]) -> None:
         """Write files into the session's folder.
 
         Raises:
-            ApiError: when an entry is not a file, or its path is outside the session's folder.
+            ApiError: when an entry is not a file, its path is outside the session's folder, or it cannot be written.
         """
-        for file in files:
-            name, content = (file.get("name"), file.get("content")) if isinstance(file, dict) else (None, None)
-            if not isinstance(name, str) or not isinstance(content, str):
-                raise ApiError("bad_value", "a file needs a name, an encoding and a content, all text", param="files")
-            path = PurePosixPath(name)
-            if path.is_absolute() or ".." in path.parts or not path.parts:
-                raise ApiError("bad_value", f"the file {name[:60]!r} would lie outside the session", param="files")
-            try:
-                data = base64.b64decode(content) if file.get("encoding") == "base64" else content.encode()
-            except (binascii.Error, ValueError):
-                raise ApiError("bad_value", f"the file {name[:60]!r} is not base64", param="files") from None
-            try:
-                _write_session_file(session.folder, path, data)
-            except OSError as error:
-                raise ApiError("bad_value", f"the file {name[:60]!r}: {error.strerror}", param="files") from None
+        checked = [_check_file(file) for file in files]
+        if not checked or session.sandbox is None:
+            return
+        try:
+            refused = (await self._ask(session, {"files": checked}))["refused"]
+        except (ValueError, OSError, KeyError, TypeError):
+            await self.end(session)
+            refused = "the session ended while its files were written"
+        if refused:
+            raise ApiError("bad_value", str(refused)[:400], param="files")
+
+    async def _ask(self, session: SandboxSession, request: dict[str, Any]) -> Any:
+        """Send a request to a session's process, one at a time."""
+        async with session.busy:
+            session.last_used_at = time.time()
+            assert session.sandbox is not None
+            return await asyncio.wait_for(session.sandbox.ask(request), self._cell_seconds)
+
+    async def try_sandbox(self) -> Path:
+        """Find the bubblewrap that holds foreign code here; it is tried once.
+
+        Raises:
+            SandboxRefused: when there is none.
+        """
+        async with self._trial:
+            if self._bubblewrap is None:
+                self._bubblewrap = await find_working_bubblewrap()
+        return self._bubblewrap
 
     def list_sessions(self) -> list[SandboxSession]:
         """The running sessions, the oldest first."""
         return sorted(self._sessions.values(), key=lambda one: one.started_at)
 
     async def end(self, session: SandboxSession) -> None:
-        """Kill a session's processes and remove its folder."""
+        """End a session's processes and forget its files."""
         self._sessions.pop(session.id, None)
-        _kill(session)
-        if session.process is not None:
-            await session.process.wait()
-        await asyncio.to_thread(shutil.rmtree, session.folder, ignore_errors=True)
+        if session.sandbox is not None:
+            await session.sandbox.end()
 
     def close(self) -> None:
         """End all sessions."""
-        for session in list(self._sessions.values()):
-            _kill(session)
-            shutil.rmtree(session.folder, ignore_errors=True)
+        if self._watch is not None:
+            self._watch.cancel()
+        for session in self._sessions.values():
+            if session.sandbox is not None:
+                session.sandbox.kill()
         self._sessions.clear()
 
     async def _end_expired(self) -> None:
         for session in [one for one in self._sessions.values() if one.expires_at <= time.time()]:
             await self.end(session)
 
-    async def _start_process(self, folder: Path) -> asyncio.subprocess.Process:
+    async def _watch_sessions(self) -> None:
+        """End sessions that are too old or hold too much memory, as long as there are any."""
+        while self._sessions:
+            await asyncio.sleep(_WATCH_SECONDS)
+            await self._end_expired()
+            for session in list(self._sessions.values()):
+                if session.sandbox is not None and await _holds_too_much(session.sandbox):
+                    limit = sandbox_process.MAX_MEMORY_BYTES >> 20
+                    session.ended_because = f"MemoryError: the session held more than {limit} MiB; it was ended"
+                    await self.end(session)
+
+    async def _start_sandbox(self) -> SandboxProcess:
         if not self.allowed:
             raise ApiError("unsupported", "code does not run on this machine without the option --allow-local-code")
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "mediamill.tasks.local.sandbox.child", json.dumps(_LIMITS)),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            cwd=folder,
-            env=_make_environment(folder),
-            start_new_session=True,
-            limit=_MAX_LINE_BYTES,
-        )
-        assert process.stdout is not None
         try:
-            reply = json.loads(await asyncio.wait_for(process.stdout.readline(), _READY_SECONDS))
-        except (TimeoutError, ValueError):
-            reply = {"refused": "the interpreter does not start"}
-        if "refused" in reply:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            shutil.rmtree(folder, ignore_errors=True)
-            raise ApiError("unsupported", f"code cannot run on this machine: {reply['refused']}")
-        return process
+            return await SandboxProcess.start(await self.try_sandbox())
+        except SandboxRefused as error:
+            raise ApiError("unsupported", str(error)) from None
 
 
-def _write_session_file(folder: Path, path: PurePosixPath, data: bytes) -> None:
-    """Write a file below the folder without following links, which the foreign code may have made there."""
-    folder_fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        for part in path.parts[:-1]:
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(part, dir_fd=folder_fd)
-            subfolder_fd = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder_fd)
-            os.close(folder_fd)
-            folder_fd = subfolder_fd
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        with os.fdopen(os.open(path.name, flags, 0o600, dir_fd=folder_fd), "wb") as file:
-            file.write(data)
-    finally:
-        os.close(folder_fd)
+async def _holds_too_much(sandbox: SandboxProcess) -> bool:
+    return await asyncio.to_thread(sandbox.measure_memory) > sandbox_process.MAX_MEMORY_BYTES
 
 
-def _make_environment(folder: Path) -> dict[str, str]:
-    """Nothing of the user's: no keys, no proxies."""
-    return {
-        "PATH": "/usr/local/bin:/usr/bin:/bin",
-        "HOME": str(folder),
-        "TMPDIR": str(folder),
-        "PYTHONPATH": str(_ROOT),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "MPLBACKEND": "Agg",
-        "MPLCONFIGDIR": str(folder),
-        "OPENBLAS_NUM_THREADS": "1",
-        "OMP_NUM_THREADS": "1",
-        "LANG": "C.UTF-8",
-    }
+def _check_file(file: Any) -> tuple[str, str]:
+    """The name of a file below the session's folder, and its content in base64.
+
+    Raises:
+        ApiError: when it is not a file, or its path is outside the session's folder.
+    """
+    name, content = (file.get("name"), file.get("content")) if isinstance(file, dict) else (None, None)
+    if not isinstance(name, str) or not isinstance(content, str):
+        raise ApiError("bad_value", "a file needs a name, an encoding and a content, all text", param="files")
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in name:
+        raise ApiError("bad_value", f"the file {name[:60]!r} would lie outside the session", param="files")
+    if file.get("encoding") != "base64":
+        return name, base64.b64encode(content.encode()).decode()
+    with contextlib.suppress(binascii.Error, ValueError):
+        base64.b64decode(content)
+        return name, content
+    raise ApiError("bad_value", f"the file {name[:60]!r} is not base64", param="files")
 
 
-def _kill(session: SandboxSession) -> None:
-    if session.process is not None and session.process.returncode is None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(session.process.pid, signal.SIGKILL)
+def _check_outputs(outputs: Any) -> list[dict[str, Any]]:
+    """The outputs, as far as foreign code left the interpreter that wrote them alone.
+
+    Raises:
+        ValueError: when they are not outputs: foreign code wrote a reply itself.
+    """
+    if not isinstance(outputs, list) or not all(isinstance(one, dict) and _is_output(one) for one in outputs):
+        raise ValueError("not the outputs of a cell")
+    return outputs
+
+
+def _is_output(output: dict[str, Any]) -> bool:
+    kind, data = output.get("type"), output.get("data")
+    if not isinstance(kind, str):
+        return False
+    if kind in _TEXT_TYPES:
+        return isinstance(data, str)
+    return kind in _RICH_TYPES and isinstance(data, dict) and all(isinstance(value, str) for value in data.values())

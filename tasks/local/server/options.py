@@ -110,7 +110,7 @@ def _add_serving_options(command: F) -> F:
         click.option("--parent", type=int, hidden=True),
         click.option("--quiet", is_flag=True, help="print nothing but errors"),
         click.option(
-            "--allow-local-code", is_flag=True, help="run the code of tci/execute on this machine, locked down"
+            "--allow-local-code", is_flag=True, help="run the code of tci/execute on this machine, in a sandbox"
         ),
         click.option("--whisper-model", metavar="NAME", help="weights of the whisper engine"),
         click.option(

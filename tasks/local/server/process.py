@@ -32,16 +32,20 @@ async def serve(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT, or until the parent has ended.
 
     Raises:
-        UsageError: when the server cannot start with these settings: unknown engine, port in use.
+        UsageError: when the server cannot start with these settings: unknown engine, port in use, or code that this
+            machine cannot lock up.
     """
     from aiohttp import web
 
+    from mediamill.tasks.local.chat.answers import is_echo_engine
     from mediamill.tasks.local.server.open_state import open_server_state
     from mediamill.tasks.local.server.routes import make_app
 
     ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     _end_on_signals(settings, ended)
     state = open_server_state(settings)
+    if settings.allow_local_code and not is_echo_engine(settings.engine):
+        await state.interpreters.try_sandbox()
     runner = web.AppRunner(make_app(state), access_log=None, auto_decompress=False, keepalive_timeout=75.0)
     await runner.setup()
     try:

@@ -1,0 +1,60 @@
+"""The filter of system calls that bubblewrap loads, made by the system's libseccomp.
+
+Namespaces hide other processes and files; these calls are refused because what they reserve would not count: memory
+that belongs to no process and no folder, queues, the kernel's keys, and interfaces that foreign code has no use for.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import functools
+import os
+
+_ALLOW, _REFUSE = 0x7FFF_0000, 0x0005_0000 | errno.EPERM  # SCMP_ACT_ALLOW and SCMP_ACT_ERRNO(EPERM) of seccomp.h
+_LIBRARY = "libseccomp.so.2"
+REFUSED = (
+    *("memfd_create", "memfd_secret", "shmget", "shmat", "msgget", "semget", "mq_open"),
+    *("add_key", "request_key", "keyctl"),
+    *("bpf", "io_uring_setup", "perf_event_open", "ptrace", "userfaultfd", "setns", "unshare"),
+)
+
+
+class MissingLibraryError(RuntimeError):
+    """The system has no libseccomp."""
+
+
+@functools.cache
+def make_filter() -> bytes:
+    """Make the filter, in the form that the kernel takes.
+
+    Raises:
+        MissingLibraryError: when the system has no libseccomp.
+    """
+    try:
+        library = ctypes.CDLL(_LIBRARY)
+    except OSError:
+        raise MissingLibraryError(_LIBRARY) from None
+    library.seccomp_init.restype = ctypes.c_void_p
+    context = ctypes.c_void_p(library.seccomp_init(ctypes.c_uint32(_ALLOW)))
+    try:
+        for name in REFUSED:
+            number = library.seccomp_syscall_resolve_name(name.encode())
+            if number >= 0 and library.seccomp_rule_add(context, ctypes.c_uint32(_REFUSE), number, 0):
+                raise MissingLibraryError(f"a {_LIBRARY} that filters {name}")
+        return _export(library, context)
+    finally:
+        library.seccomp_release(context)
+
+
+def _export(library: ctypes.CDLL, context: ctypes.c_void_p) -> bytes:
+    reader, writer = os.pipe()
+    try:
+        failed = library.seccomp_export_bpf(context, writer)
+    finally:
+        os.close(writer)
+    with os.fdopen(reader, "rb") as file:
+        program = file.read()
+    if failed or not program:
+        raise MissingLibraryError(f"a {_LIBRARY} that writes its filter")
+    return program
