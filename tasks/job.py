@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
+from mediamill.tasks.bounded_files import load_yaml_file
 from mediamill.tasks.errors import NoSuchOption, UsageError
 from mediamill.tasks.renamed_options import JOB_OPTIONS, RenamedFields, get_renamed_params, override
 
@@ -47,6 +47,8 @@ def _keep_money_exact(value: Any) -> Any:
 
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+AllowedPaths: TypeAlias = bool | list[str]
+"""Whether rows may name any file; or the folders below which they may, beside their manifest's own."""
 Usd = Annotated[Decimal, Field(ge=0), BeforeValidator(_keep_money_exact)]
 
 
@@ -140,6 +142,11 @@ class Job(RenamedFields):
     allow_hosts: list[str] = Field(
         default_factory=list, description="private hosts that source URLs may name, e.g. media.lan:8080"
     )
+    allow_paths: AllowedPaths = Field(
+        default=False,
+        description="let rows name files anywhere on this machine; in a job file true, or a list of folders; "
+        "default: only below the manifest's folder",
+    )
     subtitles: list[Literal["srt", "vtt", "txt", "json"]] = Field(
         default_factory=list,
         description="subtitle files beside the Parquet, one per recording: srt, vtt, txt, json; default: none",
@@ -173,6 +180,11 @@ class Job(RenamedFields):
         if urlsplit(value).password:
             raise ValueError("keep the password out of the URL; set PGPASSWORD or use a .pgpass file")
         return value
+
+    @field_validator("allow_paths")
+    @classmethod
+    def _make_folders_absolute(cls, value: AllowedPaths) -> AllowedPaths:
+        return value if isinstance(value, bool) else [str(Path(folder).expanduser().absolute()) for folder in value]
 
     @property
     def out_path(self) -> str:
@@ -208,16 +220,9 @@ def load_job(path: Path, **overrides: Any) -> Job:
         UsageError: when the file is missing, is not YAML, or holds an unknown option.
     """
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror or error}") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" at line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise UsageError(f"{path} is not valid YAML{line}: {problem}") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{path} is not text in UTF-8", hint="save it as UTF-8") from None
+        data = load_yaml_file(path)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
     if not isinstance(data, dict):
         raise UsageError(f"{path}: a job is a mapping of options", hint="see configs/jobs for examples")
     given = {k: v for k, v in overrides.items() if v is not None}

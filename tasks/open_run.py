@@ -33,6 +33,7 @@ from mediamill.tasks.sinks.media import find_lost_media
 from mediamill.tasks.sinks.parts import is_intact, remove_uncommitted
 from mediamill.tasks.sinks.results import build_results_schema
 from mediamill.tasks.sinks.schema import deserialize_schema, serialize_schema
+from mediamill.tasks.sources.row_paths import RowPaths
 from mediamill.tasks.wire import Provider, Wire
 
 if TYPE_CHECKING:
@@ -84,12 +85,13 @@ async def open_run(resolved: ResolvedJob, engine: Engine, *, retry: bool) -> tup
     lock = None
     try:
         lock = await engine.run_in_thread(OutputLock.acquire, out, journal, run_id)
-        await _bind_out(resolved, engine, journal, run_id, source)
+        root = source.root if source else await engine.run_in_thread(_load_bound_root, journal, resolved)
+        await _bind_out(resolved, journal, run_id, root, source)
         if source is not None and {"file", "bytes"} <= set(resolved.schema.names):
             await journal.items.restore_unpromoted_previews()
             lost = await engine.run_in_thread(lambda: find_lost_media(out, journal.outcomes.stream_done_results()))
             await journal.items.mark_lost(lost)
-        context = _create_context(resolved, engine, run_id, journal, lock)
+        context = _create_context(resolved, engine, run_id, journal, lock, root)
     except BaseException:
         if lock is not None:
             lock.release()
@@ -112,12 +114,9 @@ def _load_bound_root(journal: Journal, resolved: ResolvedJob) -> str:
     return binding.root if binding else resolved.job.source
 
 
-async def _bind_out(
-    resolved: ResolvedJob, engine: Engine, journal: Journal, run_id: str, source: Source | None
-) -> None:
+async def _bind_out(resolved: ResolvedJob, journal: Journal, run_id: str, root: str, source: Source | None) -> None:
     """Bind OUT, recover from a crash, and freeze the schemas before the first part."""
     job, out = resolved.job, resolved.out
-    root = source.root if source else await engine.run_in_thread(_load_bound_root, journal, resolved)
     own_params = resolved.params.model_dump(mode="json", exclude_defaults=True)
     params = to_stored_names(own_params, get_renamed_params(resolved.capability.name))
     binding = Binding.from_values(root, resolved.capability.name, resolved.provider.name, resolved.model, params)
@@ -139,7 +138,7 @@ async def _bind_out(
 
 
 def _create_context(
-    resolved: ResolvedJob, engine: Engine, run_id: str, journal: Journal, lock: OutputLock
+    resolved: ResolvedJob, engine: Engine, run_id: str, journal: Journal, lock: OutputLock, root: str
 ) -> RunContext:
     job, provider, model, out = resolved.job, resolved.provider, resolved.model, resolved.out
     operation = resolved.capability.operation
@@ -180,6 +179,7 @@ def _create_context(
         engine=engine,
         capability=resolved.capability,
         params=resolved.params,
+        row_paths=RowPaths.of_source(root, job.allow_paths),
         call_context=call_context,
         caller=Caller(call_context),
         capability_context=EngineCapabilityContext(

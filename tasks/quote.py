@@ -19,6 +19,7 @@ from mediamill.tasks.job import Job
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.params import list_param_names, resolve_item_params
 from mediamill.tasks.resolved_job import ResolvedJob, resolve_job
+from mediamill.tasks.sources.row_paths import RowPaths
 from mediamill.tasks.status import open_existing
 from mediamill.tasks.summary import Quote
 
@@ -68,11 +69,14 @@ async def _quote_job(job: Job | ResolvedJob) -> Quote:
     journal = await engine.run_in_thread(_open_journal_or_none, resolved.out)
     context = EngineCapabilityContext(job, engine, journal, resolved.provider, resolved.model, resolved.out)
     totals = _QuoteTotals()
+    row_paths = RowPaths.of_source(source.root, job.allow_paths)
     try:
         items = islice(source.items(), job.limit)
         while batch := await engine.run_in_thread(lambda: list(islice(items, _BATCH_ITEMS))):
             todo = await engine.run_in_thread(_select_unfinished, journal, batch, totals, job)
-            estimates = await asyncio.gather(*(_estimate_item(resolved, item, context, totals) for item in todo))
+            estimates = await asyncio.gather(
+                *(_estimate_item(resolved, item, context, totals, row_paths) for item in todo)
+            )
             for estimate in filter(None, estimates):
                 _add_estimate(totals, estimate, resolved)
     finally:
@@ -124,12 +128,16 @@ def _select_unfinished(journal: Journal | None, batch: Sequence[Item], totals: _
 
 
 async def _estimate_item(
-    resolved: ResolvedJob, item: Item, context: EngineCapabilityContext, totals: _QuoteTotals
+    resolved: ResolvedJob,
+    item: Item,
+    context: EngineCapabilityContext,
+    totals: _QuoteTotals,
+    row_paths: RowPaths,
 ) -> Estimate | None:
     try:
         if item.problem:
             raise ItemError(item.problem)
-        params = resolve_item_params(resolved.capability, resolved.job, item, resolved.params)
+        params = resolve_item_params(resolved.capability, resolved.job, item, resolved.params, row_paths)
         return await resolved.capability.estimate(item, params, context)
     except ItemError as error:
         totals.bad += 1

@@ -23,6 +23,7 @@ from mediamill.tasks.errors import RunStopped
 from mediamill.tasks.job import Job
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.output_lock import OutputLock
+from mediamill.tasks.sources.row_paths import RowPaths
 from mediamill.tasks.summary import FailureGroup, Progress
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class RunContext:
     engine: Engine
     capability: Capability
     params: Any
+    row_paths: RowPaths
     call_context: CallContext
     caller: Caller
     capability_context: EngineCapabilityContext

@@ -222,7 +222,8 @@ async def _run_capability(context: RunContext, item: Item, record: ItemRecord) -
     try:
         if item.problem:
             raise BadInput(item.problem, kind="bad_row")
-        params = resolve_item_params(context.capability, context.job, item, context.params)
+        params = resolve_item_params(context.capability, context.job, item, context.params, context.row_paths)
+        _check_columns(context, item, params)
         columns = await context.capability.run(item, params, call_and_record, context.capability_context)
         if item.lost_request_key is not None and item.lost_request_key not in {
             answer.request_key for answer in answers
@@ -247,6 +248,19 @@ async def _run_capability(context: RunContext, item: Item, record: ItemRecord) -
         RUN_LOGGER.debug("item %s: internal error", clean_text(item.item_id), exc_info=True)
         message = f"{item.source}: internal error: {type(error).__name__}: {error}"
         return _to_failure(item, ItemError(message, kind="internal", transient=True, hint="run again"), answers)
+
+
+def _check_columns(context: RunContext, item: Item, params: Any) -> None:
+    """Refuse, before anything is paid, a row whose own parameters give columns that the results do not have."""
+    if not item.params:
+        return
+    names = context.capability.schema(params, context.call_context.provider, context.capability_context.model).names
+    if undeclared := [name for name in names if context.schema.get_field_index(name) < 0]:
+        raise BadInput(
+            f"{item.source}: its json_schema has fields that the job's does not have: {', '.join(undeclared)}",
+            kind="bad_row",
+            hint="give --schema a schema with the fields of all rows",
+        )
 
 
 def _to_part_row(context: RunContext, item: Item, outcome: Outcome) -> Mapping[str, Any]:

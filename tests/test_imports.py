@@ -38,6 +38,8 @@ LAYERS = (
         "tasks.errors",
         "tasks.fault_injection",
         "tasks.untrusted_text",
+        "tasks.bounded_values",
+        "tasks.bounded_files",
         "tasks.run_log",
         "tasks.plugins",
         "configs",

@@ -10,11 +10,11 @@ from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 import click
-import yaml
 
 from mediamill.flows.cli.options import PERMITTED, build_job, make_job_options, make_run_options, to_flag
 from mediamill.flows.cli.run_command import run_job_command
 from mediamill.tasks import capabilities
+from mediamill.tasks.bounded_files import parse_yaml
 from mediamill.tasks.capabilities.base import Capability
 from mediamill.tasks.capabilities.parameters import Option
 from mediamill.tasks.errors import UsageError
@@ -38,8 +38,8 @@ class _YamlValue(click.ParamType[Any]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Parse the value as YAML; text that is not YAML stays text, for the parameter's own validation to refuse."""
         try:
-            return yaml.safe_load(value)
-        except yaml.YAMLError:
+            return parse_yaml(value)
+        except ValueError:
             return value
 
 

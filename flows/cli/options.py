@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
+from mediamill.tasks.bounded_files import parse_yaml
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.job import Job, load_job, make_job
 from mediamill.tasks.renamed_options import JOB_OPTIONS, get_renamed_params, to_new_names
@@ -30,7 +30,7 @@ _TEXT_FIELDS = (
     "subtitles",
 )
 _NUMBER_FIELDS = ("limit", "group", "concurrency", "rpm", "retries", "shard_size", "max_memory")
-_FLAG_FIELDS = ("replace", "no_cache")
+_FLAG_FIELDS = ("replace", "no_cache", "allow_paths")
 _METAVARS = {
     "budget": "USD",
     "endpoint_hourly": "USD",
@@ -173,7 +173,7 @@ def _parse_settings(pairs: tuple[str, ...]) -> dict[str, Any]:
         if not separator or not name:
             raise UsageError(f"--set {pair}: write NAME=VALUE")
         try:
-            settings[name.strip().replace("-", "_")] = yaml.safe_load(value)
-        except yaml.YAMLError:
+            settings[name.strip().replace("-", "_")] = parse_yaml(value)
+        except ValueError:
             settings[name.strip()] = value
     return settings

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from mediamill.flows.prefect_runtime import worker_entrypoint
+from mediamill.tasks.bounded_files import load_yaml_file
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.job import Schedule
 
@@ -100,15 +99,15 @@ def _deploy(
 
 def deploy_file(path: Path, api: str) -> int:
     """Run ``prefect deploy --all`` on a prefect.yaml; return its exit code."""
+    if not path.exists():
+        hint = "name job files: mediamill deploy configs/jobs/nightly.yaml"
+        raise UsageError(f"no {path.name} here", hint=hint)
     try:
-        contents = yaml.safe_load(path.read_text(encoding="utf-8"))
+        contents = load_yaml_file(path)
         pools = {
             deployment["work_pool"]["name"] for deployment in contents["deployments"] if deployment.get("work_pool")
         }
-    except FileNotFoundError:
-        hint = "name job files: mediamill deploy configs/jobs/nightly.yaml"
-        raise UsageError(f"no {path.name} here", hint=hint) from None
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise UsageError(
             f"{path.name} is not a prefect.yaml", hint="it must list deployments, each with its work_pool"
         ) from None

@@ -10,7 +10,7 @@ import orjson
 from pydantic import Field, field_validator
 
 from mediamill.tasks.capabilities.base import Call, CapabilityContext, Estimate
-from mediamill.tasks.capabilities.parameters import Option
+from mediamill.tasks.capabilities.parameters import Option, ReadsFile
 from mediamill.tasks.capabilities.text.prompts import PromptParams, render_text
 from mediamill.tasks.capabilities.text.structured_completion import Prompt, StructuredCompletion, get_answer_fields
 from mediamill.tasks.domain import Item
@@ -31,7 +31,7 @@ class CompleteParams(PromptParams):
     logprobs: int | None = Field(
         None, ge=0, le=20, description="log probabilities of this many most likely tokens at each position"
     )
-    tools: Annotated[list[dict[str, Any]] | None, Option(metavar="FILE")] = Field(
+    tools: Annotated[list[dict[str, Any]] | None, Option(metavar="FILE"), ReadsFile("--tools")] = Field(
         None, description="functions that the model may call: a JSON or YAML file, or the list itself"
     )
     tool_choice: str | None = Field(None, description="auto, none, required, or the name of the function to call")

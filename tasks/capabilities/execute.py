@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from mediamill.tasks.bounded_files import read_bounded_file
 from mediamill.tasks.capabilities.base import Call, CapabilityContext, Estimate
 from mediamill.tasks.capabilities.interpreter.cell_outputs import to_output_columns
 from mediamill.tasks.capabilities.interpreter.sessions import REQUEST_VERSION, Cell, InterpreterSession
-from mediamill.tasks.capabilities.parameters import Option, parse_list
+from mediamill.tasks.capabilities.parameters import NamesFiles, Option, parse_list
 from mediamill.tasks.domain import Item, Usage
 from mediamill.tasks.errors import BadInput, UsageError
 from mediamill.tasks.providers.operations.code_interpreter import CODE_INTERPRETER, InterpreterModel
@@ -33,7 +34,7 @@ class ExecuteParams(BaseModel):
     session: str | None = Field(
         None, min_length=1, max_length=200, description="rows with the same session run in order and share variables"
     )
-    files: list[str] | None = Field(
+    files: Annotated[list[str] | None, NamesFiles()] = Field(
         None, description="paths of files that the code finds in its folder when the session begins"
     )
     allow_local_code: Annotated[bool, Option(permission=True)] = Field(
@@ -159,17 +160,13 @@ def _read_files(paths: Sequence[str]) -> list[dict[str, str]]:
     for name in paths:
         path = Path(name).expanduser()
         try:
-            data = path.read_bytes()
-        except OSError as error:
+            data = read_bounded_file(path, _MAX_FILES_BYTES - total_bytes)
+        except ValueError as error:
             raise BadInput(
-                f"{name}: {error.strerror or error}", kind="unreadable", hint="a path is relative to the working folder"
+                str(error),
+                kind="unreadable",
+                hint=f"the files of a cell hold at most {_MAX_FILES_BYTES // 10**6} MB together",
             ) from None
         total_bytes += len(data)
-        if total_bytes > _MAX_FILES_BYTES:
-            raise BadInput(
-                f"{name}: the files together are larger than {_MAX_FILES_BYTES // 10**6} MB",
-                kind="too_large",
-                hint="give fewer or smaller files",
-            )
         files.append({"name": path.name, "encoding": "base64", "content": base64.b64encode(data).decode()})
     return files

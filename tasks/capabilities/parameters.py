@@ -1,11 +1,15 @@
-"""How a capability declares its parameters, in addition to pydantic: command-line options, and list values."""
+"""How a capability declares its parameters, in addition to pydantic: command-line options, files, list values."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from pydantic import ValidationInfo
+
+from mediamill.tasks.sources.locate import find_url_problem, is_url, normalize_url
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,81 @@ class Option:
     metavar: str | None = None
     offered: bool = True
     permission: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NamesFiles:
+    """In a parameter's annotation: its values are paths of files. A row's are found below its manifest's folder.
+
+    Attributes:
+        member: the member that holds the path, where a value may be an object.
+        urls: True when a value may be an http(s) URL, too.
+        several: True for a list.
+    """
+
+    member: str | None = None
+    urls: bool = False
+    several: bool = True
+
+    def find_files(self, value: Any, find: Callable[[str], str]) -> Any:
+        """A row's value with ``find``'s path in place of each path in it.
+
+        Raises:
+            ValueError: when a value names something else than a file or URL.
+        """
+        values = parse_list(value) if self.several else value
+        return (
+            [self._find_file(each, find) for each in values]
+            if isinstance(values, list)
+            else self._find_file(values, find)
+        )
+
+    def _find_file(self, value: Any, find: Callable[[str], str]) -> Any:
+        if isinstance(value, str):
+            if not is_url(value):
+                return find(value)
+            if problem := find_url_problem(value) if self.urls else "it is a file on this machine, not a URL":
+                raise ValueError(problem)
+            return normalize_url(value)
+        if isinstance(value, dict) and self.member is not None:
+            return {**value, self.member: self._find_file(value.get(self.member), find)}
+        if isinstance(value, dict | list):
+            raise ValueError("a file is named by its path, as text")  # noqa: TRY004 - one kind for all that a row does
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class ReadsFile:
+    """In a parameter's annotation: its value may be the name of a file or module that holds it, but not in a row.
+
+    Attributes:
+        option: the option that takes the file, for the message.
+    """
+
+    option: str
+
+    def parse_row_value(self, value: Any) -> Any:
+        """A row's own value, from JSON where it is text.
+
+        Raises:
+            ValueError: when the text is not a JSON object or list.
+        """
+        if not isinstance(value, str):
+            return value
+        if not value.lstrip().startswith(("{", "[")):
+            raise ValueError(
+                f"{value[:80]!r} is not JSON: a row holds the value itself and names no file or module; "
+                f"write it into the row as JSON, or give {self.option} for all rows"
+            )
+        try:
+            return orjson.loads(value)
+        except ValueError as error:
+            raise ValueError(f"is not JSON: {error}") from None
+
+
+def is_from_row(info: ValidationInfo) -> bool:
+    """True in a field's validator when the value comes from a row, which is data, and not from the job."""
+    return info.field_name in (info.context or ())
 
 
 def parse_list(value: Any) -> Any:

@@ -11,7 +11,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from mediamill.tasks.capabilities.base import BYTES_PER_TOKEN, Call, CapabilityContext, Estimate
-from mediamill.tasks.capabilities.parameters import Option
+from mediamill.tasks.capabilities.parameters import NamesFiles, Option
 from mediamill.tasks.capabilities.text.documents import Corpus, Document, parse_corpus, parse_documents, read_corpus
 from mediamill.tasks.capabilities.text.prompts import check_template, render_text
 from mediamill.tasks.domain import Ask, Item, Usage
@@ -53,7 +53,7 @@ class RerankParams(RenamedFields):
     documents: Annotated[list[str | dict[str, Any]] | None, Option(offered=False)] = Field(
         None, description="what to rank: a column with a list of texts or objects, or a list as JSON"
     )
-    corpus: Annotated[Corpus | None, Option(metavar="FILE")] = Field(
+    corpus: Annotated[Corpus | None, Option(metavar="FILE"), NamesFiles(several=False)] = Field(
         None, description="a file of documents to rank for every query: .txt .jsonl .csv ..."
     )
     rank_fields: list[str] | None = Field(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import functools
+import io
 import os
 from collections import defaultdict
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from mediamill.configs import CONFIGS_FOLDER
+from mediamill.tasks.bounded_files import read_bounded_text
 from mediamill.tasks.errors import UsageError
 
 PriceRows: TypeAlias = "dict[tuple[str, str, str], list[Price]]"
@@ -69,19 +71,18 @@ def _load_price_book(user_list: str | None, provider_list: Path | None) -> Price
 def _read_prices(path: Path, hint: str = "check MEDIAMILL_PRICES") -> PriceRows:
     rows: PriceRows = defaultdict(list)
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            for number, row in enumerate(csv.DictReader(file), start=2):
-                try:
-                    price = _parse_price_row(row)
-                    rows[row["provider"], row["model"], row["capability"]].append(price)
-                except (KeyError, ValueError, TypeError):
-                    raise UsageError(
-                        f"{path}: line {number} is not a price",
-                        hint="its columns are provider,model,capability,unit,price_usd,source,as_of",
-                    ) from None
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror or error}", hint=hint) from None
-    except (UnicodeDecodeError, csv.Error):
+        for number, row in enumerate(csv.DictReader(io.StringIO(read_bounded_text(path), newline="")), start=2):
+            try:
+                price = _parse_price_row(row)
+                rows[row["provider"], row["model"], row["capability"]].append(price)
+            except (KeyError, ValueError, TypeError):
+                raise UsageError(
+                    f"{path}: line {number} is not a price",
+                    hint="its columns are provider,model,capability,unit,price_usd,source,as_of",
+                ) from None
+    except ValueError as error:
+        raise UsageError(str(error), hint=hint) from None
+    except csv.Error:
         raise UsageError(f"{path}: is not a CSV file in UTF-8", hint=hint) from None
     return rows
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mediamill.tasks.errors import NoSuchOption
-from mediamill.tasks.job import Job, make_job
+from mediamill.tasks.job import AllowedPaths, Job, make_job
 from mediamill.tasks.pipeline.result import ChainResult, StepResult
 from mediamill.tasks.pipeline.spec import Chain, Step, Task
 from mediamill.tasks.pipeline.table import (
@@ -27,6 +27,7 @@ from mediamill.tasks.pipeline.table import (
 from mediamill.tasks.renamed_options import to_stored_job
 from mediamill.tasks.resolved_job import resolve_job
 from mediamill.tasks.sinks.atomic_file import write_json
+from mediamill.tasks.sources.folder import find_source_folder
 from mediamill.tasks.status import open_existing
 from mediamill.tasks.summary import Summary
 
@@ -232,6 +233,7 @@ def find_step_folders(out: Path) -> list[Path]:
 def build_task_job(chain: Chain, task: Task, folder: Path, manifest: Path | None) -> Job:
     """The job of a task, on the chain's source or on the manifest from the steps before it."""
     fields = {**task.job_fields(), "out": str(folder), "allow_hosts": chain.allow_hosts}
+    fields["allow_paths"] = chain.allow_paths if manifest is None else _list_step_folders(chain)
     if manifest is None:
         fields["columns"] = chain.columns.model_dump(exclude_defaults=True)
         return make_job(source=chain.source, limit=chain.limit, **fields)
@@ -242,6 +244,14 @@ def build_task_job(chain: Chain, task: Task, folder: Path, manifest: Path | None
     if "text" in task.of:
         columns["text"] = task.of["text"]
     return make_job(source=str(manifest), columns=columns, **fields)
+
+
+def _list_step_folders(chain: Chain) -> AllowedPaths:
+    """What the rows of a later step may name: the files of the chain's source, and those that earlier steps wrote."""
+    if isinstance(chain.allow_paths, bool) and chain.allow_paths:
+        return True
+    allowed = [] if isinstance(chain.allow_paths, bool) else chain.allow_paths
+    return [*allowed, *find_source_folder(chain.source), str(chain.out_path)]
 
 
 def takes_files(task: Task) -> bool:

@@ -9,8 +9,9 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from mediamill.tasks.bounded_files import load_yaml_file
 from mediamill.tasks.errors import NoSuchOption, UsageError
-from mediamill.tasks.job import Columns, Job, Schedule, Usd, get_first_error, make_job
+from mediamill.tasks.job import AllowedPaths, Columns, Job, Schedule, Usd, get_first_error, make_job
 from mediamill.tasks.pipeline.expressions import Expression
 from mediamill.tasks.renamed_options import TASK_OPTIONS, RenamedFields, get_renamed_params, override
 
@@ -152,6 +153,11 @@ class Chain(_StrictSpec):
     )
     columns: Columns = Field(default_factory=Columns, description="how the source's columns are read")
     allow_hosts: list[str] = Field(default_factory=list, description="private hosts that source URLs may name")
+    allow_paths: AllowedPaths = Field(
+        default=False,
+        description="let rows name files anywhere on this machine, or below a list of folders; "
+        "default: only below the source's folder and OUT",
+    )
     schedule: Schedule | None = Field(None, description="when its deployment runs")
     steps: tuple[Step, ...] = Field(min_length=1, max_length=50, description="the steps in their order")
 
@@ -192,11 +198,9 @@ def load_yaml_or_none(path: Path) -> Any:
 
     :func:`~mediamill.tasks.job.load_job` then reports the error.
     """
-    import yaml
-
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return load_yaml_file(path)
+    except ValueError:
         return None
 
 

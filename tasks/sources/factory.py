@@ -12,8 +12,9 @@ from mediamill.tasks.sources.base import Source
 from mediamill.tasks.sources.columns import is_text_only
 from mediamill.tasks.sources.folder import FolderSource, GlobSource, collect_extensions
 from mediamill.tasks.sources.grouped import GroupedSource
+from mediamill.tasks.sources.locate import is_url
 from mediamill.tasks.sources.manifest import MANIFEST_EXTENSIONS, ManifestSource
-from mediamill.tasks.sources.single_file import SingleFileSource, is_url
+from mediamill.tasks.sources.single_file import SingleFileSource
 from mediamill.tasks.sources.stdin import StdinSource
 
 
@@ -44,7 +45,7 @@ def _open_ungrouped(job: Job, kinds: frozenset[str], param_names: frozenset[str]
         raise UsageError("the source is empty", hint="name a folder, file, manifest or URL")
     if given == "-":
         _reject_columns(job)
-        return StdinSource(texts=is_text_only(kinds))
+        return StdinSource(texts=is_text_only(kinds), allow_paths=job.allow_paths)
     if is_url(given):
         _reject_columns(job)
         return SingleFileSource(given)
@@ -60,15 +61,19 @@ def _open_local(given: str, job: Job, kinds: frozenset[str], param_names: frozen
         is_folder, exists = path.is_dir(), path.exists()
     except (OSError, ValueError) as error:
         raise UsageError(f"{given}: {getattr(error, 'strerror', None) or error}") from None
+    if exists and not is_folder:
+        _check_file(given, path)
     if exists and not is_folder and path.suffix.lower() in MANIFEST_EXTENSIONS:
         requires_text = not (job.params.get("prompt") or job.params.get("query"))  # the job's own serves every row
-        manifest = ManifestSource(given, job.columns, kinds, param_names, requires_text=requires_text)
+        manifest = ManifestSource(
+            given, job.columns, kinds, param_names, requires_text=requires_text, allow_paths=job.allow_paths
+        )
         if next(manifest.items(), None) is None:
             raise manifest.to_empty_error()
         return manifest
     _reject_columns(job)
     if exists and not is_folder:
-        return _open_single_file(given, path)
+        return SingleFileSource(given)
     if not exists and not any(c in given for c in "*?["):
         raise _missing_file_error(given, path)
     if not collect_extensions(kinds):
@@ -76,7 +81,8 @@ def _open_local(given: str, job: Job, kinds: frozenset[str], param_names: frozen
             f"{job.capability} works on the rows of a manifest, not on files", hint="give a .csv or .jsonl"
         )
     out = None if "://" in job.out_path else os.path.realpath(os.path.expanduser(job.out_path))  # noqa: PTH111
-    folder = FolderSource(given, kinds, out) if is_folder else GlobSource(given, kinds, out)
+    source_type = FolderSource if is_folder else GlobSource
+    folder = source_type(given, kinds, out, allow_paths=job.allow_paths)
     if next(folder.items(), None) is None:
         raise folder.to_empty_error()
     return folder
@@ -93,12 +99,11 @@ def _check_groups(job: Job, kinds: frozenset[str], source: Source) -> None:
         raise NoSuchOption("column", job.columns.group, known, where=f"{job.source}: columns.group")
 
 
-def _open_single_file(given: str, path: Path) -> Source:
+def _check_file(given: str, path: Path) -> None:
     if not path.is_file():
         raise UsageError(f"{given} is neither a file nor a folder")
     if not os.access(path, os.R_OK):
         raise UsageError(f"{given} cannot be read: permission denied", hint="check its permissions")
-    return SingleFileSource(given)
 
 
 def _reject_columns(job: Job) -> None:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from mediamill.tasks.domain import Item
 from mediamill.tasks.errors import UsageError
+from mediamill.tasks.job import AllowedPaths
 from mediamill.tasks.sources.locate import find_id_problem, fingerprint_file, to_printable
+from mediamill.tasks.sources.row_paths import RowPaths
 from mediamill.tasks.sources.walk import FoundFile, walk
 
 if TYPE_CHECKING:
@@ -38,14 +40,18 @@ class FolderSource:
         given: the folder as the user wrote it.
         kinds: kinds of media, which are recognised by the files' extensions.
         out: absolute path of OUT, which is skipped when it is inside.
+        allow_paths: the job's option; without it links that lead out of the folder are not followed.
     """
 
-    def __init__(self, given: str, kinds: frozenset[str], out: str | None = None) -> None:
+    def __init__(
+        self, given: str, kinds: frozenset[str], out: str | None = None, *, allow_paths: AllowedPaths = False
+    ) -> None:
         self._given = given
         self._folder = os.path.realpath(os.path.expanduser(given))  # noqa: PTH111
         self.root = self._folder
         self.name = os.path.basename(self._folder) or "root"  # noqa: PTH119
         self._kinds, self._out = kinds, out
+        self._row_paths = RowPaths(self._folder, allow_paths)
         self._extensions = collect_extensions(kinds)
         self._other_suffixes: Counter[str] = Counter()
         self._n_outside_links = 0
@@ -59,6 +65,7 @@ class FolderSource:
             is_wanted=self._is_wanted,
             should_enter=self._should_enter,
             excluded=self._out,
+            is_allowed=self._row_paths.allows,
             on_outside_link=self._count_outside_link,
         )
         try:
@@ -84,7 +91,7 @@ class FolderSource:
             suffixes = ", ".join(suffix or "no extension" for suffix, _ in self._other_suffixes.most_common(5))
             details = f" (found {n_others} other file{'s' if n_others > 1 else ''}: {suffixes})"
         if self._n_outside_links:
-            details += f" ({self._n_outside_links} links lead outside the folder and are not followed)"
+            details += f" ({self._n_outside_links} links lead out of the folder; --allow-paths follows them)"
         hint = f"{kinds} files end in {' '.join(sorted(self._extensions))}; a single file may be named directly"
         return UsageError(f"no {kinds} files in {self._given}{details}", hint=hint)
 
@@ -129,10 +136,13 @@ class GlobSource(FolderSource):
     kind.
     """
 
-    def __init__(self, given: str, kinds: frozenset[str], out: str | None = None) -> None:
-        parts = os.path.expanduser(given).split("/")  # noqa: PTH111
-        n_fixed = next((i for i, part in enumerate(parts) if _WILDCARDS & set(part)), len(parts) - 1)
-        super().__init__("/".join(parts[:n_fixed]) or ("/" if given.startswith("/") else "."), kinds, out)
+    def __init__(
+        self, given: str, kinds: frozenset[str], out: str | None = None, *, allow_paths: AllowedPaths = False
+    ) -> None:
+        parts, n_fixed = _split_pattern(given)
+        super().__init__(
+            "/".join(parts[:n_fixed]) or ("/" if given.startswith("/") else "."), kinds, out, allow_paths=allow_paths
+        )
         self._fixed_prefix = "/".join(parts[:n_fixed])
         self._parts = [
             p for i, p in enumerate(parts[n_fixed:]) if p and not (p == "**" and parts[n_fixed:][i - 1 : i] == [p])
@@ -170,6 +180,27 @@ class GlobSource(FolderSource):
             if not _matches_name(self._parts[at], name):
                 return False
         return True
+
+
+def _split_pattern(given: str) -> tuple[list[str], int]:
+    """The parts of a pattern, and how many of them before its first wildcard are the names of folders."""
+    parts = os.path.expanduser(given).split("/")  # noqa: PTH111
+    return parts, next((i for i, part in enumerate(parts) if _WILDCARDS & set(part)), len(parts) - 1)
+
+
+def find_source_folder(given: str) -> list[str]:
+    """The folder that a source's files are in: itself, its own or a pattern's fixed part; none for a URL."""
+    if "://" in given:
+        return []
+    path = os.path.abspath(os.path.expanduser(given))  # noqa: PTH100, PTH111
+    if given == "-":
+        return [os.path.dirname(path)]  # noqa: PTH120
+    if os.path.isdir(path):  # noqa: PTH112
+        return [path]
+    if os.path.exists(path):  # noqa: PTH110
+        return [os.path.dirname(path)]  # noqa: PTH120
+    parts, n_fixed = _split_pattern(given)
+    return [os.path.abspath("/".join(parts[:n_fixed]) or ("/" if given.startswith("/") else "."))]  # noqa: PTH100
 
 
 def _matches(parts: list[str], names: list[str]) -> bool:

@@ -9,14 +9,12 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import orjson
 
 from mediamill.tasks.journal.json_codec import is_utf8
-
-MAX_PATH_LENGTH = 4096
-"""Maximum length of a path or URL."""
+from mediamill.tasks.sources.row_paths import MAX_PATH_LENGTH, PathRefused, RowPaths
 
 MAX_ID_LENGTH = 1000
 """Maximum length of an item's id, in characters."""
@@ -33,28 +31,18 @@ class LocatedInput:
     problem: str | None = None
 
 
-def locate(value: str, folder: str) -> LocatedInput:
-    """Find the file or URL that ``value`` names.
-
-    Args:
-        value: a path, relative to ``folder`` or absolute, or an http(s) or file URL.
-        folder: absolute.
-    """
-    if len(value) > MAX_PATH_LENGTH:
-        return LocatedInput(problem=f"the path is longer than {MAX_PATH_LENGTH} characters")
-    if "://" in value[:16]:
-        scheme = value.partition("://")[0].lower()
-        if scheme in ("http", "https"):
-            problem = find_url_problem(value)
-            return LocatedInput(problem=problem) if problem else LocatedInput(scheme + value[len(scheme) :])
-        if scheme != "file":
-            return LocatedInput(problem=f"{scheme}:// cannot be read: give a path or an http(s) URL")
-        value = unquote(urlsplit(value).path)
+def locate(value: str, row_paths: RowPaths) -> LocatedInput:
+    """Find the file or URL that a row's ``value`` names: a path, or an http(s) or file URL."""
+    if is_url(value):
+        problem = find_url_problem(value)
+        return LocatedInput(problem=problem) if problem else LocatedInput(normalize_url(value))
     if not is_utf8(value):
         return LocatedInput(problem="the file's name is not valid UTF-8; rename it")
-    path = os.path.normpath(os.path.join(folder, os.path.expanduser(value)))  # noqa: PTH111, PTH118 (a million times)
     try:
+        path = row_paths.find(value)
         file_stat = os.stat(path)  # noqa: PTH116
+    except PathRefused as error:
+        return LocatedInput(problem=str(error))
     except FileNotFoundError:
         return LocatedInput(problem=f"no such file: {value}")
     except (OSError, ValueError) as error:
@@ -64,8 +52,21 @@ def locate(value: str, folder: str) -> LocatedInput:
     return LocatedInput(path, file_stat)
 
 
+def is_url(text: str) -> bool:
+    """True for http(s) URLs."""
+    return text[:8].lower().startswith(("http://", "https://"))
+
+
+def normalize_url(url: str) -> str:
+    """An http(s) URL with its scheme in small letters."""
+    scheme, separator, rest = url.partition("://")
+    return scheme.lower() + separator + rest
+
+
 def find_url_problem(url: str) -> str | None:
     """Why an http(s) URL cannot be used; None when it can."""
+    if len(url) > MAX_PATH_LENGTH:
+        return f"the URL is longer than {MAX_PATH_LENGTH} characters"
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from mediamill.tasks.domain import Item
 from mediamill.tasks.errors import UsageError
-from mediamill.tasks.job import Columns
+from mediamill.tasks.job import AllowedPaths, Columns
 from mediamill.tasks.sources.base import ManifestReader, Row
 from mediamill.tasks.sources.columns import plan_columns
 from mediamill.tasks.sources.jsonl import JsonLinesReader, to_text
 from mediamill.tasks.sources.locate import find_id_problem, fingerprint_file, fingerprint_value, locate
+from mediamill.tasks.sources.row_paths import RowPaths
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,8 +26,8 @@ MANIFEST_EXTENSIONS = frozenset({".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"
 class ManifestSource:
     """The rows of a ``.csv``, ``.tsv``, ``.jsonl`` or ``.parquet`` file.
 
-    Paths are relative to the manifest's folder; they may lead out of it, since the manifest is the user's own. A row's
-    id is the value of its id column, else its path, else ``row-N``. Duplicate ids are not checked here.
+    Paths are relative to the manifest's folder and stay below it, unless ``allow_paths`` says otherwise. A row's id is
+    the value of its id column, else its path, else ``row-N``. Duplicate ids are not checked here.
 
     Raises:
         UsageError: when it cannot be read, or its columns do not fit the job.
@@ -40,11 +41,12 @@ class ManifestSource:
         param_names: frozenset[str],
         *,
         requires_text: bool = True,
+        allow_paths: AllowedPaths = False,
     ) -> None:
         path = Path(given).expanduser()
         self.root = os.path.abspath(path)  # noqa: PTH100 (links stay as they are: they decide what paths are relative to)
         self.name = path.stem
-        self._file, self._folder = path.name, os.path.dirname(self.root)  # noqa: PTH120
+        self._file, self._row_paths = path.name, RowPaths.of_source(self.root, allow_paths)
         try:
             self._reader = _open_reader(Path(self.root), given)
         except OSError as error:
@@ -105,7 +107,7 @@ class ManifestSource:
         return self._locate_item(Item(item_id, index, value, row=carried, params=params), where)
 
     def _locate_item(self, item: Item, where: str) -> Item:
-        located = locate(item.source, self._folder)
+        located = locate(item.source, self._row_paths)
         if located.problem or located.location is None:
             return replace(item, problem=f"{where}: {located.problem}")
         if located.file_stat:

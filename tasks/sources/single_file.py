@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mediamill.tasks.domain import Item
 from mediamill.tasks.errors import UsageError
-from mediamill.tasks.sources.locate import find_url_problem, fingerprint_file, fingerprint_value, to_printable
+from mediamill.tasks.sources.locate import find_url_problem, fingerprint_file, fingerprint_value, is_url, to_printable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -53,8 +53,3 @@ class SingleFileSource:
     def size_hint(self) -> int | None:
         """One."""
         return 1
-
-
-def is_url(text: str) -> bool:
-    """True for http(s) URLs."""
-    return text[:8].lower().startswith(("http://", "https://"))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from itertools import chain
-from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from mediamill.tasks.domain import Item
 from mediamill.tasks.errors import UsageError
+from mediamill.tasks.job import AllowedPaths
 from mediamill.tasks.sources.bounded_lines import read_lines
-from mediamill.tasks.sources.locate import MAX_PATH_LENGTH, find_id_problem, fingerprint_file, fingerprint_value, locate
+from mediamill.tasks.sources.locate import find_id_problem, fingerprint_file, fingerprint_value, locate
+from mediamill.tasks.sources.row_paths import MAX_PATH_LENGTH, RowPaths
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,6 +31,7 @@ class StdinSource:
     Args:
         file: the file to read lines from; stdin by default.
         texts: each line is a text, the only column of its row.
+        allow_paths: the job's option; without it paths stay below the working folder.
 
     Raises:
         UsageError: when there is no line.
@@ -38,7 +40,9 @@ class StdinSource:
     root = "-"
     name = "stdin"
 
-    def __init__(self, file: IO[bytes] | None = None, *, texts: bool = False) -> None:
+    def __init__(
+        self, file: IO[bytes] | None = None, *, texts: bool = False, allow_paths: AllowedPaths = False
+    ) -> None:
         self._texts = texts
         if file is None:
             if sys.stdin is None or sys.stdin.isatty():
@@ -57,7 +61,7 @@ class StdinSource:
                 "the list on stdin is empty", hint="one text a line" if texts else "one path or URL a line"
             )
         self._lines: Iterator[_Line] = chain([first], lines)
-        self._folder = str(Path.cwd())
+        self._row_paths = RowPaths.of_source(self.root, allow_paths)
 
     def items(self) -> Iterator[Item]:
         """In the order of the lines."""
@@ -90,7 +94,7 @@ class StdinSource:
         problem = problem or find_id_problem(value)
         if problem:
             return Item(f"row-{number}", index, where, problem=f"{where}: {problem}")
-        located = locate(value, self._folder)
+        located = locate(value, self._row_paths)
         if located.problem or located.location is None:
             return Item(value, index, value, problem=f"{where}: {located.problem}")
         fingerprint = (

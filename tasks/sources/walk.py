@@ -24,19 +24,21 @@ def walk(
     is_wanted: Callable[[str], bool],
     should_enter: Callable[[str], bool],
     excluded: str | None = None,
+    is_allowed: Callable[[str], bool],
     on_outside_link: Callable[[str], None],
 ) -> Iterator[FoundFile]:
     """Every wanted regular file below ``root``, sorted by relative path, one folder in memory at a time.
 
     Linked folders are not entered: if they lead inside the root, their files are found under their own path. A linked
-    file is taken when it leads to a file inside the root.
+    file is taken when it leads to a file that is allowed.
 
     Args:
         root: absolute path, links resolved.
         is_wanted: whether to take the file with this relative path.
         should_enter: whether to enter the folder with this relative path.
         excluded: absolute path of a folder that is skipped.
-        on_outside_link: called with the relative path of each wanted link that leads outside or nowhere.
+        is_allowed: whether a linked file may be taken, by its absolute path.
+        on_outside_link: called with the relative path of each wanted link that leads to no allowed file.
 
     Raises:
         OSError: when the root itself cannot be read.
@@ -57,7 +59,7 @@ def walk(
                 except OSError as error:
                     yield _to_unreadable_folder(relative, location, error)
         elif is_wanted(relative):
-            file = _find_file(root, relative, location)
+            file = _find_file(relative, location, is_allowed)
             if file:
                 yield file
             else:
@@ -81,14 +83,13 @@ class _Listing:
         return self._names.pop() if self._names else None
 
 
-def _find_file(root: str, relative: str, location: str) -> FoundFile | None:
+def _find_file(relative: str, location: str, is_allowed: Callable[[str], bool]) -> FoundFile | None:
     try:
         file_stat = os.lstat(location)
         if stat.S_ISLNK(file_stat.st_mode):
-            real_path = os.path.realpath(location, strict=True)
-            if os.path.commonpath([real_path, root]) != root:
+            if not is_allowed(location):
                 return None
-            file_stat = os.stat(real_path)  # noqa: PTH116
+            file_stat = os.stat(location)  # noqa: PTH116
     except OSError:
         return None
     return FoundFile(relative, location, file_stat) if stat.S_ISREG(file_stat.st_mode) else None

@@ -78,15 +78,14 @@ def test_a_manifest_fills_the_prompt_and_groups_its_images(local_server: Running
         table.writerow(["id", "path", "product", "page"])
         for n, (name, page) in enumerate([("house.jpg", "a"), ("page.png", "a"), ("badge.webp", "b")]):
             table.writerow([n, PICTURES / name, f"thing {n}", page])
-    options = ("--group-by", "page", "--prompt", "What is {{ product }}?")
+    options = ("--group-by", "page", "--prompt", "What is {{ product }}?", "--allow-paths")
     done = run_against_together("caption", tmp_path / "shop.csv", tmp_path / "out", local_server, *options)
     assert done.returncode == 0, done.stderr
     rows = {row["item_id"]: row for row in read_rows(tmp_path / "out")}
     assert [len(rows[name]["pictures"]) for name in ("a", "b")] == [2, 1]
     assert rows["a"]["text"].count("image") == 2
-    failed = run_against_together(
-        "caption", tmp_path / "shop.csv", tmp_path / "other", local_server, "--prompt", "{{ nothing }}"
-    )
+    misfit = ("--allow-paths", "--prompt", "{{ nothing }}")
+    failed = run_against_together("caption", tmp_path / "shop.csv", tmp_path / "other", local_server, *misfit)
     assert failed.returncode == 3
     assert "its columns are" in failed.stdout
 

@@ -103,7 +103,7 @@ def test_a_cell_reads_files_and_returns_images(local_server: RunningServer, tmp_
     (image,) = [output for output in row["outputs"] if output["mime"] == "image/png"]
     assert (image["type"], image["text"], image["file"][-4:]) == ("display_data", None, ".png")
     assert (tmp_path / "out" / image["file"]).read_bytes().startswith(b"\x89PNG")
-    missing = write_cells(tmp_path / "m.jsonl", {"code": "1", "files": ["/nowhere/at.all"]})
+    missing = write_cells(tmp_path / "m.jsonl", {"code": "1", "files": ["at.all"]})
     assert run_capability("execute", missing, tmp_path / "no", local_server).returncode == 3
     assert read_rows(tmp_path / "no", "failures")[0]["error_kind"] == "unreadable"
 

@@ -208,18 +208,6 @@ def test_parquet_keeps_its_types(tmp_path: Path) -> None:
         read_items(tmp_path / "o.parquet")
 
 
-def test_paths_may_be_absolute_above_or_urls(tmp_path: Path) -> None:
-    folder = tmp_path / "lists"
-    folder.mkdir()
-    (tmp_path / "x y.wav").write_bytes(b"x")
-    path = write_manifest(
-        folder, f"path\n../x y.wav\n{tmp_path}/x y.wav\nfile://{tmp_path}/x%20y.wav\nHTTPS://example.org/x.mp3\n"
-    )
-    found = read_items(path)
-    assert [i.location for i in found] == [str(tmp_path / "x y.wav")] * 3 + ["https://example.org/x.mp3"]
-    assert [i.problem for i in found] == [None] * 4
-
-
 def test_fingerprints_follow_the_file_the_row_and_the_version(tmp_path: Path) -> None:
     def read_fingerprints(text: str, columns: dict[str, Any] | None = None) -> list[str]:
         return [i.fingerprint for i in read_items(write_manifest(tmp_path, text), columns)]

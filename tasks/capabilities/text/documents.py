@@ -6,11 +6,13 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, TypeAlias
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
+from mediamill.tasks.bounded_files import read_bounded_file
 from mediamill.tasks.errors import MediamillError
 from mediamill.tasks.job import Columns
 from mediamill.tasks.sinks.atomic_file import hash_file
@@ -18,7 +20,7 @@ from mediamill.tasks.sources.manifest import MANIFEST_EXTENSIONS
 
 Document: TypeAlias = "str | dict[str, Any]"
 
-_MAX_BYTES = 1_000_000_000
+_MAX_BYTES = 100_000_000
 
 
 class Corpus(BaseModel):
@@ -43,6 +45,8 @@ def parse_corpus(value: Any) -> Any:
         raise ValueError(f"{value}: a corpus is a .txt of lines, or .json .jsonl .csv .tsv .parquet")
     try:
         stat = path.stat()
+        if not S_ISREG(stat.st_mode):
+            raise ValueError(f"{value} is not a file but a folder, pipe or device")
         if stat.st_size > _MAX_BYTES:
             raise ValueError(f"{value}: is larger than {_MAX_BYTES // 10**6} MB, which no request can hold")
         return {"path": str(path), "sha256": _hash_unchanged_file(path, stat.st_size, stat.st_mtime_ns, stat.st_ino)}
@@ -63,10 +67,7 @@ def read_corpus(corpus: Corpus) -> list[Document]:
         ValueError: when the file has no documents, or has changed since its hash was computed.
     """
     path = Path(corpus.path)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror or error}") from None
+    data = read_bounded_file(path, _MAX_BYTES)
     if hashlib.sha256(data).hexdigest() != corpus.sha256:
         raise ValueError(f"{path}: the corpus has changed while it was in use")
     suffix = path.suffix.lower()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import importlib
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
+
+from mediamill.tasks.bounded_files import parse_yaml, read_bounded_text
+from mediamill.tasks.bounded_values import check_depth
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
@@ -24,6 +26,7 @@ def load_schema(value: Any) -> dict[str, Any]:
         ValueError: when it cannot be loaded, or is not a JSON Schema.
     """
     schema = load_json_value(value) if isinstance(value, str) else value
+    check_depth(schema)
     if not isinstance(schema, dict):
         raise ValueError("a JSON Schema must be an object")  # noqa: TRY004 - pydantic reports a ValueError with its message
     from jsonschema import SchemaError
@@ -38,24 +41,15 @@ def load_schema(value: Any) -> dict[str, Any]:
 
 
 def load_json_value(value: str) -> Any:
-    """Load what a parameter names: a .json or .yaml file, JSON text, or a pydantic model's schema.
+    """Load what a job's parameter names: a .json or .yaml file, JSON text, or a pydantic model's schema.
 
     Raises:
         ValueError: when it is none of them.
     """
     path = Path(value).expanduser()
-    if path.suffix.lower() in (".json", ".yaml", ".yml") or path.is_file():
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f"{value}: {getattr(error, 'strerror', None) or 'is not text in UTF-8'}") from None
-        import yaml
-
-        try:
-            return yaml.safe_load(text)  # JSON is YAML
-        except yaml.YAMLError:
-            raise ValueError(f"{value}: is neither JSON nor YAML") from None
-    if value.lstrip().startswith("{"):
+    if path.suffix.lower() in (".json", ".yaml", ".yml") or _exists(path):
+        return _load_file(path)
+    if value.lstrip().startswith(("{", "[")):
         try:
             return orjson.loads(value)
         except ValueError as error:
@@ -63,17 +57,39 @@ def load_json_value(value: str) -> Any:
     return _load_model_schema(value)
 
 
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # JSON text is longer than a name
+        return False
+
+
+def _load_file(path: Path) -> Any:
+    text = read_bounded_text(path)
+    try:
+        return orjson.loads(text)
+    except ValueError as error:
+        json_error = error
+    try:
+        return parse_yaml(text)
+    except ValueError as error:
+        reason = f"is not JSON: {json_error}" if path.suffix.lower() == ".json" else error
+        raise ValueError(f"{path} {reason}") from None
+
+
 def _load_model_schema(value: str) -> Any:
+    """The schema of a pydantic model. It is imported as Python finds it: the working folder is not on the path."""
     module, _, name = value.partition(":")
     if not name:
         raise ValueError(f"{value!r} is neither a file nor module:Model")
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))
     try:
         model = getattr(importlib.import_module(module), name)
         return model.model_json_schema()
     except Exception as error:  # noqa: BLE001 - a user's module may raise anything as it is imported
-        raise ValueError(f"{value}: {error}") from None
+        hint = ""
+        if isinstance(error, ModuleNotFoundError) and _exists(Path(module.split(".")[0] + ".py")):
+            hint = "; modules of the working folder are imported only with PYTHONPATH=."
+        raise ValueError(f"{value}: {error}{hint}") from None
 
 
 def _check_refs(part: Any, schema: Schema) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from mediamill.tasks.capabilities.parameters import Option
+from mediamill.tasks.capabilities.parameters import Option, ReadsFile, is_from_row
 from mediamill.tasks.domain import JSON, Item
 from mediamill.tasks.errors import BadInput
 
@@ -33,7 +33,7 @@ def check_template(value: str | None, info: ValidationInfo) -> str | None:
     from jinja2 import TemplateSyntaxError
 
     try:
-        if value is not None and info.field_name not in (info.context or ()):
+        if value is not None and not is_from_row(info):
             _compile_template(value)
     except TemplateSyntaxError as error:
         raise ValueError(f"the template has a syntax error in line {error.lineno}: {error.message}") from None
@@ -95,7 +95,7 @@ class PromptParams(BaseModel):
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high"] | None = Field(
         None, description="how much the model reasons, where that can be chosen"
     )
-    json_schema: Annotated[dict[str, Any] | None, Option("--schema", "FILE")] = Field(
+    json_schema: Annotated[dict[str, Any] | None, Option("--schema", "FILE"), ReadsFile("--schema")] = Field(
         None, description="JSON Schema of the answer: a file, module:Model, or the schema; its fields become columns"
     )
     repairs: int = Field(

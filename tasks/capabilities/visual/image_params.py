@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from mediamill.tasks.capabilities.parameters import Option, parse_list
+from mediamill.tasks.capabilities.parameters import NamesFiles, Option, parse_list
 from mediamill.tasks.capabilities.text.prompts import check_template
 from mediamill.tasks.providers.operations.image_config import Quality
 
@@ -63,7 +63,9 @@ class GenerateImageParams(BaseModel):
     output_compression: int | None = Field(
         None, ge=0, le=100, description="compression of jpeg and webp files in percent"
     )
-    reference_images: list[str] | None = Field(None, min_length=1, description="reference images: paths or URLs")
+    reference_images: Annotated[list[str] | None, NamesFiles(urls=True)] = Field(
+        None, min_length=1, description="reference images: paths or URLs"
+    )
     image_loras: list[Lora] | None = Field(None, description="LoRAs as {path, scale}")
     prompt_upsampling: bool | None = Field(None, description="let the provider rewrite the prompt in more detail")
     disable_safety_checker: bool | None = Field(

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from mediamill.tasks.capabilities.parameters import Option, parse_list
+from mediamill.tasks.capabilities.parameters import NamesFiles, Option, parse_list
 from mediamill.tasks.capabilities.text.prompts import check_template
 from mediamill.tasks.domain import JSON
 from mediamill.tasks.errors import BadInput
@@ -63,10 +63,10 @@ class GenerateVideoParams(BaseModel):
     output_format: Literal["mp4", "webm"] | None = Field(None, description="container of the file: mp4 or webm")
     output_quality: int | None = Field(None, ge=0, le=100, description="encoder quality of the file; lower is better")
     generate_audio: bool | None = Field(None, description="with audio, where the model generates it")
-    keyframes: list[Keyframe] | None = Field(
+    keyframes: Annotated[list[Keyframe] | None, NamesFiles("image", urls=True)] = Field(
         None, max_length=20, description="images as frames: one becomes the first, two become the first and the last"
     )
-    reference_images: list[str] | None = Field(
+    reference_images: Annotated[list[str] | None, NamesFiles(urls=True)] = Field(
         None, max_length=20, description="reference images that show how things look: paths or URLs"
     )
     preview: bool = Field(
