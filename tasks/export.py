@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from mediamill.tasks.domain import format_decimal
 from mediamill.tasks.errors import NoSuchOption, StorageError, UsageError
+from mediamill.tasks.untrusted_text import neutralize_formula
 
 _BATCH_ROWS = 1024
 _PREFERRED_LISTS = ("ranking", "segments")
@@ -25,6 +26,9 @@ SUFFIXES = (".csv", ".jsonl", ".parquet")
 
 def export(out: Path, to: Path, *, columns: Sequence[str] = (), long: str | None = None) -> int:
     """Write every result of OUT to one file, whole or not at all.
+
+    JSON lines and Parquet hold each text as it is. In a CSV, which spreadsheets open, a text that one would run as a
+    formula has an apostrophe in front.
 
     Args:
         out: a folder of results.
@@ -140,7 +144,7 @@ def _write_tables(path: Path, suffix: str, tables: Iterator[pa.Table], schema: p
 
 def _make_csv_writer(file: IO[str], names: Sequence[str]) -> Any:
     writer = csv.writer(file)
-    writer.writerow(names)
+    writer.writerow(map(neutralize_formula, names))
 
     def write(row: dict[str, Any]) -> None:
         writer.writerow([_format_cell(row[name]) for name in names])
@@ -156,7 +160,9 @@ def _make_jsonl_writer(file: IO[str]) -> Any:
 
 
 def _format_cell(value: Any) -> Any:
-    """A value as a CSV cell: lists and objects as JSON, dates as ISO 8601."""
+    """A value as a CSV cell: lists and objects as JSON, dates as ISO 8601, text that no spreadsheet runs."""
+    if isinstance(value, str):
+        return neutralize_formula(value)
     if isinstance(value, list | dict):
         return orjson.dumps(value, default=_to_json_text).decode()
     if isinstance(value, datetime):

@@ -7,7 +7,11 @@ import re
 CUT_MARK = "…"
 """Ends a text that was cut."""
 
-_CONTROL_CLASS = r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
+_CONTROL_CLASS = (
+    r"[\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e"
+    r"\u2060-\u206f\u3164\ud800-\udfff\ufeff\uffa0\ufff0-\ufffb\U000e0000-\U000e0fff]"
+)
+"""Controls, surrogates, and what turns text or shows as nothing: joiners, fillers, tags, and the like."""
 _CONTROL = re.compile(_CONTROL_CLASS)
 _SPACE_AND_CONTROL = re.compile(rf"(?:[ \xa0]|{_CONTROL_CLASS})+")
 _KEYS = re.compile(
@@ -17,6 +21,19 @@ _KEYS = re.compile(
     r"|(?<![a-z0-9])(?=[a-z]*\d)(?=\d*[a-z])[a-z0-9]{32,}(?![a-z0-9])",
     re.IGNORECASE,
 )
+
+
+_FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
+_NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
+
+
+def neutralize_formula(text: str) -> str:
+    """The text of a cell, with an apostrophe in front where a spreadsheet would run it as a formula.
+
+    The rule is OWASP's for CSV injection: a text that begins with ``= + - @``, also with a full-width one, after any
+    white space. A number is none.
+    """
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
 
 
 def to_single_line(text: str) -> str:
@@ -41,4 +58,6 @@ def escape_controls(text: str) -> str:
 
 def _write_out(match: re.Match[str]) -> str:
     code = ord(match.group())
-    return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}"  # noqa: PLR2004 - the last of Latin-1
+    if code <= 0xFF:  # noqa: PLR2004 - the last of Latin-1
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"  # noqa: PLR2004 - the last of four digits

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from mediamill.flows.cli.formatting import escape_unprintable
+from mediamill.tasks.untrusted_text import escape_controls
 from tests.helpers.audio_files import syllables, to_wav
 from tests.helpers.cli_runs import bare_environment, make_wavs, mediamill, read_rows, transcribe
 from tests.helpers.local_server import RunningServer, running_server
@@ -48,7 +48,7 @@ def explain(out: Path, name: str) -> dict[str, Any]:
     assert_no_key_in(out.parent / "home", text.stdout, printed.stdout)
     story: dict[str, Any] = json.loads(printed.stdout)
     squeezed = _ELAPSED.sub("", " ".join(text.stdout.split()))
-    assert _ELAPSED.sub("", " ".join(escape_unprintable(story["why"]).split())) in squeezed
+    assert _ELAPSED.sub("", " ".join(escape_controls(story["why"]).split())) in squeezed
     assert all(" ".join(step.split()) in squeezed for step in story["next_steps"])
     return story
 

@@ -1,24 +1,55 @@
-"""Lines on stderr. A closed stderr must not end a run that has paid work in flight."""
+"""What the command line prints, line by line: results on stdout, notes on stderr.
+
+Names, messages and replies come from others: whatever a line holds, nothing in it moves the cursor, turns text or
+begins another line. A closed stderr must not end a run that has paid work in flight.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sys
-from typing import TextIO
+import traceback
+from typing import Any, TextIO
+
+import click
+
+from mediamill.tasks.untrusted_text import escape_controls
 
 _STDERR = 2
 _CLEAR_LINE = "\r\x1b[2K"
 _SHOW_CURSOR = "\x1b[?25h"
 
 
+def print_line(text: str = "") -> None:
+    """Print a line on stdout."""
+    click.echo(escape_controls(text))
+
+
+def print_json(value: Any, *, indent: int | None = None) -> None:
+    """Print a value as JSON on stdout: exact, and in ASCII, where JSON writes control characters as escapes."""
+    click.echo(format_json(value, indent=indent))
+
+
+def format_json(value: Any, *, indent: int | None = None) -> str:
+    """A value as JSON of printable ASCII; what JSON has no type for becomes text."""
+    return json.dumps(value, indent=indent, default=str).replace("\x7f", "\\u007f")
+
+
 def print_note(text: str) -> None:
     """Print a line on stderr; once that is closed, print nothing any more."""
     try:
-        sys.stderr.write(text + "\n")
+        sys.stderr.write(escape_controls(text) + "\n")
         sys.stderr.flush()
     except OSError:
         redirect_to_null(sys.stderr)
+
+
+def print_traceback() -> None:
+    """Print the traceback of the exception that is being handled, on stderr; indented, as a message may hold lines."""
+    for line in traceback.format_exc().splitlines():
+        print_note(f"  {line}")
 
 
 def redirect_to_null(stream: TextIO) -> None:
@@ -30,10 +61,11 @@ def redirect_to_null(stream: TextIO) -> None:
 def print_from_signal_handler(text: str) -> None:
     """Print a line from a signal handler: past all buffers, which may be in use, and over a live line."""
     with contextlib.suppress(OSError):
-        os.write(_STDERR, f"{_CLEAR_LINE if os.isatty(_STDERR) else ''}{text}\n".encode())
+        os.write(_STDERR, f"{_CLEAR_LINE if os.isatty(_STDERR) else ''}{escape_controls(text)}\n".encode())
 
 
 def show_cursor() -> None:
     """Show the terminal's cursor again, before the process ends without cleaning up."""
-    if os.isatty(_STDERR):
-        print_from_signal_handler(_SHOW_CURSOR)
+    with contextlib.suppress(OSError):
+        if os.isatty(_STDERR):
+            os.write(_STDERR, _SHOW_CURSOR.encode())

@@ -41,10 +41,3 @@ def format_unpriced(requests: int) -> str:
 def format_local_time(microseconds: int) -> str:
     """A time in this machine's zone, with the zone's name."""
     return f"{datetime.fromtimestamp(microseconds / 1_000_000).astimezone():%Y-%m-%d %H:%M:%S %Z}"
-
-
-def escape_unprintable(text: str) -> str:
-    """Text from files and providers, safe for a terminal: control characters and their like are written as escapes."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import click
-
-from mediamill.flows.cli.console import print_note
+from mediamill.flows.cli.console import print_json, print_line, print_note
 
 if TYPE_CHECKING:
     from mediamill.tasks.providers.config import ProviderConfig
@@ -65,12 +62,12 @@ def print_voices(providers: Sequence[str], base_url: str | None, *, as_json: boo
     alone = len(providers) == 1
     listings = list_from_providers(providers, lambda name: _list_voices(name, base_url if alone else None))
     if as_json:
-        click.echo(json.dumps([asdict(v) for v in listings]))
+        print_json([asdict(v) for v in listings])
         return 0
     for v in listings:
-        click.echo(f"{v.provider:<11} {v.model}{' (live)' if v.live else ''}")
+        print_line(f"{v.provider:<11} {v.model}{' (live)' if v.live else ''}")
         voice_names = ", ".join(name + (" (default)" if name == v.default else "") for name in v.voices)
-        click.echo(f"{'':<12}{voice_names or 'any name'}")
+        print_line(f"{'':<12}{voice_names or 'any name'}")
     return 0
 
 

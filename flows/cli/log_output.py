@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from mediamill.flows.cli.console import print_note
+from mediamill.flows.cli.console import format_json, print_note
 from mediamill.tasks.run_log import PACKAGE_LOGGER, read_fields
 from mediamill.tasks.untrusted_text import escape_controls
 
@@ -22,13 +21,14 @@ class StderrHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Print a record."""
         try:
-            print_note(self.format(record))
+            for line in self.format(record).splitlines():
+                print_note(line)
         except Exception:  # noqa: BLE001 (a record that cannot be printed must not end a run)
             self.handleError(record)
 
 
 class TextFormatter(logging.Formatter):
-    """Time, level, logger and message; a traceback follows on lines of its own.
+    """Time, level, logger and message; a traceback follows on indented lines.
 
     Args:
         tracebacks: whether tracebacks are shown.
@@ -42,7 +42,9 @@ class TextFormatter(logging.Formatter):
         """The record as text."""
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
         line = f"{clock} {record.levelname.lower()} {record.name}: {escape_controls(record.getMessage())}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if self._tracebacks and record.exc_info else line
+        if not (self._tracebacks and record.exc_info):
+            return line
+        return "\n  ".join([line, *self.formatException(record.exc_info).splitlines()])
 
 
 class JsonFormatter(logging.Formatter):
@@ -67,7 +69,7 @@ class JsonFormatter(logging.Formatter):
         }
         if self._tracebacks and record.exc_info:
             values["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(values, default=str)
+        return format_json(values)
 
 
 def configure_logging(options: Mapping[str, Any]) -> None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import json
 import sys
-import traceback
 from importlib.metadata import version
 from typing import Any
 
 import click
 
-from mediamill.flows.cli.console import print_note, redirect_to_null
+from mediamill.flows.cli.console import print_json, print_note, print_traceback, redirect_to_null
 from mediamill.tasks import capabilities
 from mediamill.tasks.errors import MediamillError
 
@@ -103,14 +101,14 @@ def main() -> None:
         code = _print_usage_error(error)
     except MediamillError as error:
         if debug:
-            traceback.print_exc()
+            print_traceback()
         code = _print_error(error.message, error.hint, error.exit_code)
     except BrokenPipeError:
         redirect_to_null(sys.stdout)
         code = 0
     except Exception as error:  # noqa: BLE001 (a traceback is printed only with --debug)
         if debug:
-            traceback.print_exc()
+            print_traceback()
         message = f"internal error: {type(error).__name__}: {error}"
         code = _print_error(message, "run it again with --debug for the traceback", 1)
     sys.exit(code if isinstance(code, int) else 0)
@@ -130,7 +128,8 @@ def _print_usage_error(error: click.ClickException) -> int:
         shown.update(context.help_option_names)
         suggestions = [name for name in error.possibilities if name in shown]
         error = click.NoSuchOption(error.option_name, error.message, possibilities=suggestions, ctx=context)
-    return _print_error(error.format_message(), f"see {path} --help", error.exit_code)
+    message = " ".join(error.format_message().split())  # click writes choices on lines of their own
+    return _print_error(message, f"see {path} --help", error.exit_code)
 
 
 def _print_error(message: str, hint: str | None, code: int) -> int:
@@ -140,7 +139,7 @@ def _print_error(message: str, hint: str | None, code: int) -> int:
         print_note(f"  {hint}")
     if "--json" in sys.argv:
         try:
-            click.echo(json.dumps({"error": message, "hint": hint, "exit_code": code}))
+            print_json({"error": message, "hint": hint, "exit_code": code})
         except OSError:
             redirect_to_null(sys.stdout)
     return code

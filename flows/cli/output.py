@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
+from mediamill.flows.cli.console import print_json, print_line
 from mediamill.flows.cli.formatting import (
-    escape_unprintable,
     format_dollars,
     format_duration,
     format_unpriced,
@@ -60,67 +57,67 @@ def format_quote(quote: Quote) -> str:
 def print_quote(quote: Quote, *, as_json: bool) -> None:
     """Print a quote."""
     if as_json:
-        click.echo(json.dumps(quote.as_dict()))
+        print_json(quote.as_dict())
         return
-    click.echo(format_quote(quote))
+    print_line(format_quote(quote))
     if quote.price_source:
-        click.echo(f"  price: {quote.price_source}")
+        print_line(f"  price: {quote.price_source}")
     if quote.bad_items:
-        click.echo(f"  {pluralize(quote.bad_items, 'item')} cannot be used and will cost nothing, e.g.")
+        print_line(f"  {pluralize(quote.bad_items, 'item')} cannot be used and will cost nothing, e.g.")
         for example in quote.bad_examples:
-            click.echo(f"    {example}")
+            print_line(f"    {example}")
 
 
 def print_summary(summary: Summary, *, as_json: bool) -> None:
     """Print the summary of a run."""
     if as_json:
-        click.echo(json.dumps(summary.as_dict()))
+        print_json(summary.as_dict())
         return
-    click.echo(format_counts(summary))
+    print_line(format_counts(summary))
     print_failures(summary)
     if summary.flags:
-        click.echo(f"worth a look: {format_flags(summary)}; meanings are in the report")
+        print_line(f"worth a look: {format_flags(summary)}; meanings are in the report")
     if summary.message:
-        click.echo(summary.message if summary.state == "cancelled" else f"stopped: {summary.message}")
+        print_line(summary.message if summary.state == "cancelled" else f"stopped: {summary.message}")
         if summary.hint:
-            click.echo(f"  {summary.hint}")
+            print_line(f"  {summary.hint}")
     if summary.simulated:
-        click.echo("simulated: some or all of these results were generated without a real model")
+        print_line("simulated: some or all of these results were generated without a real model")
     out = Path(summary.out)
-    click.echo(f"results: {to_relative_path(out / 'results')}")
-    click.echo(f"report:  {to_relative_path(out / 'report.html')}")
+    print_line(f"results: {to_relative_path(out / 'results')}")
+    print_line(f"report:  {to_relative_path(out / 'report.html')}")
     if not all(group.stands for group in summary.failures):
         out_name, item_id = shlex.quote(to_relative_path(out)), summary.failures[0].item_id
-        click.echo(f"again:   mediamill retry {out_name}")
-        click.echo(f"why:     mediamill explain {out_name} {escape_unprintable(shlex.quote(item_id))}")
+        print_line(f"again:   mediamill retry {out_name}")
+        print_line(f"why:     mediamill explain {out_name} {shlex.quote(item_id)}")
 
 
 def print_failures(summary: Summary) -> None:
     """Print the failures by kind, each with an example and what to do."""
     for group in summary.failures:
-        click.echo(f"  {group.count} {group.kind}{', e.g.' if group.count > 1 else ','} {group.example}")
+        print_line(f"  {group.count} {group.kind}{', e.g.' if group.count > 1 else ','} {group.example}")
         if group.stands:
-            click.echo("    the earlier result stands")
+            print_line("    the earlier result stands")
         if group.hint:
-            click.echo(f"    {group.hint}")
+            print_line(f"    {group.hint}")
 
 
 def print_status(status: Status, *, as_json: bool) -> None:
     """Print the state of an OUT."""
     if as_json:
-        click.echo(json.dumps(status.as_dict()))
+        print_json(status.as_dict())
         return
-    click.echo(f"{status.capability} with {status.provider}, {status.model}: {status.root}")
-    click.echo(f"  {status.done} done, {status.failed} failed, {status.pending} not done yet, of {status.total}")
+    print_line(f"{status.capability} with {status.provider}, {status.model}: {status.root}")
+    print_line(f"  {status.done} done, {status.failed} failed, {status.pending} not done yet, of {status.total}")
     for kind, number in sorted(status.by_kind.items()):
-        click.echo(f"    {number} {kind}")
+        print_line(f"    {number} {kind}")
     if status.failed:
-        click.echo(f"    why one failed: mediamill explain {shlex.quote(to_relative_path(Path(status.out)))} ITEM")
+        print_line(f"    why one failed: mediamill explain {shlex.quote(to_relative_path(Path(status.out)))} ITEM")
     unknown_cost = f", up to {format_dollars(status.unknown_max_usd)} more" if status.unknown_max_usd else ""
-    click.echo(f"  spent {format_dollars(status.spent_usd)}{unknown_cost}{format_unpriced(status.unstated)}")
-    click.echo(f"  last run {status.last_run}: {status.last_state}")
+    print_line(f"  spent {format_dollars(status.spent_usd)}{unknown_cost}{format_unpriced(status.unstated)}")
+    print_line(f"  last run {status.last_run}: {status.last_state}")
     if status.busy:
-        click.echo(f"  in use: {status.busy}")
+        print_line(f"  in use: {status.busy}")
 
 
 def format_flags(summary: Summary) -> str:

@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import click
-
 from mediamill.flows.cli.confirm import ask_to_continue, is_at_terminal
-from mediamill.flows.cli.console import print_note
+from mediamill.flows.cli.console import print_json, print_line, print_note
 from mediamill.flows.cli.formatting import format_dollars, pluralize
 from mediamill.flows.cli.log_output import configure_logging
 from mediamill.flows.cli.output import (
@@ -56,32 +54,32 @@ def run_chain(chain: Chain, options: Mapping[str, Any]) -> int:
 
     result = ChainRun(chain, run_step).execute()
     if as_json:
-        click.echo(json.dumps(result.as_dict()))
+        print_json(result.as_dict())
     else:
         _print_chain_end(result)
     return 128 + signals[0] if signals and result.exit_code not in (0, 3) else result.exit_code
 
 
 def _print_chain_end(end: ChainResult) -> None:
-    click.echo(f"chain: {pluralize(end.rows, 'row')} at the end; {format_total_spent(end)}")
+    print_line(f"chain: {pluralize(end.rows, 'row')} at the end; {format_total_spent(end)}")
     for step in end.steps:
         passed_text = f", {step.passed} passed through unchanged" if step.passed else ""
         n_failed = sum(group.count for summary in step.runs.values() for group in summary.failures)
         failures_text = f", {n_failed} failed" if n_failed else ""
-        click.echo(f"  {step.name}: {step.rows} in, {step.out} out{passed_text}{failures_text}")
+        print_line(f"  {step.name}: {step.rows} in, {step.out} out{passed_text}{failures_text}")
         for problem in step.problems[:3]:
-            click.echo(f"    {problem}")
+            print_line(f"    {problem}")
         for summary in step.runs.values():
             print_failures(summary)
             if summary.failures:
-                click.echo(f"  again:   mediamill retry {to_relative_path(Path(summary.out))}, then run the same file")
+                print_line(f"  again:   mediamill retry {to_relative_path(Path(summary.out))}, then run the same file")
     if end.unknown_max_usd:
-        click.echo(f"  up to {format_dollars(end.unknown_max_usd)} more for calls that may have been billed")
+        print_line(f"  up to {format_dollars(end.unknown_max_usd)} more for calls that may have been billed")
     if end.message:
-        click.echo(f"stopped: {end.message}")
-    click.echo(f"results: {end.out / 'results'}")
+        print_line(f"stopped: {end.message}")
+    print_line(f"results: {end.out / 'results'}")
     if end.exit_code not in (0, 3):
-        click.echo("again:   run the same file to go on where it stopped")
+        print_line("again:   run the same file to go on where it stopped")
 
 
 def _print_chain_quote(chain: Chain, *, as_json: bool) -> None:
@@ -91,16 +89,16 @@ def _print_chain_quote(chain: Chain, *, as_json: bool) -> None:
     if as_json:
         quotes = {name: quote.as_dict() for name, quote in quoted.known.items()}
         high = None if quoted.high_usd is None else str(quoted.high_usd)
-        click.echo(
+        print_line(
             json.dumps({"steps": quotes, "unknown": quoted.unknown, "low_usd": str(quoted.low_usd), "high_usd": high})
         )
         return
     for name, one in quoted.known.items():
-        click.echo(f"{name}: {format_quote(one)}")
+        print_line(f"{name}: {format_quote(one)}")
     for name, reason in quoted.unknown.items():
-        click.echo(f"{name}: cost unknown: {reason}")
+        print_line(f"{name}: cost unknown: {reason}")
     low, high = format_dollars(quoted.low_usd), format_dollars(quoted.high_usd)
-    click.echo(f"chain: at least {low}, at most {high}; --budget bounds all steps together")
+    print_line(f"chain: at least {low}, at most {high}; --budget bounds all steps together")
 
 
 def _confirm_chain(chain: Chain) -> None:

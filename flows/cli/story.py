@@ -7,15 +7,14 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import click
-
+from mediamill.flows.cli.console import print_line
 from mediamill.flows.cli.formatting import (
-    escape_unprintable,
     format_dollars,
     format_duration,
     format_local_time,
     pluralize,
 )
+from mediamill.tasks.untrusted_text import escape_controls
 
 if TYPE_CHECKING:
     from mediamill.tasks.item_story import AttemptStory, FileStory, ItemStory, RequestStory, ReuseStory, RunStory
@@ -62,7 +61,7 @@ def print_story(story: ItemStory) -> None:
     _print_preparations(story)
     _print_requests(story)
     _print_outcome(story)
-    click.echo("")
+    print_line()
     _print_fact("why", story.why)
     for number, step in enumerate(story.next_steps):
         _print_fact("" if number else "what to do", step, is_command=step.startswith("mediamill "))
@@ -99,7 +98,7 @@ def _format_run(run: RunStory) -> str:
 
 
 def _print_preparations(story: ItemStory) -> None:
-    click.echo("")
+    print_line()
     if not story.recorded:
         _print_fact("prepared", story.not_recorded or "nothing")
         return
@@ -117,7 +116,7 @@ def _print_preparations(story: ItemStory) -> None:
 
 
 def _print_requests(story: ItemStory) -> None:
-    click.echo("")
+    print_line()
     if not story.requests:
         _print_fact("requests", "none")
         return
@@ -195,7 +194,7 @@ def _format_cost(attempt: AttemptStory) -> str:
 
 
 def _print_outcome(story: ItemStory) -> None:
-    click.echo("")
+    print_line()
     if story.failure is not None:
         failure = story.failure
         label = "later try" if failure.stands else "failure"
@@ -270,12 +269,12 @@ def _print_fact(label: str, text: str, *, indent: int = 0, is_command: bool = Fa
     """Print a fact behind its label; nothing without a text. A command stays on one line, so that it can be copied."""
     if not text:
         return
-    escaped = escape_unprintable(text)
+    escaped = escape_controls(text)
     lead = " " * (_LABEL_WIDTH + indent)
     if is_command:
-        click.echo(f"{label:<{_LABEL_WIDTH}}{escaped}")
+        print_line(f"{label:<{_LABEL_WIDTH}}{escaped}")
         return
     width = min(shutil.get_terminal_size().columns, _MAX_WIDTH)
     lines = textwrap.wrap(escaped, max(width - len(lead), 20), break_long_words=False, break_on_hyphens=False)
     for number, line in enumerate(lines):
-        click.echo(f"{label:<{_LABEL_WIDTH}}{' ' * indent}{line}" if not number else f"{lead}{line}")
+        print_line(f"{label:<{_LABEL_WIDTH}}{' ' * indent}{line}" if not number else f"{lead}{line}")

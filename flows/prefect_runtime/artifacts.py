@@ -23,12 +23,12 @@ from prefect.artifacts import (
 from mediamill.flows.cli.formatting import format_dollars, format_duration, format_unpriced
 from mediamill.flows.cli.output import format_counts, format_flags
 from mediamill.flows.cli.progress import format_progress
+from mediamill.tasks.untrusted_text import cut_text, to_single_line
 
 if TYPE_CHECKING:
     from mediamill.tasks.summary import Progress, Summary
 
 _MARKDOWN_CHARACTERS = re.compile(r"([\\`*_{}\[\]()#+.!|~>:@-])")
-_CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _MAX_TEXT_CHARACTERS = 300
 _MAX_COST_ROWS = 500
 
@@ -77,7 +77,7 @@ def create_run_artifacts(summary: Summary) -> None:
     )
     rows = read_cost_rows(Path(summary.out))
     if rows:
-        description = f"costs of {Path(summary.out).name} over all its runs, from costs.csv"
+        description = f"costs of {escape_markdown(Path(summary.out).name)} over all its runs, from costs.csv"
         create_table_artifact(rows, key=make_artifact_key(summary.out, "costs"), description=description)
 
 
@@ -126,14 +126,12 @@ def read_cost_rows(out: Path) -> list[dict[str, Any]]:
             rows = list(csv.DictReader(file))
     except FileNotFoundError:
         return []
-    return [dict(row) for row in reversed(rows)][:_MAX_COST_ROWS]
+    return [{name: to_single_line(value) for name, value in row.items()} for row in rows[: -_MAX_COST_ROWS - 1 : -1]]
 
 
 def escape_markdown(text: str) -> str:
     """Escape a text so that Markdown shows it as it is, in one line of bounded length."""
-    plain = _CONTROL_CHARACTERS.sub(" ", text)
-    if len(plain) > _MAX_TEXT_CHARACTERS:
-        plain = plain[: _MAX_TEXT_CHARACTERS - 1] + "…"
+    plain = cut_text(to_single_line(text), _MAX_TEXT_CHARACTERS)
     return _MARKDOWN_CHARACTERS.sub(r"\\\1", html.escape(plain, quote=False))
 
 

@@ -21,6 +21,7 @@ from mediamill.tasks.job import Job, make_job
 from mediamill.tasks.plan import Retry
 from mediamill.tasks.providers import registry
 from mediamill.tasks.renamed_options import JOB_OPTIONS, RenamedFields
+from mediamill.tasks.untrusted_text import escape_controls
 
 _MAIN_FIELDS = ("provider", "model", "out", "budget", "limit")
 _FIELDS_WITHOUT_OPTION = ("capability", "source", "params", "schedule")
@@ -195,5 +196,5 @@ def to_flow_parameters(job: Job, retry: Retry | None = None) -> dict[str, Any]:
 
 
 def _name_capability_run() -> str:
-    source = str(flow_run.parameters.get("source") or "")
+    source = escape_controls(str(flow_run.parameters.get("source") or ""))
     return f"{flow_run.flow_name} {Path(source).name or source}".strip()

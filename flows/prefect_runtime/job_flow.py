@@ -35,6 +35,7 @@ from mediamill.tasks.errors import MediamillError, OutputBusy
 from mediamill.tasks.job import Job
 from mediamill.tasks.resolved_job import ResolvedJob, resolve_job
 from mediamill.tasks.run import Run
+from mediamill.tasks.untrusted_text import escape_controls
 
 if TYPE_CHECKING:
     from mediamill.tasks.plan import Retry
@@ -211,7 +212,7 @@ def run_in_flow(request: Callable[[], JobRequest], call: FlowCall) -> State[Any]
         if superseding := monitor.find_superseding_run():
             return to_caught_up_state(superseding)
         monitor.tag_run()
-        get_run_logger().info("%s", format_opening_line(resolved, how="flow run"))
+        get_run_logger().info("%s", escape_controls(format_opening_line(resolved, how="flow run")))
         try:
             call.outcome = _execute_run(resolved, job_request.retry, call, monitor)
         except OutputBusy:
@@ -226,7 +227,7 @@ def run_in_flow(request: Callable[[], JobRequest], call: FlowCall) -> State[Any]
             return to_caught_up_state(superseding)
     except MediamillError as error:
         call.error = error
-        get_run_logger().error("%s", error)
+        get_run_logger().error("%s", escape_controls(str(error)))
         return to_refused_state(error)
     if not call.outcome.reported:
         save_unreported_state(resolved.out, monitor.flow_run.id, to_end_state(summary))
@@ -269,7 +270,7 @@ def _create_artifacts(monitor: Monitor, summary: Summary) -> bool:
     """Create the artifacts of the run's end; False when Prefect went away meanwhile."""
     log = get_run_logger()
     for group in summary.failures:
-        log.warning("%d failed: %s, e.g. %s", group.count, group.kind, group.message)
+        log.warning("%d failed: %s, e.g. %s", group.count, group.kind, escape_controls(group.message))
     try:
         with limit_api_retries(1):
             monitor.show_end(summary)

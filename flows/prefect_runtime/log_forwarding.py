@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mediamill.tasks.run_log import PACKAGE_LOGGER, read_fields
+from mediamill.tasks.untrusted_text import escape_controls
 
 _MAX_RECORDS_OF_A_KIND = 3
 _SUMMARY_SECONDS = 60.0
@@ -68,7 +69,7 @@ class CollapsingHandler(logging.Handler):
         if count.passed < _MAX_RECORDS_OF_A_KIND:
             count.passed += 1
             count.since = self._clock()
-            self._target.log(record.levelno, "%s", record.getMessage())
+            self._target.log(record.levelno, "%s", escape_controls(record.getMessage()))
             return
         count.held += 1
         self._write_summary(kind, count)

@@ -40,6 +40,7 @@ from prefect.states import Crashed
 from mediamill.flows.cli.formatting import pluralize
 from mediamill.flows.prefect_runtime.artifacts import ProgressArtifact
 from mediamill.flows.prefect_runtime.states import delete_unreported_state, load_unreported_state, to_caught_up_state
+from mediamill.tasks.untrusted_text import escape_controls
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -80,7 +81,7 @@ class Monitor:
         self.flow_run: FlowRun = context.flow_run
         self.progress_artifact = ProgressArtifact(job.out_path)
         self._log = get_run_logger()
-        self._title = f"{job.capability} {Path(job.source).name or job.source}"
+        self._title = escape_controls(f"{job.capability} {Path(job.source).name or job.source}")
         self._out_folder = Path(job.out_path).expanduser().absolute()
         self._out_tag = f"out:{sha256(str(self._out_folder).encode()).hexdigest()[:12]}"
         self._holder_tag = f"{self._out_tag}:held"

@@ -14,6 +14,7 @@ from prefect.states import Cancelled, Completed, Failed
 from mediamill.flows.cli.formatting import pluralize
 from mediamill.flows.cli.output import format_counts, format_total_spent
 from mediamill.tasks.errors import OutputBusy
+from mediamill.tasks.untrusted_text import escape_controls
 
 if TYPE_CHECKING:
     from mediamill.tasks.errors import MediamillError
@@ -36,7 +37,7 @@ def to_end_state(summary: Summary) -> State[Any]:
         return Cancelled(message=f"{counts}; run again to go on")
     if summary.state == "stopped":
         hint = f" ({summary.hint})" if summary.hint else ""
-        return Failed(message=f"{counts}; stopped: {summary.message}{hint}")
+        return Failed(message=escape_controls(f"{counts}; stopped: {summary.message}{hint}"))
     name = "CompletedWithFailures" if summary.state == "failures" else "Completed"
     return Completed(name=name, message=counts, data=summary.as_dict())
 
@@ -47,7 +48,7 @@ def to_chain_end_state(end: ChainResult) -> State[Any]:
     if any(summary.state == "cancelled" for step in end.steps for summary in step.runs.values()):
         return Cancelled(message=f"{counts}; run again to go on")
     if end.exit_code not in (0, _EXIT_WITH_FAILURES):
-        return Failed(message=f"{counts}; stopped: {end.message}")
+        return Failed(message=escape_controls(f"{counts}; stopped: {end.message}"))
     name = "CompletedWithFailures" if end.exit_code == _EXIT_WITH_FAILURES else "Completed"
     return Completed(name=name, message=counts, data=end.as_dict())
 
@@ -55,7 +56,7 @@ def to_chain_end_state(end: ChainResult) -> State[Any]:
 def to_refused_state(error: MediamillError) -> State[Any]:
     """Failed, with the error's message; a call of the flow from Python raises the error itself."""
     name = "OutBusy" if isinstance(error, OutputBusy) else "Failed"
-    return Failed(name=name, message=str(error), data=error)
+    return Failed(name=name, message=escape_controls(str(error)), data=error)
 
 
 def to_caught_up_state(superseding: str) -> State[Any]:

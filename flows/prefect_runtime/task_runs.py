@@ -25,6 +25,7 @@ from mediamill.tasks import run as steps
 from mediamill.tasks.run import RunStep, RunTicket, ShardBatch
 from mediamill.tasks.run_log import RUN_LOGGER
 from mediamill.tasks.shard import ShardResult
+from mediamill.tasks.untrusted_text import escape_controls
 
 if TYPE_CHECKING:
     from mediamill.tasks.journal.items import ShardWork
@@ -74,7 +75,7 @@ def _run_step(work: Callable[[], T], describe: Callable[[T], str]) -> State[Any]
     except CancelledError:
         return Cancelled(message="stopped")
     except Exception as error:  # noqa: BLE001 (becomes the state)
-        return Failed(message=f"{type(error).__name__}: {error}")
+        return Failed(message=escape_controls(f"{type(error).__name__}: {error}"))
     return Completed(message=describe(result))
 
 

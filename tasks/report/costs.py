@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from mediamill.tasks.domain import format_decimal
 from mediamill.tasks.sinks.atomic_file import write_atomically
+from mediamill.tasks.untrusted_text import neutralize_formula
 
 if TYPE_CHECKING:
     import pandas as pd
 
 KEY_COLUMNS = ("day", "provider", "model", "capability", "cost_basis", "price_source")
 SUM_COLUMNS = ("requests", "answered", "audio_seconds", "cost_usd", "unknown_max_usd")
-_FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -56,12 +56,11 @@ def to_endpoint_row(started_at: int, summary: Mapping[str, Any]) -> dict[str, An
 def write_costs(out: Path, table: pd.DataFrame) -> Path:
     """Write ``costs.csv``; text that a spreadsheet would take for a formula is marked as text.
 
-    The rule is OWASP's for CSV injection: a leading ``= + - @``, also a full-width one, gets an apostrophe in front.
     Control characters become spaces: a lone carriage return would begin a new row.
     """
     safe = table.copy()
     for name in KEY_COLUMNS:
-        safe[name] = safe[name].map(neutralize_formula)
+        safe[name] = safe[name].map(_format_cell)
     for name in ("audio_seconds", "cost_usd", "unknown_max_usd"):
         safe[name] = safe[name].map(format_decimal)
     target = out / "costs.csv"
@@ -70,10 +69,8 @@ def write_costs(out: Path, table: pd.DataFrame) -> Path:
     return target
 
 
-def neutralize_formula(value: Any) -> str:
-    """The text of a cell, so that no spreadsheet runs it as a formula."""
-    text = _CONTROL.sub(" ", "" if value is None else str(value))
-    return f"'{text}" if _FORMULA.match(text) else text
+def _format_cell(value: Any) -> str:
+    return neutralize_formula(_CONTROL.sub(" ", "" if value is None else str(value)))
 
 
 def _to_cost_row(attempt: Mapping[str, Any]) -> dict[str, Any]:

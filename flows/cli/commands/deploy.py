@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from mediamill.flows.cli.console import print_line
 from mediamill.flows.prefect_runtime.api_endpoint import choose_prefect
 
 
@@ -63,8 +64,8 @@ def command(
             if deployment.schedule
             else "has no schedule"
         )
-        click.echo(
+        print_line(
             f"{deployment.name}: {schedule}{', paused' if paused else ''}; pool {pool!r}; {prefect.ui}/deployments"
         )
-        click.echo(f"  run it now: prefect deployment run '{deployment.name}'")
+        print_line(f"  run it now: prefect deployment run '{deployment.name}'")
     return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shutil
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple
 
 import click
 
+from mediamill.flows.cli.console import print_json, print_line
 from mediamill.tasks.errors import UsageError
 
 _PACKAGES = ("httpx", "aiohttp", "pyarrow", "pandas", "av", "pocketsphinx", "sqlalchemy", "prefect")
@@ -54,12 +54,12 @@ def command(*, out: str, as_json: bool, debug: bool) -> int:  # noqa: ARG001
     )
     findings = [finding for check in checks for finding in check()]
     if as_json:
-        click.echo(json.dumps([f.as_dict() for f in findings]))
+        print_json([f.as_dict() for f in findings])
     else:
         for f in findings:
-            click.echo(f"{'ok ' if f.well else 'BAD'} {f.what}: {f.message}")
+            print_line(f"{'ok ' if f.well else 'BAD'} {f.what}: {f.message}")
             if f.hint:
-                click.echo(f"      {f.hint}")
+                print_line(f"      {f.hint}")
     return 0 if all(f.well for f in findings) else 2
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from mediamill.flows.cli.console import print_line
+
 
 @click.command("down")
 @click.option("--debug", is_flag=True, expose_value=False, help="print tracebacks")
@@ -12,5 +14,5 @@ def command() -> int:
     from mediamill.flows.prefect_runtime.server import stop_server
 
     state = stop_server()
-    click.echo(f"Prefect at {state.api.removesuffix('/api')} is down" if state else "nothing is up")
+    print_line(f"Prefect at {state.api.removesuffix('/api')} is down" if state else "nothing is up")
     return 0

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from mediamill.flows.cli.console import print_json, print_line
 
 if TYPE_CHECKING:
     from mediamill.tasks.item_story import ItemStory
@@ -32,18 +33,18 @@ def command(out: Path, item: str, *, as_json: bool, debug: bool) -> int:  # noqa
     if not steps:
         story = explain(out, item)
         if as_json:
-            click.echo(json.dumps(story.as_dict()))
+            print_json(story.as_dict())
         else:
             print_story(story)
         return 0
     stories = _explain_in_steps(out, item, steps)
     if as_json:
-        click.echo(json.dumps({name: story.as_dict() for name, story in stories.items()}))
+        print_json({name: story.as_dict() for name, story in stories.items()})
         return 0
     for name, story in stories.items():
-        click.echo(f"{name}:")
+        print_line(f"{name}:")
         print_story(story)
-        click.echo("")
+        print_line()
     return 0
 
 

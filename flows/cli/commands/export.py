@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from mediamill.flows.cli.console import print_line
+
 
 @click.command("export")
 @click.argument("out", type=click.Path(path_type=Path))
@@ -23,12 +25,13 @@ import click
 def command(out: Path, to: Path, columns: str | None, long: str | None, *, debug: bool) -> int:  # noqa: ARG001
     """Write every result of OUT to one file.
 
-    Lists and objects are JSON in a CSV. With --long a ranking has one row per document and a transcript one row per
-    segment, beside the item's other columns.
+    Lists and objects are JSON in a CSV, and a text that a spreadsheet would run as a formula gets an apostrophe in
+    front; .jsonl and .parquet hold every text as it is. With --long a ranking has one row per document and a transcript
+    one row per segment, beside the item's other columns.
     """
     from mediamill.tasks.export import export
 
     chosen = [name.strip() for name in columns.split(",")] if columns else ()
     count = export(out.expanduser(), to.expanduser(), columns=chosen, long=long)
-    click.echo(f"{count} row{'s' * (count != 1)}: {to}")
+    print_line(f"{count} row{'s' * (count != 1)}: {to}")
     return 0

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 
 import click
+
+from mediamill.flows.cli.console import print_json, print_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +45,12 @@ def command(*, provider: str | None, live: bool, voices: bool, base_url: str | N
         return _print_live_models(provider, base_url, as_json=as_json)
     models = list_from_providers(_select_providers(provider), _list_configured_models)
     if as_json:
-        click.echo(json.dumps([asdict(m) for m in models]))
+        print_json([asdict(m) for m in models])
         return 0
     for m in models:
         mark = " (default)" if m.default else ""
-        click.echo(f"{m.provider:<11} {m.operation:<14} {m.model}{mark}")
-        click.echo(f"{'':<27}{', '.join(m.can) or 'text only'}; {m.price or 'price unknown'}")
+        print_line(f"{m.provider:<11} {m.operation:<14} {m.model}{mark}")
+        print_line(f"{'':<27}{', '.join(m.can) or 'text only'}; {m.price or 'price unknown'}")
     return 0
 
 
@@ -86,9 +87,10 @@ def _print_live_models(provider: str | None, base_url: str | None, *, as_json: b
         raise UsageError("--live needs --provider", hint="mediamill models --live --provider together")
     names = _fetch_model_ids(provider, base_url)
     if as_json:
-        click.echo(json.dumps(names))
+        print_json(names)
     else:
-        click.echo("\n".join(names))
+        for name in names:
+            print_line(name)
     return 0
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from mediamill.flows.cli.console import print_line
+
 
 @click.command("report")
 @click.argument("out", type=click.Path(path_type=Path))
@@ -14,5 +16,5 @@ def command(out: Path, *, debug: bool) -> int:  # noqa: ARG001
     """Rebuild report.html and costs.csv of OUT from its journal."""
     from mediamill.tasks.publish import rebuild_report
 
-    click.echo(str(rebuild_report(out)))
+    print_line(str(rebuild_report(out)))
     return 0

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import click
 
+from mediamill.flows.cli.console import print_json
 from mediamill.flows.cli.options import PERMITTED, make_job_options, make_run_options, to_job_fields
 from mediamill.flows.cli.run_command import run_job_command
 from mediamill.tasks.errors import UsageError
@@ -48,7 +48,7 @@ def command(job: Path | None, *, schema_only: bool, **options: Any) -> int:
     if schema_only:
         from mediamill.flows.cli.job_schema import make_job_schema
 
-        click.echo(json.dumps(make_job_schema(), indent=2))
+        print_json(make_job_schema(), indent=2)
         return 0
     if job is None:
         raise UsageError("a job file is missing", hint="mediamill run configs/jobs/transcribe.yaml")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
+from mediamill.flows.cli.console import print_json, print_line
 from mediamill.flows.cli.output import print_status
 
 
@@ -21,10 +21,10 @@ def command(out: Path, *, as_json: bool, debug: bool) -> int:  # noqa: ARG001
 
     steps = find_step_folders(out)
     if steps and as_json:
-        click.echo(json.dumps({str(folder.relative_to(out)): read_status(folder).as_dict() for folder in steps}))
+        print_json({str(folder.relative_to(out)): read_status(folder).as_dict() for folder in steps})
         return 0
     for folder in steps:
-        click.echo(f"{folder.relative_to(out)}:")
+        print_line(f"{folder.relative_to(out)}:")
         print_status(read_status(folder), as_json=False)
     if not steps:
         print_status(read_status(out), as_json=as_json)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from mediamill.flows.cli.console import print_line
 from mediamill.flows.prefect_runtime.api_endpoint import PrefectApi, describe_version_mismatch
 
 
@@ -27,12 +28,12 @@ def command(*, port: int | None, worker: bool, pool: str) -> int:
         state = start_server(port)
         state_text = "is up"
     prefect = PrefectApi(state.api, "mediamill up")
-    click.echo(f"Prefect {state_text}: {prefect.ui}")
+    print_line(f"Prefect {state_text}: {prefect.ui}")
     if mismatch := describe_version_mismatch(prefect):
-        click.echo(f"  {mismatch}")
+        print_line(f"  {mismatch}")
     if worker:
         if state.worker is None or not is_prefect(state.worker):
             state = start_worker(state, pool)
-        click.echo(f"a worker serves the pool {pool!r} (process {state.worker})")
-    click.echo(f"for Prefect's own commands: export PREFECT_API_URL={state.api}")
+        print_line(f"a worker serves the pool {pool!r} (process {state.worker})")
+    print_line(f"for Prefect's own commands: export PREFECT_API_URL={state.api}")
     return 0
