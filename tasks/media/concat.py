@@ -16,6 +16,7 @@ import numpy as np
 
 from mediamill.tasks.errors import BadReply, StorageError
 from mediamill.tasks.media.audio_info import to_seconds
+from mediamill.tasks.media.av_input import open_media
 from mediamill.tasks.media.encode import Samples, to_frame
 from mediamill.tasks.media.wav import HEAD_BYTES, parse_wav_header
 
@@ -223,7 +224,7 @@ def _decode_part(part: AudioPart) -> Iterator[AudioFrame]:
             yield to_frame(pcm[start : start + _BLOCK_SAMPLES], part.rate)
         return
     try:
-        with av.open(io.BytesIO(part.audio), "r", format=part.container) as container:
+        with open_media(io.BytesIO(part.audio), format=part.container) as container:
             yield from container.decode(audio=0)
     except (av.FFmpegError, IndexError, ValueError):
         raise _undecodable_error(part) from None

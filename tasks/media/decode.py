@@ -18,6 +18,7 @@ import av
 from av.stream import Disposition
 
 from mediamill.tasks.errors import BadInput
+from mediamill.tasks.media.av_input import open_media
 from mediamill.tasks.media.formats import DECODERS, DEMUXERS, MAX_CHANNELS, RATES, container_name
 from mediamill.tasks.media.undecodable import undecodable_error
 from mediamill.tasks.media.wav import missing_share
@@ -173,11 +174,10 @@ def open_recording(path: Path, head: bytes, check: Check | None = None) -> Itera
         BadInput: ``not_audio``, ``undecodable`` or ``no_audio``.
     """
     try:
-        handle = av.open(  # titles in Latin-1 must not fail a recording
+        handle = open_media(
             f"file:{path}",
             options=_CONTAINER_OPTIONS,
             timeout=(_IO_TIMEOUT_SECONDS, _IO_TIMEOUT_SECONDS),
-            metadata_errors="replace",
         )
     except _DECODE_ERRORS:
         raise undecodable_error(head) from None

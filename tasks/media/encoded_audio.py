@@ -60,8 +60,10 @@ def count_seconds(audio: bytes, container: str, rate: int) -> Decimal | None:
         return to_seconds(Fraction(len(audio) // _PCM_FRAME_BYTES, rate))
     import av
 
+    from mediamill.tasks.media.av_input import open_media
+
     try:
-        with av.open(io.BytesIO(audio), "r", format=container) as file:
+        with open_media(io.BytesIO(audio), format=container) as file:
             stream = file.streams.audio[0]
             base = stream.time_base or Fraction()
             ticks = sum(packet.duration or 0 for packet in file.demux(stream))

@@ -15,6 +15,7 @@ import av
 from av.stream import Disposition
 
 from mediamill.tasks.errors import BadInput
+from mediamill.tasks.media.av_input import open_media
 from mediamill.tasks.media.source_file import empty_file_error, read_head
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream, int]]:
     if not size:
         raise empty_file_error()
     try:
-        container = av.open(str(path), options=_OPTIONS, timeout=_IO_TIMEOUT_SECONDS, metadata_errors="replace")
+        container = open_media(path, options=_OPTIONS, timeout=_IO_TIMEOUT_SECONDS)
     except (av.FFmpegError, ValueError, OSError):
         raise BadInput(
             "the file's content is not a video in any format that is known here",

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from mediamill.tasks.errors import BadReply, StorageError
 from mediamill.tasks.media.concat import FADE_MS, AudioJoiner, AudioPart, JoinedAudio, write_unchanged
+from mediamill.tasks.media.encoded_audio import count_seconds
 
 RATE = 24_000
 FORMATS = ("wav", "mp3", "flac", "opus")
@@ -122,6 +123,15 @@ def test_a_wav_without_a_length_in_its_header_is_written_again(size: bytes, tmp_
     assert join_parts(tmp_path / "a.wav", "wav", part).seconds == 1
     with wave.open(str(tmp_path / "a.wav")) as file:
         assert file.getnframes() == RATE
+
+
+def test_replies_with_titles_that_are_not_utf8_are_joined_and_measured(tmp_path: Path) -> None:
+    plain = to_wav(loud_tone(RATE))
+    titles = b"LIST" + (16).to_bytes(4, "little") + b"INFOIART\x04\0\0\0Ren\xe9"
+    titled = plain[:36] + titles + plain[36:]
+    assert count_seconds(titled, "wav", RATE) == 1
+    part = AudioPart(titled, "wav", 0)
+    assert join_parts(tmp_path / "a.wav", "wav", part, part).seconds == 2
 
 
 @pytest.mark.parametrize("form", ["wav", "mp3", "flac", "ogg"])
