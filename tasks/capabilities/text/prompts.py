@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
@@ -55,7 +55,11 @@ class PromptParams(BaseModel):
         None, max_length=200_000, description="system message before the prompt; a template, too"
     )
     max_tokens: int = Field(
-        1024, ge=1, le=1_000_000, description="maximum length of an answer in tokens, reasoning included; default 1024"
+        1024,
+        ge=1,
+        le=1_000_000,
+        description="maximum length of an answer in tokens, reasoning included; "
+        "default 1024, or the model's maximum where that is less",
     )
     temperature: float | None = Field(
         None, ge=0, le=2, allow_inf_nan=False, description="sampling temperature; 0 gives the most likely answer"
@@ -123,6 +127,12 @@ class PromptParams(BaseModel):
         """The sampling parameters that are set, by their provider-neutral names."""
         sampling: dict[str, JSON] = self.model_dump(mode="json", exclude=set(_NOT_SAMPLING_PARAMS), exclude_none=True)
         return sampling
+
+    def fit_to_model(self, max_output: int | None) -> Self:
+        """These parameters with the default length lowered to the model's maximum; a length that is set stays."""
+        if max_output is None or self.max_tokens <= max_output or "max_tokens" in self.model_fields_set:
+            return self
+        return self.model_copy(update={"max_tokens": max_output})
 
     def is_streamed(self) -> bool:
         """True when the answer is to be received as a stream."""

@@ -110,7 +110,9 @@ class StructuredCompletion:
 
     def estimate(self, item: Item, prompt: Prompt, params: PromptParams, context: CapabilityContext) -> Estimate:
         """What a prompt would need: likely a quarter of the longest answer, at most the longest answer in every try."""
-        ask = self.build_ask(item, add_schema_message(prompt, params, self.get_chat_model(context)), params, context)
+        chat_model = self.get_chat_model(context)
+        params = params.fit_to_model(chat_model.max_output)
+        ask = self.build_ask(item, add_schema_message(prompt, params, chat_model), params, context)
         likely = Usage(
             input_tokens=-(-_count_max_text_tokens(ask.params) // BYTES_PER_TOKEN) + prompt.media_tokens[0],
             output_tokens=-(-(ask.ceiling.output_tokens or 0) // 4),
@@ -137,6 +139,7 @@ class StructuredCompletion:
                 ``empty_answer``.
         """
         chat_model, answers = self.get_chat_model(context), list[Answer]()
+        params = params.fit_to_model(chat_model.max_output)
         current = add_schema_message(prompt, params, chat_model)
         while True:
             answer = await call(self.build_ask(item, current, params, context, extra_params))
