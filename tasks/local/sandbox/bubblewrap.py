@@ -40,7 +40,7 @@ _SYSTEM_PATHS = (
     "/etc/localtime",
     "/etc/mime.types",
 )
-_DEVICES = ("/dev/full", "/dev/null", "/dev/random", "/dev/urandom", "/dev/zero")
+DEVICES = ("/dev/full", "/dev/null", "/dev/random", "/dev/urandom", "/dev/zero")
 _ENVIRONMENT = {
     "PATH": f"{_PROGRAMS}/bin:/usr/bin:/bin",
     "HOME": SESSION_FOLDER,
@@ -109,9 +109,15 @@ def _make_mapped_options(wait_fd: int) -> list[str]:
 
 
 def _make_mounts(interpreter: str) -> Iterator[str]:
+    yield from ("--proc", "/proc", "--perms", "0755", "--dir", "/dev")
+    for folder in MEMORY_FOLDERS:  # before what may lie below them: an environment in /tmp
+        size = FOLDER_BYTES if folder == SESSION_FOLDER else SCRATCH_BYTES
+        yield from ("--perms", "1777", "--size", str(size), "--tmpfs", folder)
     libraries = _find_library_paths()
     parents = {str(parent) for path in (*libraries, f"{_PROGRAMS}/bin/python") for parent in Path(path).parents}
-    for folder in sorted(parents - {"/"}):  # bubblewrap would make them for the user who starts it alone
+    for folder in sorted(
+        parents - {"/", *MEMORY_FOLDERS}
+    ):  # bubblewrap would make them for the user who starts it alone
         yield from ("--perms", "0755", "--dir", folder)
     for path in libraries:
         yield from ("--ro-bind-try", path, path)
@@ -123,15 +129,11 @@ def _make_mounts(interpreter: str) -> Iterator[str]:
     yield from ("--ro-bind", child.__file__, _CHILD)
     for name in ("python", "python3"):
         yield from ("--symlink", interpreter, f"{_PROGRAMS}/bin/{name}")
-    yield from ("--proc", "/proc", "--dir", "/dev")
-    for device in _DEVICES:
+    for device in DEVICES:
         yield from ("--dev-bind", device, device)
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         yield from ("--symlink", f"/proc/self/fd/{number}", f"/dev/{name}")
     yield from ("--symlink", "/proc/self/fd", "/dev/fd")
-    for folder in MEMORY_FOLDERS:
-        size = FOLDER_BYTES if folder == SESSION_FOLDER else SCRATCH_BYTES
-        yield from ("--perms", "1777", "--size", str(size), "--tmpfs", folder)
     yield from ("--remount-ro", "/")
 
 

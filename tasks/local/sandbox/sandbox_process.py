@@ -183,8 +183,9 @@ def _map_users(pid: int) -> None:
 
 
 async def _kill(process: asyncio.subprocess.Process) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        process.kill()
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)  # asyncio's own kill() may reap it, which asyncio then warns about
     await process.wait()
 
 

@@ -1,7 +1,8 @@
 """The filter of system calls that bubblewrap loads, made by the system's libseccomp.
 
-Namespaces hide other processes and files; these calls are refused because what they reserve would not count: memory
-that belongs to no process and no folder, queues, the kernel's keys, and interfaces that foreign code has no use for.
+Namespaces hide other processes and files. What these calls reserve would not count: memory that belongs to no process
+and no folder, queues, the kernel's keys. Sockets other than those of the session's own processes are refused too: some
+kinds reach the host of a virtual machine whatever the namespace, and buffers of TCP are shared by the whole machine.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import ctypes
 import errno
 import functools
 import os
+import socket
 
 _ALLOW, _REFUSE = 0x7FFF_0000, 0x0005_0000 | errno.EPERM  # SCMP_ACT_ALLOW and SCMP_ACT_ERRNO(EPERM) of seccomp.h
 _LIBRARY = "libseccomp.so.2"
@@ -18,6 +20,20 @@ REFUSED = (
     *("add_key", "request_key", "keyctl"),
     *("bpf", "io_uring_setup", "perf_event_open", "ptrace", "userfaultfd", "setns", "unshare"),
 )
+
+
+class _Comparison(ctypes.Structure):
+    """A condition on an argument of a system call (``struct scmp_arg_cmp``)."""
+
+    _fields_ = (
+        ("argument", ctypes.c_uint),
+        ("operator", ctypes.c_int),
+        ("value", ctypes.c_uint64),
+        ("mask", ctypes.c_uint64),
+    )
+
+
+_NOT_EQUAL = 1  # SCMP_CMP_NE
 
 
 class MissingLibraryError(RuntimeError):
@@ -39,12 +55,21 @@ def make_filter() -> bytes:
     context = ctypes.c_void_p(library.seccomp_init(ctypes.c_uint32(_ALLOW)))
     try:
         for name in REFUSED:
-            number = library.seccomp_syscall_resolve_name(name.encode())
-            if number >= 0 and library.seccomp_rule_add(context, ctypes.c_uint32(_REFUSE), number, 0):
-                raise MissingLibraryError(f"a {_LIBRARY} that filters {name}")
+            _refuse(library, context, name)
+        _refuse(library, context, "socket", _Comparison(0, _NOT_EQUAL, socket.AF_UNIX, 0))
         return _export(library, context)
     finally:
         library.seccomp_release(context)
+
+
+def _refuse(library: ctypes.CDLL, context: ctypes.c_void_p, name: str, *conditions: _Comparison) -> None:
+    """Refuse a system call, where this kernel's machine has it, or only where all conditions hold."""
+    number = library.seccomp_syscall_resolve_name(name.encode())
+    compared = (_Comparison * len(conditions))(*conditions)
+    if number >= 0 and library.seccomp_rule_add_array(
+        context, ctypes.c_uint32(_REFUSE), number, len(conditions), compared
+    ):
+        raise MissingLibraryError(f"a {_LIBRARY} that filters {name}")
 
 
 def _export(library: ctypes.CDLL, context: ctypes.c_void_p) -> bytes:

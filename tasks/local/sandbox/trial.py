@@ -7,15 +7,16 @@ import json
 import socket
 import sys
 import tempfile
+import uuid
 from pathlib import Path
 from typing import Any
 
-from mediamill.tasks.local.sandbox.bubblewrap import FOLDER_BYTES, MEMORY_FOLDERS, find_bubblewrap_programs
+from mediamill.tasks.local.sandbox.bubblewrap import DEVICES, FOLDER_BYTES, MEMORY_FOLDERS, find_bubblewrap_programs
 from mediamill.tasks.local.sandbox.sandbox_process import LIMITS, SandboxProcess, SandboxRefused
 
 _TRIAL_SECONDS = 20.0
 _CODE = """
-import ctypes, os, resource, socket, threading
+import ctypes, importlib.util, os, resource, socket, threading
 
 def succeeds(attempt):
     try:
@@ -42,6 +43,8 @@ escapes = {
     "writes outside its folder": lambda: open("/etc/x", "w"),
     "changes the interpreter": lambda: open(os.__file__, "r+"),
     "reaches the network": lambda: socket.create_connection(("127.0.0.1", port), 1),
+    "reaches the sockets of this machine": lambda: socket.socket(socket.AF_UNIX).connect(abstract),
+    "reaches the host of a virtual machine": lambda: socket.socket(socket.AF_VSOCK),
     "changes the kernel's settings": lambda: open("/proc/sys/kernel/core_pattern", "r+"),
     "starts any number of processes": start_threads,
     "raises its limits": lambda: resource.setrlimit(resource.RLIMIT_AS, (-1, -1)),
@@ -54,8 +57,15 @@ if os.getuid() == 0 or int(status["CapEff"], 16) or status["NoNewPrivs"] != "1" 
     found.append("keeps rights")
 if len([name for name in os.listdir("/proc") if name.isdigit()]) > 2:
     found.append("sees other processes")
+mounts = [line.split() for line in open("/proc/self/mounts")]
+writable = [mount[1] for mount in mounts if "ro" not in mount[3].split(",") and mount[1] not in (*folders, *devices)]
+if any(path != "/proc" and not path.startswith("/proc/") for path in writable):
+    found.append("has writable mounts")
 if any(map(is_oversized, folders)):
     found.append("has folders without a size")
+package = importlib.util.find_spec("numpy")
+if not package or not os.access(package.origin, os.R_OK):
+    found.append("cannot read the interpreter's packages")
 for name, value in limits.items():
     if resource.getrlimit(getattr(resource, "RLIMIT_" + name))[1] > value:
         found.append("has no limit " + name)
@@ -87,17 +97,18 @@ async def find_working_bubblewrap() -> Path:
 async def _try_to_get_out(program: Path) -> None:
     sandbox = await SandboxProcess.start(program)
     try:
-        with tempfile.NamedTemporaryFile() as file, socket.create_server(("127.0.0.1", 0)) as server:
+        with (
+            tempfile.NamedTemporaryFile() as file,
+            socket.create_server(("127.0.0.1", 0)) as server,
+            socket.socket(socket.AF_UNIX) as abstract,
+        ):
             Path(file.name).chmod(0o644)
-            names: dict[str, Any] = {
-                "file": file.name,
-                "port": server.getsockname()[1],
-                "limits": LIMITS,
-                "folders": MEMORY_FOLDERS,
-                "folder_bytes": FOLDER_BYTES,
-            }
-            code = f"import json\nglobals().update(json.loads({json.dumps(names)!r}))\n{_CODE}"
-            reply = await asyncio.wait_for(sandbox.ask({"code": code}), _TRIAL_SECONDS)
+            name = f"\0mediamill-{uuid.uuid4().hex}"
+            abstract.bind(name)
+            abstract.listen()
+            reply = await asyncio.wait_for(
+                sandbox.ask({"code": _make_code(file.name, server.getsockname()[1], name)}), _TRIAL_SECONDS
+            )
             outputs = reply["outputs"]
             held = sandbox.measure_memory()
     except (TimeoutError, OSError, ValueError, KeyError) as error:
@@ -108,6 +119,20 @@ async def _try_to_get_out(program: Path) -> None:
         raise SandboxRefused(f"in a trial, code in the sandbox: {_describe(outputs)}")
     if not held:
         raise SandboxRefused("the memory that it holds cannot be measured")
+
+
+def _make_code(file: str, port: int, abstract: str) -> str:
+    """The trial's cell. Outside a sandbox ``file`` can be read, and ``port`` and the socket ``abstract`` be reached."""
+    names: dict[str, Any] = {
+        "file": file,
+        "port": port,
+        "abstract": abstract,
+        "limits": LIMITS,
+        "folders": MEMORY_FOLDERS,
+        "folder_bytes": FOLDER_BYTES,
+        "devices": DEVICES,
+    }
+    return f"import json\nglobals().update(json.loads({json.dumps(names)!r}))\n{_CODE}"
 
 
 def _describe(outputs: list[dict[str, Any]]) -> str:
