@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import atexit
 import os
+import secrets
 import sys
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar
 
 from mediamill.tasks.calls.client import Client
@@ -42,6 +44,8 @@ class Engine:
         self._limiters: dict[str, Limiter] = {}
         self._local: dict[str, Server] = {}
         self._local_lock = asyncio.Lock()
+        self.local_key = secrets.token_urlsafe(32)
+        """The API key of the built-in servers: other users of this machine do not have it."""
         self.client = Client()
         self._thread = threading.Thread(target=self._run_loop, name="engine", daemon=True)
         self._thread.start()
@@ -85,7 +89,7 @@ class Engine:
 
                 # Only a run of the code interpreter, whose user allowed it, starts a server that may run code.
                 options = {"allow_local_code": True} if engine == _CODE_INTERPRETER else {}
-                self._local[engine] = await self.run_in_thread(spawn, engine, **options)
+                self._local[engine] = await self.run_in_thread(partial(spawn, engine, token=self.local_key, **options))
             return self._local[engine].origin
 
     def close(self) -> None:

@@ -161,7 +161,7 @@ def _create_context(
         request_stop=stop_switch.trigger,
         run_id=run_id,
         out_id=journal.out_id,
-        key=os.environ.get(provider.endpoint.key_env) if provider.endpoint.key_env else None,
+        key=_get_key(engine, provider),
         timeout=job.timeout,
     )
     scratch = out / ".tmp" / "scratch"
@@ -215,6 +215,13 @@ def _get_limiter(resolved: ResolvedJob, engine: Engine, journal: Journal) -> tup
         return limiter
 
     return engine.get_or_create_limiter(f"{name} {quota}", create_limiter), name
+
+
+def _get_key(engine: Engine, provider: Provider) -> str | None:
+    """The provider's key from its environment variable, or that of the built-in servers which this process starts."""
+    if not provider.endpoint.origin:
+        return engine.local_key
+    return os.environ.get(provider.endpoint.key_env) if provider.endpoint.key_env else None
 
 
 def _make_origin_resolver(engine: Engine, provider: Provider, model: str) -> Callable[[Wire], Awaitable[str]]:

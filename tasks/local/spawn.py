@@ -33,12 +33,14 @@ class Server:
         origin: scheme, host and port, e.g. ``http://127.0.0.1:40123``.
         engine: name and version of the engine that answers.
         process: the child.
+        token: what its requests need as the API key; None when any will do.
     """
 
     origin: str
     engine: str
     process: subprocess.Popen[bytes]
     _log: IO[bytes] = field(repr=False)
+    token: str | None = field(default=None, repr=False)
 
     def __enter__(self) -> Self:
         return self
@@ -57,11 +59,12 @@ class Server:
         self._log.close()
 
 
-def spawn(engine: str = "local", **options: Any) -> Server:
+def spawn(engine: str = "local", *, token: str | None = None, **options: Any) -> Server:
     """Start a server on a free loopback port and wait until it is ready.
 
     Args:
         engine: ``local`` (pocketsphinx), ``echo``, ``whisper``, or a class as ``module:Class``.
+        token: the API key that every request needs. It goes to the child over a pipe, never into its arguments.
         **options: the options of ``mediamill serve`` with underscores: ``latency="300ms"``, ``rpm=600``,
             ``require_key=True``, ``price={"some-model": "0.006"}``; lists repeat an option.
 
@@ -71,6 +74,8 @@ def spawn(engine: str = "local", **options: Any) -> Server:
     """
     log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
     command = [sys.executable, "-P", "-m", "mediamill.tasks.local", "--parent", str(os.getpid()), "--engine", engine]
+    if token is not None:
+        options["token_from_stdin"] = True
     process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
         [*command, *_to_flags({"port": 0, **options})],
         stdin=subprocess.PIPE,
@@ -79,12 +84,14 @@ def spawn(engine: str = "local", **options: Any) -> Server:
         env={**os.environ, "PYTHONPATH": _build_python_path()},
     )
     try:
+        if token is not None:
+            _send_token(process, token)
         ready = _read_ready_line(process, log)
     except BaseException:
         _end_process(process)
         log.close()
         raise
-    server = Server(ready["origin"], ready["engine"], process, log)
+    server = Server(ready["origin"], ready["engine"], process, log, token)
     atexit.register(server.close)
     return server
 
@@ -103,6 +110,13 @@ def _to_flags(options: Mapping[str, Any]) -> list[str]:
             elif item is not None and item is not False:
                 flags += [flag, str(item)]
     return flags
+
+
+def _send_token(process: subprocess.Popen[bytes], token: str) -> None:
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):  # it has ended already: its ready line says why
+        process.stdin.write(f"{token}\n".encode())
+        process.stdin.flush()
 
 
 def _build_python_path() -> str:

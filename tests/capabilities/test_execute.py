@@ -7,6 +7,7 @@ import random
 import signal
 import time
 import urllib.request
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,19 +15,28 @@ from typing import Any
 import pytest
 
 from tests.capabilities.capability_runs import PRICES, run_capability
-from tests.helpers.cli_runs import mediamill, read_rows
+from tests.helpers.cli_runs import SENTINEL, mediamill, read_rows
 from tests.helpers.local_server import RunningServer, running_server
 from tests.helpers.run_checks import assert_bill_within_ledger_bounds, assert_ledger_equals_bill, assert_no_key_in
 from tests.helpers.sandbox import needs_sandbox
 from tests.helpers.tiers import mark_rest_long
 
 pytestmark = needs_sandbox
+KEY_ENV = "CODE_SERVER_TOKEN"
 PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
 
 @pytest.fixture(scope="module")
 def server_options() -> dict[str, Any]:
-    return {"engine": "python", "price": PRICES, "allow_local_code": True, "cell_seconds": 2}
+    return {"engine": "python", "price": PRICES, "allow_local_code": True, "cell_seconds": 2, "key_env": KEY_ENV}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def server_token() -> Iterator[None]:
+    """The token of servers that may run code, which the runs send as their key."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(KEY_ENV, SENTINEL)
+        yield
 
 
 def write_cells(path: Path, *cells: dict[str, Any]) -> Path:
@@ -192,10 +202,15 @@ def test_an_ended_session_is_restored_cell_by_cell(tmp_path: Path) -> None:
         {"code": "x += 1", "session": "a"},
         {"code": "print(x, y)", "session": "a"},
     ]
-    with running_server(engine="python", price=PRICES, allow_local_code=True, session_seconds=3) as server:
+    with running_server(
+        engine="python", price=PRICES, allow_local_code=True, session_seconds=3, key_env=KEY_ENV
+    ) as server:
         done = run_capability("execute", write_cells(tmp_path / "c.jsonl", *lines[:3]), tmp_path / "out", server)
         assert done.returncode == 0, done.stderr
-        with urllib.request.urlopen(f"{server.origin}/together/tci/sessions") as reply:
+        key = {"Authorization": f"Bearer {SENTINEL}"}
+        with urllib.request.urlopen(
+            urllib.request.Request(f"{server.origin}/together/tci/sessions", headers=key)
+        ) as reply:
             (session,) = json.load(reply)["data"]["sessions"]
         assert session["execute_count"] == 3
         began = time.monotonic()

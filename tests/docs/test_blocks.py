@@ -27,7 +27,7 @@ _PAGES = [
 
 @pytest.fixture(scope="module")
 def server_options() -> dict[str, Any]:
-    return {"engine": "echo", "allow_local_code": True, "model": ["rerank-v4.0-fast", "whisper"]}
+    return {"engine": "echo", "model": ["rerank-v4.0-fast", "whisper"]}
 
 
 @pytest.mark.long

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,14 +11,18 @@ from typing import Any
 
 from mediamill.tasks.local.spawn import Server, spawn
 
+JSON_TYPE = {"Content-Type": "application/json"}
+"""The header of a request whose body is JSON already."""
+
 _PAGE = 10_000
 
 
 class RunningServer:
     """A running server: where it is, what it counted, and what it should do wrong."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, key: str | None = None) -> None:
         self.server = server
+        self.key = key
         self.origin = server.origin
 
     def bill(self) -> dict[str, Any]:
@@ -44,7 +49,8 @@ class RunningServer:
         self, method: str, path: str, body: Sequence[Any] | dict[str, Any] | None = None
     ) -> dict[str, Any]:
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.origin}/mediamill/{path}", data, method=method)
+        headers = JSON_TYPE | ({"Authorization": f"Bearer {self.key}"} if self.key else {})
+        request = urllib.request.Request(f"{self.origin}/mediamill/{path}", data, headers, method=method)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(request, timeout=30) as reply:
             answer: dict[str, Any] = json.load(reply)
@@ -60,4 +66,4 @@ def running_server(*, engine: str = "echo", **options: Any) -> Iterator[RunningS
         **options: those of ``mediamill serve`` with underscores, see :func:`mediamill.tasks.local.spawn.spawn`.
     """
     with spawn(engine, **options) as server:
-        yield RunningServer(server)
+        yield RunningServer(server, os.environ.get(options.get("key_env") or ""))

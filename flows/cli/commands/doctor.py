@@ -191,11 +191,13 @@ def _check_disk(out: str) -> list[Finding]:
 
 
 def _check_server() -> list[Finding]:
+    import secrets
+
     from mediamill.tasks.errors import MediamillError
     from mediamill.tasks.local.spawn import spawn
 
     try:
-        with spawn("pocketsphinx") as server:
+        with spawn("pocketsphinx", token=secrets.token_urlsafe(32)) as server:
             return [Finding("built-in provider", well=True, message=f"{server.engine} answers at {server.origin}")]
     except MediamillError as error:
         return [Finding("built-in provider", well=False, message=error.message, hint=error.hint)]

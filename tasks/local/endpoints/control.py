@@ -13,6 +13,7 @@ from mediamill.tasks.errors import NoSuchOption, UsageError
 from mediamill.tasks.local.faults.fault_rules import parse_fault_rules
 from mediamill.tasks.local.server.middleware import build_json_reply
 from mediamill.tasks.local.server.rate_limits import RateLimiter, RateLimitSettings
+from mediamill.tasks.local.server.request_guard import check_media_type
 from mediamill.tasks.local.server.server_state import ServerState
 
 _PAGE_CALLS = 10_000
@@ -27,14 +28,17 @@ async def show_health(state: ServerState, _: web.Request) -> web.Response:
 async def show_bill(state: ServerState, request: web.Request) -> web.Response:
     """The bill's totals, and at most ``limit`` calls from index ``offset`` on."""
     try:
-        offset, limit = (max(0, int(request.query.get(n, d))) for n, d in (("offset", 0), ("limit", _PAGE_CALLS)))
+        offset, limit = (
+            max(0, int(request.query.get(n, d)[:18])) for n, d in (("offset", "0"), ("limit", str(_PAGE_CALLS)))
+        )
     except ValueError:
         return _build_bad_request("offset and limit must be whole numbers")
-    return build_json_reply(state.bill.read_page(offset, limit))
+    return build_json_reply(state.bill.read_page(offset, min(limit, _PAGE_CALLS)))
 
 
 async def replace_faults(state: ServerState, request: web.Request) -> web.Response:
     """Replace the fault rules."""
+    check_media_type(request, "application/json")
     try:
         state.fault_rules = parse_fault_rules(orjson.loads(await request.read()))
     except (orjson.JSONDecodeError, UsageError) as error:
@@ -44,6 +48,7 @@ async def replace_faults(state: ServerState, request: web.Request) -> web.Respon
 
 async def change_limits(state: ServerState, request: web.Request) -> web.Response:
     """Change the given limits; all limits start unused."""
+    check_media_type(request, "application/json")
     try:
         settings = _change_limits(state.limiter.settings, orjson.loads(await request.read()))
     except (orjson.JSONDecodeError, UsageError) as error:
@@ -52,8 +57,9 @@ async def change_limits(state: ServerState, request: web.Request) -> web.Respons
     return build_json_reply(asdict(settings))
 
 
-async def reset_state(state: ServerState, _: web.Request) -> web.Response:
+async def reset_state(state: ServerState, request: web.Request) -> web.Response:
     """Clear the bill, the jobs and the fault rules; limits start unused, and the random numbers from the seed."""
+    check_media_type(request, "application/json")
     state.reset()
     return build_json_reply({"reset": True})
 

@@ -82,6 +82,7 @@ def _make_endpoint(*, translates: bool) -> PaidEndpoint[tuple[Form, Audio | None
         _read_upload,
         partial(_answer_transcription, translates=translates),
         lambda state, dialect: _get_max_upload_bytes(state, dialect) + _MAX_FORM_BYTES,
+        ("multipart/form-data", "application/json"),  # what is wrong with JSON is said in the provider's words
     )
 
 

@@ -45,7 +45,9 @@ async def _answer_videos(state: ServerState, context: RequestContext, fields: An
     return web.Response(body=orjson.dumps(_build_creation_reply(job)), headers=headers)
 
 
-VIDEOS = PaidEndpoint(read_media_request, _answer_videos, get_max_media_bytes)
+VIDEOS = PaidEndpoint(
+    read_media_request, _answer_videos, get_max_media_bytes, ("application/json", "multipart/form-data")
+)
 
 
 async def poll_job(state: ServerState, request: web.Request, *, dialect: Dialect) -> web.StreamResponse:

@@ -25,6 +25,8 @@ ErrorKind = Literal[
     "unknown_field",
     "unsupported",
     "moderated",
+    "media_type",
+    "too_slow",
 ]
 
 

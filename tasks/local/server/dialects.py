@@ -125,6 +125,8 @@ def _make_error_formats(**overrides: ErrorFormat) -> dict[ErrorKind, ErrorFormat
         "unknown_field": (400, _INVALID, None),
         "unsupported": (400, _INVALID, None),
         "moderated": (400, _INVALID, "content_policy_violation"),
+        "media_type": (415, _INVALID, None),
+        "too_slow": (408, _INVALID, None),
     }
     return {kind: overrides.get(kind, wording) for kind, wording in common.items()}
 

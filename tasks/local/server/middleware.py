@@ -29,6 +29,7 @@ from mediamill.tasks.local.faults.fault_rules import (
 from mediamill.tasks.local.server.api_error import ApiError, ErrorKind
 from mediamill.tasks.local.server.dialects import Dialect
 from mediamill.tasks.local.server.request_body import read_body
+from mediamill.tasks.local.server.request_guard import check_media_type
 from mediamill.tasks.local.server.server_state import RequestContext, ServerState
 from mediamill.tasks.local.server.settings import Settings
 
@@ -56,11 +57,13 @@ class PaidEndpoint(Generic[T]):
             raising is sent only to requests that are admitted.
         answer: computes the reply and charges for it; raises ``ApiError`` when it cannot.
         max_bytes: largest body that is read.
+        media_types: types of bodies that are read.
     """
 
     read: Callable[[ServerState, RequestContext], Awaitable[T | ApiError]]
     answer: Callable[[ServerState, RequestContext, T], Awaitable[web.Response]]
     max_bytes: Callable[[ServerState, Dialect], int]
+    media_types: tuple[str, ...] = ("application/json",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +125,7 @@ def make_billing_middleware(state: ServerState, paid_routes: Mapping[web.Abstrac
             return await handler(request)
         context = RequestContext(request, route.dialect, state.bill.begin(request.path))
         try:
+            check_media_type(request, *route.endpoint.media_types)
             with await read_body(request, route.endpoint.max_bytes(state, route.dialect)) as context.body:
                 context.call.key_seen = bool(read_bearer_token(request))
                 fields = await route.endpoint.read(state, context)

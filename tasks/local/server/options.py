@@ -108,9 +108,12 @@ _FILE = click.Path(path_type=Path)
 def _add_serving_options(command: F) -> F:
     for option in (
         click.option("--parent", type=int, hidden=True),
+        click.option("--token-from-stdin", is_flag=True, hidden=True),
         click.option("--quiet", is_flag=True, help="print nothing but errors"),
         click.option(
-            "--allow-local-code", is_flag=True, help="run the code of tci/execute on this machine, in a sandbox"
+            "--allow-local-code",
+            is_flag=True,
+            help="run the code of tci/execute on this machine, in a sandbox; needs --key-env",
         ),
         click.option("--whisper-model", metavar="NAME", help="weights of the whisper engine"),
         click.option(
@@ -130,7 +133,18 @@ def _add_serving_options(command: F) -> F:
             show_default=True,
             help="port, 0 to 65535; 0 takes any free one",
         ),
-        click.option("--host", default="127.0.0.1", show_default=True, help="address to listen on"),
+        click.option(
+            "--allow-host",
+            multiple=True,
+            metavar="NAME",
+            help="a further host name under which clients reach the server",
+        ),
+        click.option(
+            "--host",
+            default="127.0.0.1",
+            show_default=True,
+            help="address to listen on; one that other machines reach needs --key-env",
+        ),
     ):
         command = option(command)
     return command

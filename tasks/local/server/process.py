@@ -8,19 +8,21 @@ import logging
 import os
 import signal
 import sys
+from dataclasses import replace
 
 from mediamill.tasks.errors import MediamillError, UsageError
 from mediamill.tasks.local.server.settings import Settings
 
 _BACKLOG = 4096
 _SHUTDOWN_SECONDS = 0.5
+_MIN_TOKEN_CHARS = 16
 
 
 def run_server(settings: Settings) -> int:
     """Serve until a signal or the parent's end; return the exit code."""
     logging.basicConfig(format="%(message)s", level=logging.CRITICAL if settings.quiet else logging.ERROR)
     try:
-        return asyncio.run(serve(settings))
+        return asyncio.run(serve(replace(settings, access_token=_read_access_token(settings))))
     except KeyboardInterrupt:
         return 130
     except MediamillError as error:
@@ -68,6 +70,34 @@ async def serve(settings: Settings) -> int:
         state.stop_engines()
         await runner.cleanup()
         state.bill.close()
+
+
+def _read_access_token(settings: Settings) -> str | None:
+    """The token that every route requires: a parent's, or the user's where others could use the server for harm.
+
+    Raises:
+        UsageError: when a server that needs a token has none, or one that can be guessed.
+    """
+    from mediamill.tasks.local.server.request_guard import is_exposed
+
+    if settings.token_from_stdin:
+        return sys.stdin.readline().strip()
+    exposed = is_exposed(settings.host)
+    if not exposed and not settings.allow_local_code:
+        return None
+    reason = f"other machines can reach {settings.host}" if exposed else "it may run code on this machine"
+    if settings.key_env is None:
+        raise UsageError(
+            f"the server needs a token: {reason}",
+            hint="put a long random text in an environment variable, and give its name with --key-env",
+        )
+    token = os.environ.get(settings.key_env, "")
+    if len(token) < _MIN_TOKEN_CHARS:
+        raise UsageError(
+            f"the token in {settings.key_env} has {len(token)} characters: {reason}",
+            hint=f"put a random text of at least {_MIN_TOKEN_CHARS} characters there",
+        )
+    return token
 
 
 def _format_origin(host: str, port: int) -> str:

@@ -28,6 +28,7 @@ from mediamill.tasks.local.server.middleware import (
     make_billing_middleware,
     make_error_middleware,
 )
+from mediamill.tasks.local.server.request_guard import make_guard_middleware
 from mediamill.tasks.local.server.server_state import ServerState
 
 PREFIXES: Mapping[str, str] = {
@@ -67,8 +68,10 @@ _RERANK_PATHS: Mapping[str, Mapping[str, RerankApi]] = {
 def make_app(state: ServerState) -> web.Application:
     """The application: all routes of all dialects, and the server's own endpoints."""
     paid_routes: dict[web.AbstractRoute, PaidRoute] = {}
+    find_dialect = partial(_find_dialect, state)
+    guard = make_guard_middleware(state.settings, find_dialect, lambda: state.generation.jobs)
     app = web.Application(
-        middlewares=[make_error_middleware(partial(_find_dialect, state)), make_billing_middleware(state, paid_routes)]
+        middlewares=[guard, make_error_middleware(find_dialect), make_billing_middleware(state, paid_routes)]
     )
     routes = _Routes(app.router, state, paid_routes)
     routes.add("GET", "/health", show_health)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,10 @@ class Settings:
     bill_file: Path | None
     require_key: bool
     key_env: str | None
+    allow_host: tuple[str, ...] = ()
+    token_from_stdin: bool = False
+    access_token: str | None = field(default=None, repr=False)
+    """The token that every route requires; None where any program of this machine may use the server."""
 
 
 def make_settings(params: Mapping[str, Any]) -> Settings:

@@ -20,7 +20,7 @@ from mediamill.tasks.local.chat.token_usage import build_usage, count_usage, tru
 from mediamill.tasks.local.server.api_error import ApiError
 from mediamill.tasks.local.server.settings import DIALECTS
 from tests.helpers.hypothesis_profile import repeatable
-from tests.helpers.local_server import RunningServer, running_server
+from tests.helpers.local_server import JSON_TYPE, RunningServer, running_server
 from tests.helpers.transcription_requests import PATHS
 from tests.helpers.visual_samples import HOUSE, data_url
 from tests.local.chat.test_schema_faker import JSON
@@ -52,7 +52,7 @@ def server_options() -> dict[str, Any]:
 def ask(server: RunningServer, dialect: str, body: Any = None, **more: Any) -> httpx.Response:
     fields = {"model": MODEL[dialect], "messages": HELLO, **more} if body is None else body
     content = fields if isinstance(fields, bytes) else orjson.dumps(fields)
-    return httpx.post(server.origin + CHAT[dialect], content=content, timeout=60, trust_env=False)
+    return httpx.post(server.origin + CHAT[dialect], content=content, headers=JSON_TYPE, timeout=60, trust_env=False)
 
 
 def error_message(dialect: str, body: Any) -> str:

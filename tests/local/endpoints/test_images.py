@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.helpers.local_server import RunningServer
+from tests.helpers.local_server import JSON_TYPE, RunningServer
 from tests.helpers.media_requests import FLUX, decode_image, fetch
 
 GPT = "gpt-image-1"
@@ -148,5 +148,8 @@ def test_an_image_whose_reply_is_lost_is_billed(local_server: RunningServer) -> 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b"null", b'{"prompt": 3}'])
 def test_an_invalid_body_is_refused(body: bytes, local_server: RunningServer) -> None:
     for path in ("/v1/images/generations", "/v2/videos", "/openai-api/v1/videos", "/xai/v1/videos/generations"):
-        assert httpx.post(f"{local_server.origin}{path}", content=body, trust_env=False).status_code == 400
+        assert (
+            httpx.post(f"{local_server.origin}{path}", content=body, headers=JSON_TYPE, trust_env=False).status_code
+            == 400
+        )
     assert local_server.bill()["billed"] == 0

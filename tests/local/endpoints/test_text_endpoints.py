@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mediamill.tasks.local.endpoints.embeddings import embed_text
-from tests.helpers.local_server import RunningServer, running_server
+from tests.helpers.local_server import JSON_TYPE, RunningServer, running_server
 
 DOCUMENTS = ["a river", "a bridge over the river", "winter", "the"]
 
@@ -89,7 +89,9 @@ def test_refused_requests_are_free(path: str, fields: Any, status: int, local_se
 @pytest.mark.parametrize("path", ["/v1/rerank", "/v1/embeddings", "/v1/tci/execute"])
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff"])
 def test_a_body_that_is_not_a_json_object_is_refused(path: str, body: bytes, local_server: RunningServer) -> None:
-    assert httpx.post(f"{local_server.origin}{path}", content=body, trust_env=False).status_code == 400
+    assert (
+        httpx.post(f"{local_server.origin}{path}", content=body, headers=JSON_TYPE, trust_env=False).status_code == 400
+    )
 
 
 def test_long_documents_count_as_several_searches(local_server: RunningServer) -> None:

@@ -12,7 +12,7 @@ import av
 import httpx
 import pytest
 
-from tests.helpers.local_server import RunningServer, running_server
+from tests.helpers.local_server import JSON_TYPE, RunningServer, running_server
 from tests.helpers.transcription_requests import tone_wav
 
 TEXT = "Hello there, my friend."
@@ -124,7 +124,7 @@ def test_requests_that_the_provider_refuses_are_refused_and_free(
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b"null"])
 def test_a_body_that_is_not_a_json_object_is_refused(body: bytes, local_server: RunningServer) -> None:
-    reply = httpx.post(f"{local_server.origin}/v1/audio/speech", content=body, trust_env=False)
+    reply = httpx.post(f"{local_server.origin}/v1/audio/speech", content=body, headers=JSON_TYPE, trust_env=False)
     assert reply.status_code == 400
     assert local_server.bill()["billed"] == 0
 
