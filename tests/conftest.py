@@ -24,7 +24,7 @@ from tests.helpers.local_server import RunningServer, running_server
 from tests.helpers.plugins import write_entry_points
 
 # The tests' runs go to a Prefect server only where a test says so, never to that of whoever runs them.
-for _name in ("PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_API_KEY"):
+for _name in ("PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING"):
     os.environ.pop(_name, None)
 
 

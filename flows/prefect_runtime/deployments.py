@@ -97,7 +97,7 @@ def _deploy(
     return CreatedDeployment(f"{flow.name}/{name}", schedule_spec)
 
 
-def deploy_file(path: Path, api: str) -> int:
+def deploy_file(path: Path) -> int:
     """Run ``prefect deploy --all`` on a prefect.yaml; return its exit code."""
     if not path.exists():
         hint = "name job files: mediamill deploy configs/jobs/nightly.yaml"
@@ -113,7 +113,7 @@ def deploy_file(path: Path, api: str) -> int:
         ) from None
     _create_missing_pools(pools)
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(path)]
-    env = {**os.environ, "PREFECT_API_URL": api, "PWD": str(Path.cwd())}
+    env = {**os.environ, "PWD": str(Path.cwd())}
     return subprocess.run(command, env=env, check=False).returncode  # noqa: S603 (our own interpreter)
 
 

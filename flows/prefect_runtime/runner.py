@@ -30,7 +30,7 @@ def run_as_flow(
     Raises:
         MediamillError: what the run itself raised.
     """
-    os.environ["PREFECT_API_URL"] = prefect.api
+    prefect.configure_client()
     if not debug:  # the terminal shows our own lines; Prefect's go to its server
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
         os.environ.setdefault("PREFECT_LOGGING_INTERNAL_LEVEL", "CRITICAL")

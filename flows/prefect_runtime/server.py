@@ -1,10 +1,14 @@
-"""A local Prefect server and a worker beside it, started and stopped as Prefect's own commands do it."""
+"""A local Prefect server and a worker beside it, which are started and stopped, and the password between them.
+
+The password is made once and kept through ``down``, so that runs and browsers reach a server that comes back.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -15,6 +19,14 @@ from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
+from mediamill.flows.prefect_runtime import guarded_server
+from mediamill.flows.prefect_runtime.browser_login import make_login_page
+from mediamill.flows.prefect_runtime.private_files import (
+    close_folder_and_files,
+    open_private_file,
+    read_or_create_private_file,
+    write_private_file,
+)
 from mediamill.tasks.errors import StorageError, UsageError
 
 POOL = "mediamill"
@@ -30,12 +42,16 @@ _POLL_SECONDS = 0.25
 
 @dataclass(frozen=True, slots=True)
 class UpState:
-    """A local Prefect server, with the worker beside it if there is one."""
+    """A local Prefect server, with the worker beside it if there is one.
+
+    ``guarded`` is false for a server without a password, which an older mediamill started.
+    """
 
     pid: int
     api: str
     version: str
     worker: int | None = None
+    guarded: bool = False
 
     def is_running(self) -> bool:
         """Whether the server's process exists and is still Prefect's."""
@@ -43,11 +59,7 @@ class UpState:
 
     def save(self) -> None:
         """Store it for later commands."""
-        path = get_state_path()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".new")
-        temporary.write_text(json.dumps(asdict(self)), encoding="utf-8")
-        temporary.replace(path)
+        write_private_file(get_state_path(), json.dumps(asdict(self)))
 
 
 def get_state_path() -> Path:
@@ -62,6 +74,34 @@ def load_up_state() -> UpState | None:
         return UpState(**json.loads(get_state_path().read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
+
+
+def get_password() -> str:
+    """The password of this user's local Prefect server, as ``user:password``; made where there is none yet.
+
+    Raises:
+        StorageError: when its file cannot be kept from other users.
+    """
+    path = get_state_path().with_name("prefect-password")
+    return read_or_create_private_file(path, f"mediamill:{secrets.token_urlsafe(32)}").strip()
+
+
+def write_login_page(api: str) -> Path:
+    """Write the page that logs a browser in to the server, for its owner alone; return where it is."""
+    path = _get_login_page_path()
+    write_private_file(path, make_login_page(api.removesuffix("/api"), get_password()))
+    return path
+
+
+def get_prefect_home() -> Path:
+    """Where Prefect keeps its profiles, and the database of a local server."""
+    return Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect").expanduser()
+
+
+def close_prefect_home() -> Path | None:
+    """Take other users' rights to the folder of Prefect's database; return the folder if there were any."""
+    home = get_prefect_home()
+    return home if close_folder_and_files(home) else None
 
 
 def is_prefect(pid: int) -> bool:
@@ -87,7 +127,7 @@ def is_api_up(api: str) -> bool:
 
 
 def start_server(port: int | None) -> UpState:
-    """Start ``prefect server start`` in the background and wait until it answers.
+    """Start Prefect's server in the background, with a password and a guard, and wait until it answers.
 
     Args:
         port: the port to listen on; None for 4200, or the next free one.
@@ -98,8 +138,8 @@ def start_server(port: int | None) -> UpState:
     """
     with _reserve_port(port) as free:
         api = f"http://127.0.0.1:{free}/api"
-        env = {**os.environ, "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_UI_API_URL": api}
-        process = _spawn_prefect(["server", "start", "--host", "127.0.0.1", "--port", str(free)], "server", env)
+        env = guarded_server.make_server_environment(free, get_password())
+        process = _spawn_python(["-P", "-m", guarded_server.__name__, str(free)], "server", env)
         deadline = time.monotonic() + _START_TIMEOUT_SECONDS
         while not is_api_up(api):
             if process.poll() is not None or time.monotonic() >= deadline:
@@ -109,16 +149,27 @@ def start_server(port: int | None) -> UpState:
                     hint=f"see {_get_log_path('server')}",
                 )
             time.sleep(_POLL_SECONDS)
-    state = UpState(process.pid, api, version("prefect"))
+    state = UpState(process.pid, api, version("prefect"), guarded=True)
     state.save()
     return state
 
 
 def start_worker(state: UpState, pool: str) -> UpState:
     """Start a process worker for ``pool`` in the background; the pool is created where it does not exist."""
-    env = {**os.environ, "PREFECT_API_URL": state.api}
-    command = ["worker", "start", "--pool", pool, "--type", "process", "--name", f"mediamill-{socket.gethostname()}"]
-    state = replace(state, worker=_spawn_prefect(command, "worker", env).pid)
+    env = {**os.environ, "PREFECT_API_URL": state.api, "PREFECT_API_AUTH_STRING": get_password()}
+    command = [
+        "-m",
+        "prefect",
+        "worker",
+        "start",
+        "--pool",
+        pool,
+        "--type",
+        "process",
+        "--name",
+        f"mediamill-{socket.gethostname()}",
+    ]
+    state = replace(state, worker=_spawn_python(command, "worker", env).pid)
     state.save()
     return state
 
@@ -127,6 +178,7 @@ def stop_server() -> UpState | None:
     """Stop the worker, whose runs drain, then the server; None when neither of ours is running."""
     state = load_up_state()
     get_state_path().unlink(missing_ok=True)
+    _get_login_page_path().unlink(missing_ok=True)
     if state is None:
         return None
     stopped = [_terminate(pid) for pid in (state.worker, state.pid) if pid is not None]
@@ -181,13 +233,11 @@ def _is_port_free(port: int) -> bool:
         return True
 
 
-def _spawn_prefect(command: list[str], name: str, env: dict[str, str]) -> subprocess.Popen[bytes]:
-    """Start a Prefect command in a session of its own, so that no terminal ends it; its output goes to a log."""
-    log = _get_log_path(name)
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as file:
+def _spawn_python(arguments: list[str], name: str, env: dict[str, str]) -> subprocess.Popen[bytes]:
+    """Start Python in a session of its own, so that no terminal ends it; its output goes to a log."""
+    with open_private_file(_get_log_path(name)) as file:
         return subprocess.Popen(  # noqa: S603 (our own interpreter, our own arguments)
-            [sys.executable, "-m", "prefect", *command],
+            [sys.executable, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
@@ -200,6 +250,10 @@ def _spawn_prefect(command: list[str], name: str, env: dict[str, str]) -> subpro
 def _restore_sigint() -> None:
     """Handle SIGINT again, which a script's ``&`` or cron may ignore: Prefect stops a worker with it."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _get_login_page_path() -> Path:
+    return get_state_path().with_name("open-prefect.html")
 
 
 def _get_log_path(name: str) -> Path:

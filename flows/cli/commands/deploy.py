@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +39,11 @@ def command(
 
     prefect, _ = choose_prefect(requested=True)
     assert prefect is not None
-    os.environ["PREFECT_API_URL"] = prefect.api
+    prefect.configure_client()
     from mediamill.flows.prefect_runtime.deployments import deploy_chain, deploy_file, deploy_job
 
     if not jobs:
-        return deploy_file(Path("prefect.yaml"), prefect.api)
+        return deploy_file(Path("prefect.yaml"))
     if name and len(jobs) > 1:
         raise UsageError("--name names one deployment", hint="deploy the files one by one")
     if timezone and not cron:

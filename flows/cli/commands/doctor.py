@@ -42,13 +42,14 @@ class Finding:
 @click.option("--json", "as_json", is_flag=True, help="print a JSON list instead of text")
 @click.option("--debug", is_flag=True, help="print tracebacks")
 def command(*, out: str, as_json: bool, debug: bool) -> int:  # noqa: ARG001
-    """Check packages, decoding, keys, disk, built-in provider and sandbox. Exit code 0 when all is well, else 2."""
+    """Check packages, decoding, keys, disk, Prefect, built-in provider and sandbox. Exit code 0: all well, else 2."""
     checks: tuple[Callable[[], list[Finding]], ...] = (
         _check_python,
         _check_decoder,
         _check_keys,
         _check_plugins,
         lambda: _check_disk(out),
+        _check_prefect,
         _check_server,
         _check_local_code,
     )
@@ -188,6 +189,19 @@ def _check_disk(out: str) -> list[Finding]:
         hint = "free disk space before a long run"
     message = f"{existing} has {free / 2**30:.0f} GB free{'' if writable else ' and cannot be written'}"
     return [Finding("disk", writable and free >= _MIN_FREE_BYTES, message, hint)]
+
+
+def _check_prefect() -> list[Finding]:
+    """Check which Prefect runs report to, and that the local one keeps other users and web pages out."""
+    from mediamill.flows.prefect_runtime.api_endpoint import choose_prefect
+    from mediamill.flows.prefect_runtime.server import load_up_state
+
+    findings = [Finding("prefect", well=True, message=choose_prefect(requested=None)[1])]
+    state = load_up_state()
+    if state is not None and state.is_running() and not state.guarded:
+        message = f"{state.api} has no password, so any web page can give it commands"
+        findings.append(Finding("prefect", well=False, message=message, hint="mediamill down, then mediamill up"))
+    return findings
 
 
 def _check_server() -> list[Finding]:

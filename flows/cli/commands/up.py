@@ -2,38 +2,83 @@
 
 from __future__ import annotations
 
+import shlex
+import webbrowser
+from typing import TYPE_CHECKING
+
 import click
 
-from mediamill.flows.cli.console import print_line
-from mediamill.flows.prefect_runtime.api_endpoint import PrefectApi, describe_version_mismatch
+from mediamill.flows.cli.console import print_line, print_note
+from mediamill.flows.prefect_runtime.api_endpoint import AUTH_VARIABLE, describe_version_mismatch, make_up_endpoint
+
+if TYPE_CHECKING:
+    from mediamill.flows.prefect_runtime.api_endpoint import PrefectApi
+    from mediamill.flows.prefect_runtime.server import UpState
 
 
 @click.command("up")
 @click.option("--port", type=click.IntRange(1, 65535), help="port to listen on; default: 4200, or the next free one")
 @click.option("--worker", is_flag=True, help="also start a process worker for the pool")
 @click.option("--pool", default="mediamill", show_default=True, help="work pool of the worker")
+@click.option("--open", "open_ui", is_flag=True, help="open the UI in the browser, logged in")
+@click.option("--show-password", is_flag=True, help="print the password to type into the UI")
+@click.option("--print-env", is_flag=True, help="print shell lines that set Prefect's address and password, for eval")
 @click.option("--debug", is_flag=True, expose_value=False, help="print tracebacks")
-def command(*, port: int | None, worker: bool, pool: str) -> int:
+def command(*, port: int | None, worker: bool, pool: str, open_ui: bool, show_password: bool, print_env: bool) -> int:
     """Start a local Prefect server in the background; runs report to it until `mediamill down`.
 
-    Prefect keeps its database in its usual place (~/.prefect). The worker takes its keys from this shell's
-    environment.
+    It listens on this machine alone and asks everyone for a password that only this user can read: web pages and
+    other users are refused. Prefect keeps its database in its usual place (~/.prefect). The worker takes its keys
+    from this shell's environment.
     """
-    from mediamill.flows.prefect_runtime.server import is_api_up, is_prefect, load_up_state, start_server, start_worker
+    from mediamill.flows.prefect_runtime.server import close_prefect_home, is_prefect, start_worker, write_login_page
 
-    state = load_up_state()
-    if state is not None and state.is_running() and is_api_up(state.api):
-        state_text = "is up already"
-    else:
-        state = start_server(port)
-        state_text = "is up"
-    prefect = PrefectApi(state.api, "mediamill up")
-    print_line(f"Prefect {state_text}: {prefect.ui}")
+    say = print_note if print_env else print_line
+    if closed := close_prefect_home():
+        say(f"other users could read {closed}: it is this user's alone now")
+    state, state_text = _start_or_find_server(port)
+    prefect = make_up_endpoint(state)
+    say(f"Prefect {state_text}: {prefect.ui}")
     if mismatch := describe_version_mismatch(prefect):
-        print_line(f"  {mismatch}")
+        say(f"  {mismatch}")
     if worker:
         if state.worker is None or not is_prefect(state.worker):
             state = start_worker(state, pool)
-        print_line(f"a worker serves the pool {pool!r} (process {state.worker})")
-    print_line(f"for Prefect's own commands: export PREFECT_API_URL={state.api}")
+        say(f"a worker serves the pool {pool!r} (process {state.worker})")
+    if open_ui:
+        page = write_login_page(state.api).as_uri()
+        if not webbrowser.open(page):
+            say(f"no browser was found here; open it yourself: {page}")
+    if show_password:
+        say(f"password: {prefect.password}")
+    if not (open_ui or show_password or print_env):
+        say("to see the UI: mediamill up --open (or log in with what --show-password prints)")
+        say('for Prefect\'s own commands: eval "$(mediamill up --print-env)"')
+    if print_env:
+        _print_environment(prefect)
     return 0
+
+
+def _start_or_find_server(port: int | None) -> tuple[UpState, str]:
+    """Start the server where none is up; return it, and what to say of it.
+
+    Raises:
+        UsageError: when one is up that has no password.
+    """
+    from mediamill.flows.prefect_runtime.server import is_api_up, load_up_state, start_server
+    from mediamill.tasks.errors import UsageError
+
+    state = load_up_state()
+    if state is None or not state.is_running() or not is_api_up(state.api):
+        return start_server(port), "is up"
+    if not state.guarded:
+        raise UsageError(
+            f"Prefect at {state.api} was started without a password, so any web page can give it commands",
+            hint="start it again: mediamill down, then mediamill up",
+        )
+    return state, "is up already"
+
+
+def _print_environment(prefect: PrefectApi) -> None:
+    for name, value in (("PREFECT_API_URL", prefect.api), (AUTH_VARIABLE, prefect.password or "")):
+        print_line(f"export {name}={shlex.quote(value)}")

@@ -9,11 +9,16 @@ from typing import Any
 
 import pytest
 
-from tests.flows.prefect_runtime.prefect_server import PrefectServer, run_up_or_down, start_prefect_server
+from tests.flows.prefect_runtime.prefect_server import (
+    PrefectServer,
+    ServerAddress,
+    run_up_or_down,
+    start_prefect_server,
+)
 
 
 @pytest.fixture(scope="session")
-def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerAddress]:
     base = tmp_path_factory.getbasetemp()
     shared = (base.parent if base.name.startswith("popen-") else base) / "prefect"
     shared.mkdir(exist_ok=True)
@@ -36,7 +41,7 @@ def _count_users(users: Path) -> int:
 
 
 @pytest.fixture
-def prefect_server(prefect_api: str, tmp_path: Path) -> PrefectServer:
+def prefect_server(prefect_api: ServerAddress, tmp_path: Path) -> PrefectServer:
     return PrefectServer(prefect_api, tmp_path / "home")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import functools
 import json
 import os
 import signal
@@ -15,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import psutil
 
@@ -24,23 +26,40 @@ from tests.helpers.cli_runs import bare_environment
 T = TypeVar("T")
 
 
+class ServerAddress(NamedTuple):
+    """The API of a Prefect server that ``mediamill up`` started, and its password."""
+
+    api: str
+    password: str
+
+    @property
+    def authorization(self) -> dict[str, str]:
+        """The header with the password."""
+        return {"Authorization": f"Basic {base64.b64encode(self.password.encode()).decode()}"}
+
+
 @dataclass(frozen=True)
 class PrefectServer:
     """A Prefect server, called as its UI calls it, and a home for the commands that use it."""
 
-    api: str
+    address: ServerAddress
     home: Path
+
+    @property
+    def api(self) -> str:
+        """The address of its API."""
+        return self.address.api
 
     def env(self, **more: str) -> dict[str, str]:
         """An environment whose runs report to this server."""
-        return {**bare_environment(self.home), "PREFECT_API_URL": self.api, **more}
+        api = {"PREFECT_API_URL": self.address.api, "PREFECT_API_AUTH_STRING": self.address.password}
+        return {**bare_environment(self.home), **api, **more}
 
     def call_api(self, method: str, path: str, body: Any = None) -> Any:
         """Call the server's API; return the JSON of its reply."""
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(
-            f"{self.api}/{path}", data, {"Content-Type": "application/json"}, method=method
-        )
+        headers = {"Content-Type": "application/json", **self.address.authorization, **get_csrf_headers(self.address)}
+        request = urllib.request.Request(f"{self.api}/{path}", data, headers, method=method)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         for retries_left in range(20, -1, -1):
             try:
@@ -132,6 +151,14 @@ class PrefectServer:
         return output
 
 
+@functools.cache
+def get_csrf_headers(address: ServerAddress) -> dict[str, str]:
+    """The headers without which the server changes nothing."""
+    request = urllib.request.Request(f"{address.api}/csrf-token?client=tests", headers=address.authorization)
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as reply:
+        return {"Prefect-Csrf-Token": json.load(reply)["token"], "Prefect-Csrf-Client": "tests"}
+
+
 def wait_until(condition: Callable[[], T], event: str, seconds: float = 60) -> Any:
     """Wait for a condition that another process fulfils; return its first true value."""
     deadline = time.monotonic() + seconds
@@ -141,11 +168,13 @@ def wait_until(condition: Callable[[], T], event: str, seconds: float = 60) -> A
     return value
 
 
-def start_prefect_server(state: Path, *options: str) -> str:
-    """Run ``mediamill up`` with a home of its own; return the API's address."""
-    done = run_up_or_down(state, "up", *options)
+def start_prefect_server(state: Path, *options: str) -> ServerAddress:
+    """Run ``mediamill up`` with a home of its own; return the API's address and password."""
+    done = run_up_or_down(state, "up", "--print-env", *options)
     assert done.returncode == 0, done.stdout + done.stderr
-    return next(line.partition("=")[2] for line in done.stdout.splitlines() if "PREFECT_API_URL=" in line)
+    lines = [line.removeprefix("export ").partition("=") for line in done.stdout.splitlines()]
+    assert [name for name, _, _ in lines] == ["PREFECT_API_URL", "PREFECT_API_AUTH_STRING"]
+    return ServerAddress(*(value for _, _, value in lines))
 
 
 @contextmanager

@@ -162,7 +162,9 @@ def test_servers_started_at_the_same_time_get_different_ports(tmp_path: Path) ->
     homes = [tmp_path / "one", tmp_path / "two"]
     try:
         with ThreadPoolExecutor() as threads:
-            servers = [PrefectServer(api, tmp_path / "home") for api in threads.map(start_prefect_server, homes)]
+            servers = [
+                PrefectServer(address, tmp_path / "home") for address in threads.map(start_prefect_server, homes)
+            ]
         assert len({server.api for server in servers}) == len(homes)
         assert run_up_or_down(homes[0], "down").returncode == 0
         assert servers[1].flow_runs() == []
@@ -185,7 +187,7 @@ def test_a_run_completes_when_the_server_stops_and_returns_meanwhile(
             lambda: own_local_server.bill()["requests"] > before + IN_FLIGHT, "the work to go on without Prefect"
         )
         with paused_provider(own_local_server):  # so that it returns during the run, however long it takes to start
-            assert start_prefect_server(home, "--port", port) == prefect_server.api
+            assert start_prefect_server(home, "--port", port) == prefect_server.address
         _, stderr = process.communicate(timeout=90)
         assert process.returncode == 0, stderr
         assert prefect_server.wait_for_end(run_id)["type"] == "COMPLETED"

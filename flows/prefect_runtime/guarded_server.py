@@ -1,0 +1,49 @@
+"""The process that ``mediamill up`` starts: Prefect's server, as ``prefect server start`` runs it, behind a guard."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+PASSWORD_VARIABLE = "PREFECT_SERVER_API_AUTH_STRING"  # noqa: S105 (the name of Prefect's setting)
+_HOST = "127.0.0.1"
+
+
+def make_server_environment(port: int, password: str) -> dict[str, str]:
+    """The environment of the server's process; what it sets goes before a profile of Prefect."""
+    origin = f"http://{_HOST}:{port}"
+    return {
+        **os.environ,
+        PASSWORD_VARIABLE: password,
+        "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "true",
+        "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": origin,
+        "PREFECT_SERVER_API_BASE_PATH": "/api",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_UI_API_URL": f"{origin}/api",
+    }
+
+
+def main() -> None:
+    """Serve on the port that the command line gives, until a signal."""
+    os.umask(0o077)  # its database and logs are its owner's
+    import uvicorn
+    from prefect.server.api.server import create_app
+    from prefect.settings import get_current_settings
+
+    from mediamill.flows.prefect_runtime.request_guard import RequestGuard
+
+    settings = get_current_settings().server
+    port = int(sys.argv[1])
+    uvicorn.run(
+        RequestGuard(create_app(final=True), port, os.environ[PASSWORD_VARIABLE]),
+        host=_HOST,
+        port=port,
+        timeout_keep_alive=settings.api.keepalive_timeout,
+        ws_ping_interval=settings.api.websocket_ping_interval,
+        ws_ping_timeout=settings.api.websocket_ping_timeout,
+        log_level=settings.logging_level.lower(),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""``mediamill up``: what it hands the password to, where it keeps it, and who can read what it keeps."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.flows.prefect_runtime.prefect_server import PrefectServer, run_up_or_down, wait_until
+from tests.helpers.cli_runs import bare_environment, make_wavs
+from tests.helpers.local_server import RunningServer
+
+pytestmark = pytest.mark.long
+
+PASSWORD = re.compile(r"mediamill:[\w-]{43}")
+STATE = Path(".local/state/mediamill")
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    """A home in which ``up`` is started, and Prefect's folder is open as Prefect leaves it."""
+    home = tmp_path / "user"
+    (home / ".prefect").mkdir(parents=True)
+    (home / ".prefect").chmod(0o755)
+    (home / ".prefect" / "profiles.toml").write_text("")
+    yield home
+    run_up_or_down(home, "down")
+
+
+def find_with(password: str, *folders: Path) -> list[Path]:
+    """The files that contain the password, as it is or in base64."""
+    forms = (password.encode(), password.partition(":")[2].encode(), base64.b64encode(password.encode()))
+    files = [file for folder in folders for file in folder.rglob("*") if file.is_file()]
+    return [file for file in files if any(form in file.read_bytes() for form in forms)]
+
+
+def find_open_to_others(folder: Path) -> list[Path]:
+    """The folder and what is in it, as far as other users have rights to it."""
+    return [path for path in (folder, *folder.rglob("*")) if path.stat().st_mode & 0o077]
+
+
+def test_the_password_reaches_worker_runs_and_prefects_commands_and_nobody_else(
+    home: Path, own_local_server: RunningServer, tmp_path: Path
+) -> None:
+    make_wavs(tmp_path / "in", 2)
+    up = run_up_or_down(home, "up", "--worker")
+    assert up.returncode == 0, up.stderr
+    assert f"other users could read {home}/.prefect: it is this user's alone now" in up.stdout
+    assert not PASSWORD.search(up.stdout + up.stderr)
+    shown = run_up_or_down(home, "up", "--show-password").stdout
+    [password] = PASSWORD.findall(shown)
+    api = json.loads((home / STATE / "prefect.json").read_text())["api"]
+
+    def run(*command: str | Path) -> str:
+        environment = {**bare_environment(home), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        done = subprocess.run(
+            [str(part) for part in command], env=environment, capture_output=True, text=True, timeout=150, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    job: list[str | Path] = [
+        "transcribe",
+        tmp_path / "in",
+        "--out",
+        tmp_path / "out",
+        "--provider",
+        "together",
+        "--yes",
+    ]
+    job += ["--base-url", f"{own_local_server.origin}/together/v1"]
+    assert "flow run at http://127.0.0.1" in run("mediamill", *job)
+    address = api.replace("127.0.0.1", "localhost")
+    assert "flow run at http://localhost" in run("env", f"PREFECT_API_URL={address}", "mediamill", *job)
+
+    spec = tmp_path / "nightly.yaml"
+    spec.write_text(
+        f"capability: transcribe\nsource: {tmp_path / 'in'}\nout: {tmp_path / 'worker-out'}\nprovider: together\n"
+        f"base_url: {own_local_server.origin}/together/v1\nbudget: 1\n"
+    )
+    run("mediamill", "deploy", spec)
+    script = 'eval "$(mediamill up --print-env)" && prefect deployment run transcribe/nightly --watch'
+    assert "Completed" in run("sh", "-c", script)
+    assert (tmp_path / "worker-out" / "runs").is_dir()
+
+    state = json.loads((home / STATE / "prefect.json").read_text())
+    processes = [psutil.Process(state["pid"]), psutil.Process(state["worker"])]
+    assert all(password not in " ".join(process.cmdline()) for process in processes)
+    assert processes[0].environ()["PREFECT_SERVER_API_AUTH_STRING"] == password
+    assert find_open_to_others(home / ".prefect") == []
+    assert find_open_to_others(home / STATE) == []
+    assert find_with(password, home, tmp_path / "out", tmp_path / "worker-out") == [home / STATE / "prefect-password"]
+
+
+def test_the_browser_is_logged_in_by_a_page_that_others_cannot_read(home: Path, tmp_path: Path) -> None:
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/opened\n')
+    browser.chmod(0o700)
+    done = run_up_or_down(home, "up", "--open", env={"BROWSER": str(browser)})
+    assert done.returncode == 0, done.stderr
+    page = home / STATE / "open-prefect.html"
+    wait_until(lambda: (tmp_path / "opened").exists() and (tmp_path / "opened").read_text(), "the browser to start")
+    assert (tmp_path / "opened").read_text().strip() == page.as_uri()
+    assert page.stat().st_mode & 0o777 == 0o600
+    [password] = PASSWORD.findall(page.read_text())
+    assert password not in done.stdout + done.stderr
+    assert run_up_or_down(home, "down").returncode == 0
+    assert not page.exists()
+    assert (home / STATE / "prefect-password").read_text() == password
+
+
+def test_a_server_of_before_without_a_password_is_refused(home: Path) -> None:
+    assert run_up_or_down(home, "up").returncode == 0
+    path = home / STATE / "prefect.json"
+    state = json.loads(path.read_text())
+    del state["guarded"]
+    path.write_text(json.dumps(state))
+    refused = run_up_or_down(home, "up", "--worker")
+    assert refused.returncode == 2
+    assert "was started without a password" in refused.stderr
+    assert "mediamill down, then mediamill up" in refused.stderr
+    assert json.loads(path.read_text())["worker"] is None
+    checked = run_up_or_down(home, "doctor")
+    assert checked.returncode == 2
+    assert "has no password" in checked.stdout
+
+
+def test_a_wrong_password_costs_a_run_prefect_and_nothing_else(prefect_server: PrefectServer, tmp_path: Path) -> None:
+    make_wavs(tmp_path / "in", 1)
+    command = ("transcribe", tmp_path / "in", "--out", tmp_path / "out", "--provider", "local")
+    for password in ("mediamill:not-the-password", ""):
+        inline = prefect_server.cli(*command, PREFECT_API_AUTH_STRING=password)
+        assert inline.returncode == 0, inline.stderr
+        assert "refuses the password (PREFECT_API_AUTH_STRING)" in inline.stderr.splitlines()[0]
+        refused = prefect_server.cli(*command, "--prefect", PREFECT_API_AUTH_STRING=password)
+        assert refused.returncode == 4
+        assert "PREFECT_API_AUTH_STRING" in refused.stderr
+        assert "Traceback" not in refused.stderr
+        assert "not-the-password" not in refused.stderr + inline.stderr
+
+
+def test_a_state_folder_of_another_user_is_refused(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a folder to another user")
+    folder = tmp_path / "state" / "mediamill"
+    folder.mkdir(parents=True)
+    os.chown(folder, 65534, 65534)
+    done = run_up_or_down(tmp_path / "home", "up", env={"XDG_STATE_HOME": str(tmp_path / "state")})
+    assert done.returncode == 1
+    assert f"{folder} belongs to another user" in done.stderr
+    assert "Traceback" not in done.stderr
