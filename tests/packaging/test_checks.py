@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from tests.helpers.integration import REQUIRED
 from tests.helpers.paths import ROOT
 
 CI = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
@@ -35,6 +36,23 @@ def test_workflows_run_nothing_but_ci_and_its_steps() -> None:
         program, *steps = command.split()
         assert program == ".ci/run"
         assert all(f"\n    {step})" in CI for step in steps)
+
+
+def test_no_workflow_leaves_a_step_out_or_lets_it_fail() -> None:
+    jobs = read_jobs()
+    for part in (*jobs, *(step for job in jobs for step in job["steps"])):
+        assert not {"if", "continue-on-error", "shell"} & set(part), part
+
+
+def test_workflows_use_actions_of_github_alone_at_a_commit() -> None:
+    used = {step["uses"] for job in read_jobs() for step in job["steps"] if "uses" in step}
+    assert used
+    assert [action for action in used if not re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40}", action)] == []
+
+
+def test_ci_installs_the_group_of_long_tests_and_lets_none_skip_for_want_of_it() -> None:
+    assert re.search(rf"^export {REQUIRED}=1$", CI, re.MULTILINE)
+    assert re.search(r" sync --locked .*--group integration$", CI, re.MULTILINE)
 
 
 def test_workflows_may_only_read_and_know_no_secret() -> None:
