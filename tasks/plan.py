@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 FLAGGED = "flagged"
 _BATCH_ITEMS = 1000
+_MAX_BATCH_CHARACTERS = 16 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,13 @@ def _find_lost_videos(context: RunContext) -> list[str]:
 
 
 def _batch_items(items: Iterator[Item], limit: int | None) -> Iterator[list[Item]]:
-    limited = islice(items, limit)
-    while batch := list(islice(limited, _BATCH_ITEMS)):
+    batch: list[Item] = []
+    n_characters = 0
+    for item in islice(items, limit):
+        batch.append(item)
+        n_characters += sum(len(value) for value in item.row.values() if isinstance(value, str))
+        if len(batch) == _BATCH_ITEMS or n_characters > _MAX_BATCH_CHARACTERS:
+            yield batch
+            batch, n_characters = [], 0
+    if batch:
         yield batch
