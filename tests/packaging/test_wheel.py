@@ -35,7 +35,9 @@ def check_main_job(programs: Path, project: Path) -> None:
     run = partial(run_installed, programs, project)
     assert "transcribe" in run("mediamill", "--help").stdout
     assert "whisper" in run("mediamill", "models").stdout
-    assert "built-in provider: pocketsphinx" in run("mediamill", "doctor").stdout
+    findings = run("mediamill", "doctor").stdout
+    assert "built-in provider: pocketsphinx" in findings
+    assert "local code: " in findings
     shutil.copytree(RECORDINGS, project / "recordings")
     job = ("mediamill", "transcribe", "recordings", "--provider", "local", "--out", "out", "--json")
     assert json.loads(run(*job, "--quote").stdout)["items"] == 8

@@ -97,7 +97,7 @@ def make_command(program: Path, *, argument: str, filter_fd: int, info_fd: int, 
         ),
         *("--info-fd", str(info_fd), "--seccomp", str(filter_fd)),
         *_make_mounts(interpreter),
-        *("--chdir", SESSION_FOLDER, "--", interpreter, "-P", _CHILD, argument),
+        *("--chdir", SESSION_FOLDER, "--", interpreter, "-P", "-S", _CHILD, argument),
     ]
 
 

@@ -13,6 +13,7 @@ import json
 import linecache
 import os
 import resource
+import site
 import sys
 import traceback
 from collections.abc import Iterator
@@ -187,7 +188,8 @@ def main() -> int:
     os.closerange(3, 256)  # what bubblewrap was started with
     requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb", buffering=0)
     _close_standard_streams()
-    sys.path[:] = [path for path in sys.path if path]
+    site.setquit()  # with -S the interpreter leaves out packages beside those of mediamill, and these names
+    site.sethelper()
     set_limits(start["limits"])
     if start["user"] is not None:
         become(start["user"])

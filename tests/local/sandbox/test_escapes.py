@@ -37,8 +37,8 @@ FAILING = {
     "writes into /": "open('/x', 'w')",
     "writes into /dev": "open('/dev/x', 'w')",
     "writes a device": "import os; os.mknod('disk', 0o60600, os.makedev(254, 0))",
-    "changes a package": "import numpy; open(numpy.__file__, 'r+')",
-    "adds a package": "import numpy; open(numpy.__path__[0] + '/evil.py', 'w')",
+    "changes a package": "import click; open(click.__file__, 'r+')",
+    "adds a package": "import click; open(click.__path__[0] + '/evil.py', 'w')",
     "changes the library": "import os; open(os.__file__, 'r+')",
     "empties the library by opening it": "import os; os.open(os.__file__, os.O_RDONLY | os.O_TRUNC)",
     "empties the library": "import os; os.truncate(os.__file__, 0)",
@@ -161,9 +161,9 @@ async def test_what_others_have_is_out_of_sight(
 ) -> None:
     await run_code("open('/session/x', 'w').write('mine'); open('/dev/shm/x', 'w'); open('/tmp/x', 'w')")
     other = await open_sessions.find_or_start(None, simulated=False)
-    listing = "import os; [os.listdir(folder) for folder in ('/session', '/dev/shm', '/tmp')]"
+    listing = "import os; [os.path.exists(f'{folder}/x') for folder in ('/session', '/dev/shm', '/tmp')]"
     (seen,) = await open_sessions.run(other, listing)
-    assert seen["data"] == {"text/plain": "[[], [], []]"}
+    assert seen["data"] == {"text/plain": "[False, False, False]"}
     await open_sessions.end(session)
     assert not Path("/dev/shm/x").exists()
 
