@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +15,19 @@ from mediamill.tasks.explain_reasons import explain_state
 from mediamill.tasks.explain_requests import RequestReader
 from mediamill.tasks.explain_values import bound_values, hide_url_secrets, hide_url_secrets_within
 from mediamill.tasks.item_story import FailureStory, FileStory, ItemStory, RunStory, format_utc
+from mediamill.tasks.job import make_job
+from mediamill.tasks.job_command import format_job_command, list_settings_of_files
 from mediamill.tasks.journal.item_history import ItemMatch
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.output_lock import describe_owner
+from mediamill.tasks.renamed_options import JOB_OPTIONS, override
 from mediamill.tasks.sinks.parts import part_path
 from mediamill.tasks.status import open_existing
 
 _MAX_LISTED = 10
 _NEAREST = 3
+_WRITTEN_OUT = re.compile(r"\\(x[0-9a-f]{2}|u[0-9a-f]{4}|U000[0-9a-f]{5}|[nrt])")
+_SHORT_CODES = {"n": "\n", "r": "\r", "t": "\t"}
 _HEADER_COLUMNS = frozenset({"item_id", "item_index", "source", "capability", "error_kind", "error_message", "hint"})
 _TIME_COLUMNS = frozenset({"started_at", "session_began"})
 
@@ -49,8 +57,9 @@ def find_item(journal: Journal, out: Path, name: str) -> str:
     Raises:
         UsageError: naming the nearest ids where it means none, and the items where it means several.
     """
-    path = name if "://" in name else str(Path(name).expanduser().absolute())
-    matches = journal.item_history.find(name, path)
+    if not name:
+        raise UsageError("ITEM is empty", hint="give an item's id, a file's name, #INDEX, or words of its row")
+    matches = next(filter(None, map(partial(_find_spelling, journal), _list_spellings(name))), [])
     if len(matches) == 1:
         return matches[0].item_id
     if not matches:
@@ -64,12 +73,23 @@ def find_item(journal: Journal, out: Path, name: str) -> str:
     )
 
 
+def _find_spelling(journal: Journal, name: str) -> list[ItemMatch]:
+    path = name if "://" in name else str(Path(name).expanduser().absolute())
+    return journal.item_history.find(name, path)
+
+
+def _list_spellings(name: str) -> list[str]:
+    """The name as it is, with the characters that a log or a summary writes out, and in the forms of other systems."""
+    written = _WRITTEN_OUT.sub(lambda code: _SHORT_CODES.get(code[1]) or chr(int(code[1][1:], 16)), name)
+    return list(dict.fromkeys([name, written, *(unicodedata.normalize(form, written) for form in ("NFC", "NFD"))]))
+
+
 def _format_match(match: ItemMatch) -> str:
     return f"{match.item_id} (index {match.index})"
 
 
 def _tell_story(journal: Journal, out: Path, item_id: str) -> ItemStory:
-    binding, job = journal.output.load_binding(), journal.output.load_job() or {}
+    binding = journal.output.load_binding()
     assert binding is not None
     item, runs = journal.item_history.load_item(item_id), journal.item_history.load_runs()
     owner = describe_owner(out)
@@ -110,8 +130,25 @@ def _tell_story(journal: Journal, out: Path, item_id: str) -> ItemStory:
         owner=owner,
         not_recorded=None if record else _explain_missing_record(journal, item),
     )
-    why, next_steps = explain_state(story, item, job, runs)
+    again = _describe_next_run(out, binding.root, journal.output.load_job() or {})
+    why, next_steps = explain_state(story, item, again, runs)
     return replace(story, why=why, next_steps=tuple(next_steps))
+
+
+def _describe_next_run(out: Path, root: str, stored: Mapping[str, Any]) -> str:
+    """The command that runs OUT's job again from any folder; or how to, where no command can."""
+    if chain := _find_chain(out):
+        return f"run the file of the chain again that writes {chain}: mediamill run FILE"
+    job = make_job(**override(stored, {"source": root, "out": str(out)}, JOB_OPTIONS))
+    if settings := list_settings_of_files(job):
+        return f"run its job file again, which sets {', '.join(settings)}: mediamill run FILE"
+    return hide_url_secrets(format_job_command(job))
+
+
+def _find_chain(out: Path) -> Path | None:
+    """The folder of the chain of which OUT is a step."""
+    steps = next((parent for parent in out.parents if parent.name == "steps"), None)
+    return steps.parent if steps is not None and (steps.parent / "chain.json").is_file() else None
 
 
 def _find_run(runs: Sequence[Mapping[str, Any]], run_id: str | None, owner: str | None) -> RunStory | None:

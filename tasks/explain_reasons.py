@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import time
 from collections.abc import Mapping, Sequence
@@ -14,31 +15,24 @@ from mediamill.tasks.journal.planning import LOST_FILE
 
 Reason = tuple[str, list[str]]
 
-_COMMAND_OPTIONS = (
-    ("provider", "--provider"),
-    ("model", "--model"),
-    ("base_url", "--base-url"),
-    ("journal", "--journal"),
-)
 _MAY_BE_BILLED = ("unknown", "interrupted")
+_CHANGE_INPUT = "change its input first; the next run finds it changed and does it again"
+_RAISED_OPTION = re.compile(r"raise --([a-z-]+)\b")
 _STOP_STEPS = {
     "account": "settle the account or the key with the provider first",
     "network": "check the network and --base-url first",
 }
 
 
-def explain_state(
-    story: ItemStory, item: Mapping[str, Any], job: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]
-) -> Reason:
+def explain_state(story: ItemStory, item: Mapping[str, Any], again: str, runs: Sequence[Mapping[str, Any]]) -> Reason:
     """Why the item is as it is, and what to do: commands, or what a person has to do first.
 
     Args:
         story: what is known of the item.
         item: its row in the journal.
-        job: the job that OUT was last run with.
+        again: the command that runs OUT's job again, or how to, where no command can.
         runs: OUT's runs, the newest last.
     """
-    again = format_command(story, job)
     if story.state == "done":
         why, steps = _explain_done(story, item)
     elif story.state == "failed":
@@ -50,18 +44,6 @@ def explain_state(
     elif not story.in_last_run and story.owner is None and story.state != "pending" and not story.source_exists:
         why += _explain_absence(story)
     return why, steps
-
-
-def format_command(story: ItemStory, job: Mapping[str, Any]) -> str:
-    """The command that continues OUT, as it is typed."""
-    words = ["mediamill", story.capability, str(job.get("source", "SOURCE")), "--out", story.out]
-    for name, option in _COMMAND_OPTIONS:
-        if job.get(name):
-            words += [option, str(job[name])]
-    for name, value in (job.get("params") or {}).items():
-        if isinstance(value, (str, int, float)):
-            words += ["--set", f"{name}={str(value).lower() if isinstance(value, bool) else value}"]
-    return shlex.join(words)
 
 
 def _explain_done(story: ItemStory, item: Mapping[str, Any]) -> Reason:
@@ -139,13 +121,15 @@ def _explain_failed(story: ItemStory, again: str) -> Reason:
         why += f" It may have been carried out and billed{ceiling}; it is not sent again without your word."
         return why, ["look for the request at the provider, by the times above", retry]
     if kind in KINDS_NEEDING_NEW_ANSWER:
-        return f"{why} The reply is kept; another try is sent and paid for again.", [*_hint(story), retry]
+        why += " The reply is kept; another try is sent and paid for again."
+        return why, [*_hint(story), retry + _name_raised_option(failure.hint)]
     why += _format_kept_answers(story)
     if failure.transient:
         tries = f" after {len(sent)} attempts" if len(sent) > 1 else ""
-        return f"{why} It failed{tries} for a reason that may pass, so the next run tries it again.", [again, retry]
+        why += f" It failed{tries} for a reason that may pass, so the next run tries it again."
+        return why + _format_billed_attempts(story), [again, retry]
     if not sent:
-        return f"{why} Nothing was sent and nothing paid.", [*_hint(story), f"{again} (once its input is changed)"]
+        return f"{why} Nothing was sent and nothing paid.", [*_hint(story), _CHANGE_INPUT, again]
     return f"{why} The next run leaves it as it is.", [*_hint(story), retry]
 
 
@@ -180,7 +164,7 @@ def _explain_pending(
     cause = f": {run.message}" if run.message else ""
     why = f"The run stopped before it was done{cause}.{stays}"
     if stopped_by == "budget":
-        return why, [f"{again} --budget MORE"]
+        return why, [_raise_budget(again)]
     return why, [first, again] if first else [again]
 
 
@@ -210,6 +194,30 @@ def _explain_job(story: ItemStory, request: RequestStory, again: str) -> Reason:
 def _explain_absence(story: ItemStory) -> str:
     last = f" since run {story.last_run.run_id}" if story.last_run else ""
     return f" No run has had it{last}: it was removed from the source, left out by --limit, or later runs were retries."
+
+
+def _raise_budget(again: str) -> str:
+    if not again.startswith("mediamill "):
+        return f"{again}, with a higher budget"
+    words = shlex.split(again)
+    if "--budget" in words:
+        at = words.index("--budget")
+        del words[at : at + 2]
+    return shlex.join([*words, "--budget", "MORE"])
+
+
+def _name_raised_option(hint: str | None) -> str:
+    """The option that a hint says to raise, as ``retry`` takes it: the same parameters would give the same answer."""
+    option = _RAISED_OPTION.match(hint or "")
+    return f" --set {option[1].replace('-', '_')}=MORE" if option else ""
+
+
+def _format_billed_attempts(story: ItemStory) -> str:
+    """The attempts without an answer that may have been billed all the same."""
+    count = sum(a.outcome in _MAY_BE_BILLED for request in story.requests for a in request.attempts)
+    if not count:
+        return ""
+    return f" {'One attempt' if count == 1 else f'{count} attempts'} may have been billed{_sum_ceilings(story)}."
 
 
 def _hint(story: ItemStory) -> list[str]:

@@ -121,7 +121,8 @@ async def _bind_out(resolved: ResolvedJob, journal: Journal, run_id: str, root: 
     params = to_stored_names(own_params, get_renamed_params(resolved.capability.name))
     binding = Binding.from_values(root, resolved.capability.name, resolved.provider.name, resolved.model, params)
     (out / JOURNAL_NAME_FILE).write_text(job.journal or "")
-    fields = to_stored_job(job.model_dump(mode="json", exclude={"limit", "run_deadline", "schedule"}))
+    fields = job.model_dump(mode="json", exclude={"limit", "run_deadline", "schedule"})
+    fields = to_stored_job({**fields, "out": str(out)})  # others that share the journal name it from any folder
     await journal.output.bind(out, binding, fields, replace=job.replace, this_run_only=source is None)
     await journal.runs.start(run_id)
     await journal.asks.recover()

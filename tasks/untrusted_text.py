@@ -46,6 +46,11 @@ def mask_keys(text: str) -> str:
     return _KEYS.sub(lambda m: f"{m['label'] or ''}{m['quote'] or ''}***", text)
 
 
+def is_readable(text: str) -> bool:
+    """Whether bytes that were decoded to this text, with replacement characters where they could not be, are text."""
+    return text.count("\N{REPLACEMENT CHARACTER}") <= len(text) // 10
+
+
 def cut_text(text: str, max_characters: int) -> str:
     """The text, at most so long; a text that was cut says so at its end."""
     return text if len(text) <= max_characters else text[: max_characters - len(CUT_MARK)] + CUT_MARK

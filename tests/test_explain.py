@@ -102,7 +102,10 @@ def test_a_reused_answer_names_the_item_that_paid_for_it(local_server: RunningSe
 
 @pytest.mark.long
 def test_an_item_is_found_by_what_a_person_has_at_hand(tmp_path: Path) -> None:
-    source, out = write_text_manifest(tmp_path / "t.csv", ["a train", "a house", "a red train"]), tmp_path / "out"
+    source, out = (
+        write_text_manifest(tmp_path / "t.csv", ["a train", "a house", "a red train", 'Ä "B" C']),
+        tmp_path / "out",
+    )
     done = mediamill("embed", source, "--provider", "local", "--out", out, "--yes", home=tmp_path / "home")
     assert done.returncode == 0, done.stderr
     for name, found in {
@@ -112,11 +115,16 @@ def test_an_item_is_found_by_what_a_person_has_at_hand(tmp_path: Path) -> None:
         "house": "t1",
         "Red Train": "t2",
         "t.csv row 2": "t1",
+        'ä "b"': "t3",
+        'A\u0308 "B': "t3",
+        "\\x74\\u0033": "t3",
     }.items():
         assert json.loads(run_explain(out, name, "--json").stdout)["item_id"] == found, name
     several = run_explain(out, "train")
     assert several.returncode == 2
     assert "t0 (index 0), t2 (index 2)" in several.stderr
+    assert run_explain(out, "").stderr.startswith("mediamill: ITEM is empty\n")
+    assert r"has no item 't9\x1b'" in run_explain(out, "t9\x1b").stderr
     none = run_explain(out, "t9")
     assert none.returncode == 2
     assert none.stderr.startswith(f"mediamill: {out}: has no item 't9'\n  the nearest: t")

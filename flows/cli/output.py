@@ -89,7 +89,8 @@ def print_summary(summary: Summary, *, as_json: bool) -> None:
     if not all(group.stands for group in summary.failures):
         out_name, item_id = shlex.quote(to_relative_path(out)), summary.failures[0].item_id
         print_line(f"again:   mediamill retry {out_name}")
-        print_line(f"why:     mediamill explain {out_name} {shlex.quote(item_id)}")
+        item_name = f"{'-- ' if item_id.startswith('-') else ''}{shlex.quote(item_id)}"
+        print_line(f"why:     mediamill explain {out_name} {item_name}")
 
 
 def print_failures(summary: Summary) -> None:

@@ -39,6 +39,7 @@ _UNITS = {
     "documents": "documents",
     "pieces": "pieces",
 }
+_COUNTED = frozenset(_UNITS) - {"seconds", "fps"}
 _COLUMNS_TOLD_ABOVE = frozenset(
     {
         *("run_id", "provider", "model", "request_key", "request_id", "started_at", "latency_ms", "attempts"),
@@ -171,7 +172,7 @@ def _print_attempt(attempt: AttemptStory, last_run: str) -> None:
     parts.append(f"{outcome}{f', {attempt.error_kind}' if attempt.error_kind else ''}")
     _print_fact("", "; ".join(parts), indent=2)
     if attempt.words:
-        _print_fact("", f'"{attempt.words}"', indent=4)
+        _print_fact("", f'"{attempt.words}"', indent=4, is_quoted=True)
     ids = [f"call {attempt.call_id}"]
     ids += [f"run {attempt.run_id}"] if attempt.run_id != last_run else []
     ids += [f"request id {attempt.request_id}"] if attempt.request_id else []
@@ -198,7 +199,8 @@ def _print_outcome(story: ItemStory) -> None:
     if story.failure is not None:
         failure = story.failure
         label = "later try" if failure.stands else "failure"
-        _print_fact(label, f"{failure.kind}{', may pass' if failure.transient else ''}: {failure.message}")
+        kind = f"{failure.kind}{', may pass' if failure.transient else ''}"
+        _print_fact(label, f"{kind}: {failure.message}")
         _print_fact("", failure.hint or "")
     if story.result is not None:
         earlier = " (an earlier result, kept until a new one replaces it)" if story.state == "pending" else ""
@@ -243,7 +245,8 @@ def _format_fact(name: str, value: Any) -> str:
     shown = _format_value(value)
     is_number = isinstance(value, (int, float)) or str(value).replace(".", "", 1).isdecimal()
     if name in _UNITS and is_number:
-        return f"{shown} {_UNITS[name]}"
+        unit = _UNITS[name]
+        return f"{shown} {unit.removesuffix('s') if shown == '1' and name in _COUNTED else unit}"
     return f"{name.replace('_', ' ')} {shown}"
 
 
@@ -265,8 +268,16 @@ def _format_ms(milliseconds: int) -> str:
     return f"{milliseconds} ms" if milliseconds < 1000 else format_duration(milliseconds / 1000)  # noqa: PLR2004
 
 
-def _print_fact(label: str, text: str, *, indent: int = 0, is_command: bool = False) -> None:
-    """Print a fact behind its label; nothing without a text. A command stays on one line, so that it can be copied."""
+def _print_fact(label: str, text: str, *, indent: int = 0, is_command: bool = False, is_quoted: bool = False) -> None:
+    """Print a fact behind its label; nothing without a text.
+
+    Args:
+        label: what it is; empty for a further line.
+        text: the fact.
+        indent: columns by which it stands further right.
+        is_command: leave it on one line, so that it can be copied.
+        is_quoted: others wrote it, so that a word may be longer than a line, which breaks it.
+    """
     if not text:
         return
     escaped = escape_controls(text)
@@ -275,6 +286,6 @@ def _print_fact(label: str, text: str, *, indent: int = 0, is_command: bool = Fa
         print_line(f"{label:<{_LABEL_WIDTH}}{escaped}")
         return
     width = min(shutil.get_terminal_size().columns, _MAX_WIDTH)
-    lines = textwrap.wrap(escaped, max(width - len(lead), 20), break_long_words=False, break_on_hyphens=False)
+    lines = textwrap.wrap(escaped, max(width - len(lead), 20), break_long_words=is_quoted, break_on_hyphens=False)
     for number, line in enumerate(lines):
         print_line(f"{label:<{_LABEL_WIDTH}}{' ' * indent}{line}" if not number else f"{lead}{line}")

@@ -193,8 +193,13 @@ def _create_sqlite_engines(path: Path) -> tuple[Engine, Engine]:
 
 def _set_pragmas(connection: Any, _: Any) -> None:
     connection.isolation_level = None  # transactions are begun here, not guessed by the driver
+    connection.create_function("lower", 1, _to_lower_case, deterministic=True)  # SQLite's own knows ASCII alone
     for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={_BUSY_TIMEOUT_MS}", "foreign_keys=OFF"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _to_lower_case(value: Any) -> str | None:
+    return None if value is None else str(value).lower()
 
 
 def _create_postgresql_engine(url: str) -> tuple[Engine, str]:

@@ -11,7 +11,7 @@ import orjson
 from sqlalchemy import ColumnElement, Connection, Select, String, cast, func, inspect, literal, or_, select
 
 from mediamill.tasks.journal.database import JournalDatabase
-from mediamill.tasks.journal.json_codec import path_to_text, text_to_path
+from mediamill.tasks.journal.json_codec import dumps, path_to_text, text_to_path
 from mediamill.tasks.journal.sql_dialect import split_values
 from mediamill.tasks.journal.tables import asks, attempts, items, migrations, outs, runs, shards
 
@@ -141,13 +141,15 @@ class ItemHistory:
         if digits.isascii() and digits.isdecimal() and str(int(digits)) == digits and int(digits) < _MAX_INDEX:
             has_index = items.c.item_index == int(digits)
             conditions.append(has_index if name.startswith("#") else or_(has_index, starts_with))
-        text = name.casefold()
-        parts = (items.c.item_id, items.c.source, items.c.row, items.c.params)
+        text = name.lower()
+        text_in_json = dumps(text).decode()[1:-1]
+        parts = [(items.c.item_id, text), (items.c.source, text)]
+        parts += [(items.c.row, text_in_json), (items.c.params, text_in_json)]
         return [
             *conditions,
             starts_with,
             or_(*(column.endswith(f"/{tail}", autoescape=True) for column in (items.c.source, items.c.location))),
-            or_(*(func.lower(cast(column, String)).contains(text, autoescape=True) for column in parts)),
+            or_(*(func.lower(cast(column, String)).contains(part, autoescape=True) for column, part in parts)),
         ]
 
     def _select_matches(self, condition: ColumnElement[bool], limit: int) -> list[ItemMatch]:

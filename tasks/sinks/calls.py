@@ -42,7 +42,8 @@ CALLS_SCHEMA = pa.schema(
         make_field(
             "error_message",
             pa.string(),
-            "what was wrong and, after `it said:`, the provider's own words, without keys; up to 2,000 characters",
+            "what was wrong, in the provider's own words where it gave any (after `it said:` where our reading "
+            "differs), without keys; up to 2,000 characters",
         ),
         make_field("started_at", TIMESTAMP, "when it was sent"),
         make_field("latency_ms", pa.int64(), "milliseconds from its first byte to the reply"),

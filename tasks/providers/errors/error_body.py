@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from mediamill.tasks.untrusted_text import mask_keys, to_single_line
+from mediamill.tasks.untrusted_text import cut_text, is_readable, mask_keys, to_single_line
 
 _MAX_MESSAGE_CHARACTERS = 200
 _MAX_READ_CHARACTERS = 2000
@@ -72,7 +72,8 @@ def find_error(content: Any) -> ErrorBody | None:
 def read_page_title(body: bytes) -> str:
     """The title of an HTML page, or the beginning of any other body that is not JSON."""
     title = _TITLE.search(body[:4096])
-    return redact_line((title.group(1) if title else body[:_MAX_READ_CHARACTERS]).decode("utf-8", "replace"))
+    text = (title.group(1) if title else body[:_MAX_READ_CHARACTERS]).decode("utf-8", "replace")
+    return redact_line(text) if is_readable(text) else f"{len(body):,} bytes that are not text"
 
 
 def redact_line(text: Any) -> str:
@@ -81,7 +82,7 @@ def redact_line(text: Any) -> str:
         line = to_single_line(str(text)[:_MAX_READ_CHARACTERS])
     except RecursionError:
         return "a message nested too deep to read"
-    return mask_keys(line)[:_MAX_MESSAGE_CHARACTERS]
+    return cut_text(mask_keys(line), _MAX_MESSAGE_CHARACTERS)
 
 
 def _to_error_body(message: Any, content: Mapping[str, Any]) -> ErrorBody:
