@@ -20,7 +20,13 @@ LAYERS = (
     {
         *("tasks.plan", "tasks.shard", "tasks.open_run", "tasks.resolved_job", "tasks.status", "tasks.report"),
         *("tasks.params", "tasks.export"),
-        *("tasks.explain", "tasks.explain_reasons", "tasks.explain_requests", "tasks.explain_values"),
+        *(
+            "tasks.explain",
+            "tasks.explain_reasons",
+            "tasks.explain_requests",
+            "tasks.explain_values",
+            "tasks.job_command",
+        ),
     },
     {"tasks.run_context"},
     {"tasks.capability_context"},
