@@ -2,7 +2,8 @@
 
 In production ``failpoint`` returns at once. ``MEDIAMILL_FAULTS`` arms failpoints for tests, as
 ``name:nth:action`` separated by commas, e.g. ``journal.replied.after:3:kill``. Actions: ``kill``
-(SIGKILL to this process), ``raise`` (a RuntimeError), ``enospc`` and ``erofs`` (the matching OSError).
+(SIGKILL to this process), ``raise`` (a RuntimeError), ``memory`` (a MemoryError), ``enospc`` and ``erofs`` (the
+matching OSError).
 """
 
 from __future__ import annotations
@@ -68,6 +69,8 @@ def failpoint(name: str) -> None:
     if action in ("enospc", "erofs"):
         code = getattr(errno, action.upper())
         raise OSError(code, os.strerror(code), name)
+    if action == "memory":
+        raise MemoryError
     raise RuntimeError(f"fault injected at {name}")
 
 

@@ -175,10 +175,12 @@ async def _run_item(context: RunContext, shard: int, item: Item, result: ShardRe
             if record.preparations or record.requests:
                 await context.journal.outcomes.record_preparation(item, record.as_dict(context.run_id, None))
             return
-    fault_injection.failpoint("shard.outcome.before")
-    await context.journal.outcomes.record(
-        item, shard, outcome, _to_part_row(context, item, outcome), record.as_dict(context.run_id, outcome)
-    )
+    try:
+        await _record_outcome(context, shard, item, outcome, record)
+    except MemoryError as error:
+        cost = outcome.cost_usd if isinstance(outcome, Failure) else outcome.columns.get("cost_usd")
+        outcome = replace(_to_failure(item, _to_item_error(item, error), []), cost_usd=cost)
+        await _record_outcome(context, shard, item, outcome, record)
     fault_injection.failpoint("shard.outcome.after")
     _log_outcome(context, item, outcome)
     counts = context.counts
@@ -194,6 +196,13 @@ async def _run_item(context: RunContext, shard: int, item: Item, result: ShardRe
         counts.flags.update(outcome.columns.get("flags") or ())
         counts.cached += bool(outcome.columns.get("cached"))
         counts.audio_seconds += Decimal(str(outcome.columns.get("audio_seconds") or 0))
+
+
+async def _record_outcome(context: RunContext, shard: int, item: Item, outcome: Outcome, record: ItemRecord) -> None:
+    fault_injection.failpoint("shard.outcome.before")
+    await context.journal.outcomes.record(
+        item, shard, outcome, _to_part_row(context, item, outcome), record.as_dict(context.run_id, outcome)
+    )
 
 
 def _log_outcome(context: RunContext, item: Item, outcome: Outcome) -> None:
@@ -245,9 +254,17 @@ async def _run_capability(context: RunContext, item: Item, record: ItemRecord) -
     except (MediamillError, asyncio.CancelledError):
         raise
     except Exception as error:  # noqa: BLE001 (becomes a failure; the log has it)
-        RUN_LOGGER.debug("item %s: internal error", clean_text(item.item_id), exc_info=True)
-        message = f"{item.source}: internal error: {type(error).__name__}: {error}"
-        return _to_failure(item, ItemError(message, kind="internal", transient=True, hint="run again"), answers)
+        return _to_failure(item, _to_item_error(item, error), answers)
+
+
+def _to_item_error(item: Item, error: Exception) -> ItemError:
+    """What an unexpected error is for the item in whose work it happened."""
+    RUN_LOGGER.debug("item %s: internal error", clean_text(item.item_id), exc_info=error)
+    if isinstance(error, MemoryError):
+        hint = "free some memory or lower --max-memory, then run again"
+        return ItemError(f"{item.source}: there was not enough memory for it", kind="memory", transient=True, hint=hint)
+    message = f"{item.source}: internal error: {type(error).__name__}: {error}"
+    return ItemError(message, kind="internal", transient=True, hint="run again")
 
 
 def _check_columns(context: RunContext, item: Item, params: Any) -> None:

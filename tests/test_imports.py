@@ -35,7 +35,7 @@ LAYERS = (
     {"tasks.providers", "tasks.calls"},
     {"tasks.journal", "tasks.money", "tasks.media", "tasks.sources", "tasks.sinks", "tasks.summary"},
     {"tasks.item_story"},
-    {"tasks.wire", "tasks.retry_after"},
+    {"tasks.wire", "tasks.retry_after", "tasks.bounded"},
     {"tasks.websocket_session"},
     {
         "tasks.domain",

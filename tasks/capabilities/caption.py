@@ -98,7 +98,7 @@ class Caption:
             )
             for member in members
         ]
-        prompt = self._build_prompt(item, params, [image.tokens for image in images], context)
+        prompt = await self._build_prompt(item, params, [image.tokens for image in images], context)
         async with context.reserve_memory(COPIES_IN_MEMORY * sum(image.size for image in images)):
             inputs, duplicate_of, group_name = await self._find_duplicate(item, params, context, images, prompt)
             answer_columns = await self._completion.request_answer(
@@ -117,23 +117,25 @@ class Caption:
                 for member in members
             )
         )
-        prompt = self._build_prompt(item, params, [estimate.tokens for estimate in estimates], context)
+        prompt = await self._build_prompt(item, params, [estimate.tokens for estimate in estimates], context)
         return replace(
             self._completion.estimate(item, prompt, params, context),
             saved_tokens=sum(estimate.saved_tokens for estimate in estimates),
             saved_bytes=sum(estimate.saved_bytes for estimate in estimates),
         )
 
-    def _build_prompt(
+    async def _build_prompt(
         self, item: Item, params: CaptionParams, tokens: Sequence[tuple[int, int]], context: CapabilityContext
     ) -> Prompt:
         """The images first, then the prompt."""
         file_name = PurePosixPath(item.source).name
-        question = render_row(item, "prompt", params.prompt or DEFAULT_PROMPT, file_name=file_name)
+        question = await render_row(item, "prompt", params.prompt or DEFAULT_PROMPT, context, file_name=file_name)
         vision = get_vision(context)
         parts = [to_message_part(n, vision, params.detail) for n in range(len(tokens))]
         user = {"role": "user", "content": [*parts, {"type": "text", "text": question}]}
-        system_prompt = render_row(item, "system", params.system, file_name=file_name) if params.system else None
+        system_prompt = (
+            await render_row(item, "system", params.system, context, file_name=file_name) if params.system else None
+        )
         system = [{"role": "system", "content": system_prompt}] if system_prompt else []
         min_tokens, max_tokens = (sum(bounds[end] for bounds in tokens) for end in (0, 1))
         return Prompt((*system, user), media_tokens=(min_tokens, max_tokens))

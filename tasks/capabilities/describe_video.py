@@ -127,7 +127,7 @@ class DescribeVideo:
         vision = get_vision(context)
         async with context.fetch(item) as media:
             info = await load_video_info(item, media, context)
-            prompts = _build_prompts(item, params, vision)
+            prompts = await _build_prompts(item, params, vision, context)
             transcript, warnings = await self._transcribe(item, params, call, context, info)
             prompts = replace(prompts, transcript=transcript)
             if is_sent_whole(params, vision, info):
@@ -168,7 +168,8 @@ class DescribeVideo:
             if params.with_audio
             else 0
         )
-        prompts = replace(_build_prompts(item, params, vision), transcript="x" * transcript_characters or None)
+        prompts = await _build_prompts(item, params, vision, context)
+        prompts = replace(prompts, transcript="x" * transcript_characters or None)
         seconds = Decimal(str(round(info.seconds, 3)))
         if is_sent_whole(params, vision, info):
             return replace(
@@ -236,10 +237,12 @@ class DescribeVideo:
         return answer_columns, windows, frame_times
 
 
-def _build_prompts(item: Item, params: DescribeVideoParams, vision: Vision) -> VideoPrompts:
+async def _build_prompts(
+    item: Item, params: DescribeVideoParams, vision: Vision, context: CapabilityContext
+) -> VideoPrompts:
     """Fill the templates, before anything is paid: one that cannot be filled costs nothing."""
-    question = render_row(item, "prompt", params.prompt or DEFAULT_PROMPT)
-    system = render_row(item, "system", params.system) if params.system else None
+    question = await render_row(item, "prompt", params.prompt or DEFAULT_PROMPT, context)
+    system = await render_row(item, "system", params.system, context) if params.system else None
     return VideoPrompts(question, system, vision, params.detail)
 
 

@@ -114,7 +114,7 @@ class Embed:
     async def _read_text(self, item: Item, params: EmbedParams, context: CapabilityContext) -> str:
         text = await context.read_text(item)
         if params.template is not None:
-            text = render_row(item, "template", params.template, text=text)
+            text = await render_row(item, "template", params.template, context, text=text)
         if not text.strip():
             raise BadInput(f"{item.source}: the text is empty", kind="empty", hint="write one, or leave it out")
         return text

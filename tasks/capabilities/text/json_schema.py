@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,11 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from mediamill.tasks.bounded import schema_check
+from mediamill.tasks.bounded.limits import LIMIT_KIND, WorkFailed
+from mediamill.tasks.bounded.worker_pool import run_bounded_async
 from mediamill.tasks.bounded_files import parse_yaml, read_bounded_text
 from mediamill.tasks.bounded_values import check_depth
+from mediamill.tasks.errors import BadReply
 
 if TYPE_CHECKING:
-    from jsonschema.protocols import Validator
+    from mediamill.tasks.capabilities.base import CapabilityContext
 
 Schema = Mapping[str, Any]
 
@@ -34,9 +37,13 @@ def load_schema(value: Any) -> dict[str, Any]:
 
     try:
         validator_for(schema).check_schema(schema)
+        _check_refs(schema, schema)
     except SchemaError as error:
         raise ValueError(f"is not a JSON Schema: {error.message[:200]} at {error.json_path}") from None
-    _check_refs(schema, schema)
+    except OverflowError as error:  # of a pattern
+        raise ValueError(f"is not a JSON Schema: {error}") from None
+    except RecursionError:
+        raise ValueError("is nested too deep for a JSON Schema") from None
     return schema
 
 
@@ -116,19 +123,24 @@ def resolve_ref(ref: str, schema: Schema) -> Any:
     return target
 
 
-def find_violation(value: Any, schema: Schema) -> str | None:
-    """Why a value does not fit a schema, in one line; None when it fits."""
-    from jsonschema.exceptions import best_match
+async def find_violation(value: Any, schema: Schema, context: CapabilityContext) -> str | None:
+    """Why a value does not fit a schema, in one line; None when it fits.
 
-    error = best_match(_build_validator(orjson.dumps(schema)).iter_errors(value))
-    return None if error is None else f"{error.json_path}: {error.message}"[:500]
+    A schema that may take long, by its patterns or references, is compared in a worker, with limits.
 
-
-@functools.lru_cache(maxsize=64)
-def _build_validator(schema: bytes) -> Validator:
-    from jsonschema.validators import validator_for
-    from referencing import Registry
-
-    parsed = orjson.loads(schema)
-    validator: Validator = validator_for(parsed)(parsed, registry=Registry())
-    return validator
+    Raises:
+        BadReply: when the comparison exceeds a limit.
+    """
+    if schema_check.is_cheap(value, schema):
+        return schema_check.find_violation(value, schema)
+    try:
+        violation: str | None = await run_bounded_async(
+            "find_violation", value, dict(schema), raise_if_stopped=context.raise_if_stopped
+        )
+    except WorkFailed as error:
+        raise BadReply(
+            f"the answer cannot be compared with the schema: {error.message}",
+            kind=error.kind if error.kind == LIMIT_KIND else "misfit",
+            hint="simplify the schema's patterns and references",
+        ) from None
+    return violation

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from mediamill.tasks.bounded import templates
+from mediamill.tasks.bounded.limits import DEPTH_MESSAGE, LIMIT_KIND, WorkFailed
+from mediamill.tasks.bounded.template_cost import TemplateCost, find_cost
+from mediamill.tasks.bounded.worker_pool import run_bounded, run_bounded_async
 from mediamill.tasks.capabilities.parameters import Option, ReadsFile, is_from_row
 from mediamill.tasks.domain import JSON, Item
 from mediamill.tasks.errors import BadInput
 
 if TYPE_CHECKING:
-    from jinja2 import Template
-
     from mediamill.tasks.capabilities.base import CapabilityContext
 
 _MAX_UNSTREAMED_TOKENS = 4096
@@ -28,15 +30,10 @@ def check_template(value: str | None, info: ValidationInfo) -> str | None:
     """Check a parameter that is a template, and return it unchanged. A row's own value is not a template.
 
     Raises:
-        ValueError: when the template has a syntax error.
+        ValueError: when the template has a syntax error, or takes too long to compile.
     """
-    from jinja2 import TemplateSyntaxError
-
-    try:
-        if value is not None and not is_from_row(info):
-            _compile_template(value)
-    except TemplateSyntaxError as error:
-        raise ValueError(f"the template has a syntax error in line {error.lineno}: {error.message}") from None
+    if value is not None and not is_from_row(info):
+        _parse_template(value)
     return value
 
 
@@ -149,51 +146,69 @@ async def render_text(
     """
     is_from_row = name in item.params
     text = await context.read_text(item) if template is None or (not is_from_row and "text" in template) else ""
-    rendered = text if template is None else render_row(item, name, template, text=text)
+    rendered = text if template is None else await render_row(item, name, template, context, text=text)
     if not optional and not rendered.strip():
         raise BadInput(f"{item.source}: the {name} is empty", kind="empty", hint="write one, or leave it out")
     return rendered
 
 
-def render_row(item: Item, name: str, template: str, **extra_values: JSON) -> str:
+async def render_row(item: Item, name: str, template: str, context: CapabilityContext, **extra_values: JSON) -> str:
     """A parameter's template filled with the row's columns and ``extra_values``; the row's own value as is.
 
     Raises:
-        BadInput: when the template names a column that does not exist, or cannot be filled.
+        BadInput: when the template names a column that does not exist, cannot be filled, or exceeds a limit.
     """
-    if name in item.params:
+    if name in item.params or "{" not in template:
         return template
-    return render_template(
-        template, {**item.row, **extra_values, "item_id": item.item_id, "source": item.source}, item.source
-    )
-
-
-def render_template(template: str, row: Mapping[str, Any], source: str) -> str:
-    """A template filled with a row's columns.
-
-    Raises:
-        BadInput: when the template names a column that does not exist, or cannot be filled.
-    """
-    from jinja2 import TemplateError, UndefinedError
-
-    if "{" not in template:
-        return template
+    row = {**item.row, **extra_values, "item_id": item.item_id, "source": item.source}
     try:
-        return _compile_template(template).render(row)
-    except UndefinedError as error:
-        raise BadInput(
-            f"{source}: the prompt needs a column that the row does not have: {error.message}",
+        cost = _parse_template(template)
+        if cost is not None and cost.is_cheap_for(row):
+            return templates.fill_template(template, row)
+        rendered: str = await run_bounded_async(
+            "fill_template", template, row, raise_if_stopped=context.raise_if_stopped
+        )
+    except RecursionError:
+        raise _to_bad_input(item, name, row, WorkFailed(LIMIT_KIND, DEPTH_MESSAGE)) from None
+    except WorkFailed as error:
+        raise _to_bad_input(item, name, row, error) from None
+    return rendered
+
+
+def _to_bad_input(item: Item, name: str, row: Mapping[str, Any], error: WorkFailed) -> BadInput:
+    if error.kind == "undefined":
+        return BadInput(
+            f"{item.source}: the {name} needs a column that the row does not have: {error.message}",
             kind="bad_row",
             hint=f"its columns are {', '.join(map(str, row)) or 'none'}",
-        ) from None
-    except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
-        raise BadInput(f"{source}: the prompt cannot be filled: {error}", kind="bad_row") from None
+        )
+    message = f"{item.source}: the {name} cannot be filled: {error.message}"
+    if error.kind == LIMIT_KIND:
+        return BadInput(message, kind=LIMIT_KIND, hint="simplify the template's loops, or shorten the row's values")
+    return BadInput(message, kind="bad_row")
 
 
 @functools.lru_cache(maxsize=256)
-def _compile_template(text: str) -> Template:
-    """Compile a template, once. It runs in a sandbox, because a manifest may come from anybody."""
-    from jinja2 import StrictUndefined
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
+def _parse_template(text: str) -> TemplateCost | None:
+    """Check a template, once: how long its text can become; None when that is known only by filling it in a worker.
 
-    return ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False).from_string(text)
+    Raises:
+        ValueError: when it has a syntax error, or takes too long to compile.
+    """
+    from jinja2 import TemplateSyntaxError
+
+    try:
+        cost = find_cost(templates.build_environment().parse(text))
+        if cost is None:
+            run_bounded("check_template", text)
+        else:
+            templates.check_template(text)
+    except TemplateSyntaxError as error:
+        raise ValueError(f"the template has a syntax error in line {error.lineno}: {error.message}") from None
+    except RecursionError:
+        raise ValueError(f"the template cannot be compiled: {DEPTH_MESSAGE}") from None
+    except WorkFailed as error:
+        is_syntax = error.kind == "syntax"
+        problem = "the template has a syntax error" if is_syntax else "the template cannot be compiled:"
+        raise ValueError(f"{problem} {error.message}") from None
+    return cost

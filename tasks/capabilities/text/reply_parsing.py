@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 _THOUGHT = re.compile(r"\s*<think(?:ing)?>(?P<thought>.*?)</think(?:ing)?>\s*", re.DOTALL)
 _UNCLOSED_THOUGHT = re.compile(r"\s*<think(?:ing)?>(?P<thought>.*)", re.DOTALL)
 _UNOPENED_THOUGHT = re.compile(r"(?P<thought>.*?)</think(?:ing)?>\s*", re.DOTALL)
-_FENCE = re.compile(r"```[a-zA-Z0-9]*\s*\n(?P<inside>.*?)\n?\s*```", re.DOTALL)
+_FENCE_START = re.compile(r"```[a-zA-Z0-9]*+[^\S\n]*+\n")
 _JSON_START = re.compile(r"[{\[]")
 _MAX_TRIES = 50
 
@@ -37,13 +38,23 @@ def parse_json(text: str) -> Any:
     Raises:
         ValueError: when there is no JSON, or it is cut off.
     """
-    fenced = [match["inside"] for match in _FENCE.finditer(text)]
-    for candidate in (text, *fenced):
+    for candidate in (text, *_find_fenced(text)):
         try:
             return _load_json(candidate)
         except ValueError:
             continue
     return _find_first_json(text)
+
+
+def _find_fenced(text: str) -> Iterator[str]:
+    """What stands in the fenced blocks of a text. Each character is looked at once, whatever the text."""
+    position = 0
+    while (start := _FENCE_START.search(text, position)) is not None:
+        end = text.find("```", start.end())
+        if end < 0:
+            return
+        yield text[start.end() : end].strip()
+        position = end + 3
 
 
 def _find_first_json(text: str) -> Any:

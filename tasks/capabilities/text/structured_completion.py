@@ -145,7 +145,7 @@ class StructuredCompletion:
             answer = await call(self.build_ask(item, current, params, context, extra_params))
             answers.append(answer)
             choice = answer.data["choices"][0]
-            columns, violation = self._parse_choice(choice, params)
+            columns, violation = await self._parse_choice(choice, params, context)
             if violation is None or len(answers) > params.repairs:
                 break
             current = _build_repair_prompt(current, columns["text"], violation)
@@ -157,11 +157,13 @@ class StructuredCompletion:
             )
         return {**columns, **_to_token_columns(answers), "choices": answer.data["choices"]}
 
-    def _parse_choice(self, choice: Mapping[str, Any], params: PromptParams) -> tuple[dict[str, Any], str | None]:
+    async def _parse_choice(
+        self, choice: Mapping[str, Any], params: PromptParams, context: CapabilityContext
+    ) -> tuple[dict[str, Any], str | None]:
         """A choice as columns, and why it does not fit the schema; None when it does.
 
         Raises:
-            BadReply: ``refused``, ``cut_off`` or ``empty_answer``.
+            BadReply: ``refused``, ``cut_off`` or ``empty_answer``; ``over_limit`` when the schema takes too long.
         """
         text, reasoning = split_reasoning(choice["text"] or "")
         finish_reason = choice["finish_reason"]
@@ -186,7 +188,7 @@ class StructuredCompletion:
             if finish_reason == "length":
                 raise _no_answer_error(finish_reason, params) from None
             return columns, str(error)
-        violation = find_violation(value, params.json_schema)
+        violation = await find_violation(value, params.json_schema, context)
         if violation is None:
             try:
                 columns.update(_to_typed_columns(value, params))

@@ -12,9 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mediamill.tasks.bounded.limits import WorkFailed
+from mediamill.tasks.bounded.schema_check import find_violation
+from mediamill.tasks.bounded.templates import fill_template
 from mediamill.tasks.capabilities.complete import CompleteParams
-from mediamill.tasks.capabilities.text.json_schema import find_violation, load_schema
-from mediamill.tasks.capabilities.text.prompts import render_template
+from mediamill.tasks.capabilities.text.json_schema import load_schema
 from mediamill.tasks.capabilities.text.reply_parsing import parse_json, split_reasoning
 from mediamill.tasks.capabilities.text.schema_columns import (
     RESERVED_COLUMNS,
@@ -22,7 +24,6 @@ from mediamill.tasks.capabilities.text.schema_columns import (
     to_arrow_fields,
     to_column_name,
 )
-from mediamill.tasks.errors import BadInput
 from mediamill.tasks.sinks.results import build_results_schema
 from tests.helpers.hypothesis_profile import repeatable
 
@@ -39,6 +40,12 @@ OBJECTS: Any = st.dictionaries(st.text(max_size=6), VALUES, min_size=1, max_size
 def test_json_is_found_in_a_models_text(value: dict[str, Any], words: str) -> None:
     text = words.replace("{}", orjson.dumps(value).decode(), 1)
     assert parse_json(text) == value
+
+
+def test_an_answer_of_line_feeds_after_a_fence_is_parsed_in_linear_time() -> None:
+    with pytest.raises(ValueError, match="no JSON"):
+        parse_json("```" + "\n" * 100_000)
+    assert parse_json("```json\n" + "\n" * 100_000 + "[1]\n```") == [1]
 
 
 @repeatable
@@ -147,9 +154,9 @@ def test_an_invalid_schema_is_refused_with_a_reason(given_schema: Any, message: 
 
 
 def test_templates_are_filled_from_the_row_in_a_sandbox() -> None:
-    assert render_template("{{ title|upper }}: {{ n }}", {"title": "a", "n": 3}, "x") == "A: 3"
+    assert fill_template("{{ title|upper }}: {{ n }}", {"title": "a", "n": 3}) == "A: 3"
     for template in ("{{ missing }}", "{{ ''.__class__.__mro__ }}", "{{ 1/0 }}"):
-        with pytest.raises(BadInput, match="x: the prompt"):
-            render_template(template, {"title": "a"}, "x")
+        with pytest.raises(WorkFailed, match=r"undefined|invalid"):
+            fill_template(template, {"title": "a"})
     with pytest.raises(ValueError, match="template"):
         CompleteParams(prompt="{{ open")

@@ -1,0 +1,1 @@
+"""Work with limits: what is filled here, what in a worker, and what the limits end."""
