@@ -5,9 +5,11 @@ from __future__ import annotations
 import platform
 import re
 import sys
+import tomllib
 from importlib.metadata import PackageNotFoundError
 
 import pytest
+from packaging.requirements import Requirement
 
 from tests.docs.first_command import PLATFORM, list_packages, sum_installed_bytes
 from tests.helpers.paths import ROOT
@@ -28,10 +30,14 @@ def test_the_number_of_packages_is_as_stated() -> None:
     assert count == read_figure("packages"), "the first command installs more or fewer packages: measure it again"
 
 
-def test_packages_of_the_integration_group_are_not_installed_by_the_first_command() -> None:
+def test_packages_of_the_integration_group_and_of_extras_are_not_installed_by_the_first_command() -> None:
     packages = list_packages()
     assert {"prefect", "pyarrow", "pytest"} <= set(packages)
-    assert not {"duckdb", "polars", "openai", "groq", "together", "cohere", "faster-whisper"} & set(packages)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    extras = [line for extra in project["project"]["optional-dependencies"].values() for line in extra]
+    named = [Requirement(line).name for line in (*project["dependency-groups"]["integration"], *extras)]
+    assert {"duckdb", "faster-whisper"} <= set(named)
+    assert not set(named) & set(packages)
 
 
 @pytest.mark.long
