@@ -26,6 +26,7 @@ from mediamill.tasks.journal.output_binding import Binding
 from mediamill.tasks.journal.output_lock import OutputLock
 from mediamill.tasks.money.budget import Budget
 from mediamill.tasks.params import list_param_names
+from mediamill.tasks.private_files import check_is_no_link, make_private_folder, open_private
 from mediamill.tasks.renamed_options import get_renamed_params, to_stored_job, to_stored_names
 from mediamill.tasks.resolved_job import ResolvedJob
 from mediamill.tasks.run_context import RunContext, StopSwitch
@@ -41,6 +42,10 @@ if TYPE_CHECKING:
 
 JOURNAL_NAME_FILE = ".journal/elsewhere"
 """File below OUT with the shared journal's name, so that commands on OUT find the journal without an option."""
+
+PRIVATE_FOLDERS = (".journal", ".tmp")
+OUTPUT_FOLDERS = ("results", "failures", "calls", "media", "runs")
+"""Folders of OUT that others may read, as the umask says."""
 
 _STAGING_STEP_REQUESTS, _STAGING_STEP_EXTRA = 64, 8
 """For every 64 requests in flight, 8 more attempts may wait for their commit in the journal. With few in flight its
@@ -58,8 +63,11 @@ def create_out_folder(out: Path) -> None:
         StorageError: when it cannot be created or written.
     """
     try:
-        (out / ".journal").mkdir(parents=True, exist_ok=True)
-        (out / ".tmp").mkdir(exist_ok=True)
+        out.mkdir(parents=True, exist_ok=True)
+        for name in PRIVATE_FOLDERS:
+            make_private_folder(out / name)
+        for name in OUTPUT_FOLDERS:
+            check_is_no_link(out / name)
     except (FileExistsError, NotADirectoryError):
         raise UsageError(f"{out}: is not a folder", hint="choose another --out") from None
     except OSError as error:
@@ -120,7 +128,8 @@ async def _bind_out(resolved: ResolvedJob, journal: Journal, run_id: str, root: 
     own_params = resolved.params.model_dump(mode="json", exclude_defaults=True)
     params = to_stored_names(own_params, get_renamed_params(resolved.capability.name))
     binding = Binding.from_values(root, resolved.capability.name, resolved.provider.name, resolved.model, params)
-    (out / JOURNAL_NAME_FILE).write_text(job.journal or "")
+    with open(out / JOURNAL_NAME_FILE, "w", encoding="utf-8", opener=open_private) as file:  # noqa: ASYNC230
+        file.write(job.journal or "")
     fields = job.model_dump(mode="json", exclude={"limit", "run_deadline", "schedule"})
     fields = to_stored_job({**fields, "out": str(out)})  # others that share the journal name it from any folder
     await journal.output.bind(out, binding, fields, replace=job.replace, this_run_only=source is None)
@@ -166,7 +175,8 @@ def _create_context(
         timeout=job.timeout,
     )
     scratch = out / ".tmp" / "scratch"
-    scratch.mkdir(parents=True, exist_ok=True)
+    make_private_folder(scratch.parent)
+    make_private_folder(scratch)
     schemas = journal.output.load_schemas()
     assert schemas is not None
     max_batched_items = min(concurrency * quota.per_request, _MAX_OPEN_ITEMS) if quota.per_request > 1 else 0

@@ -44,6 +44,7 @@ LAYERS = (
         "tasks.errors",
         "tasks.fault_injection",
         "tasks.untrusted_text",
+        "tasks.private_files",
         "tasks.bounded_values",
         "tasks.bounded_files",
         "tasks.run_log",

@@ -14,6 +14,7 @@ from prefect.states import Cancelled, Completed, Failed
 from mediamill.flows.cli.formatting import pluralize
 from mediamill.flows.cli.output import format_counts, format_total_spent
 from mediamill.tasks.errors import OutputBusy
+from mediamill.tasks.private_files import make_private_folder, open_private
 from mediamill.tasks.untrusted_text import escape_controls
 
 if TYPE_CHECKING:
@@ -68,8 +69,9 @@ def save_unreported_state(out: Path, flow_run: UUID, state: State[Any]) -> None:
     """Store in OUT the end state that could not be reported to Prefect; the next run there reports it."""
     with contextlib.suppress(OSError):  # the results are on disk; only the UI lacks it
         file = _get_unreported_state_path(out, flow_run)
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(json.dumps({"type": state.type, "name": state.name, "message": state.message}))
+        make_private_folder(file.parent)
+        with open(file, "w", encoding="utf-8", opener=open_private) as opened:
+            json.dump({"type": state.type, "name": state.name, "message": state.message}, opened)
 
 
 def load_unreported_state(out: Path, flow_run: UUID) -> State[Any] | None:

@@ -8,6 +8,7 @@ import uuid
 from pathlib import Path
 
 from mediamill.tasks.errors import StorageError
+from mediamill.tasks.private_files import make_folder, open_private
 
 
 class BlobStore:
@@ -25,7 +26,7 @@ class BlobStore:
         _make_folder(path.parent)
         temporary = path.with_name(f".{digest}.{uuid.uuid4().hex}")
         try:
-            with temporary.open("wb") as file:
+            with open(temporary, "xb", opener=open_private) as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
@@ -59,7 +60,7 @@ def _make_folder(folder: Path) -> None:
     if folder.is_dir():
         return
     _make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
+    make_folder(folder, mode=0o700 if not folder.parent.stat().st_mode & 0o020 else 0o770)
     sync_path(folder.parent)
 
 

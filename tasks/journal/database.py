@@ -18,6 +18,7 @@ from mediamill.tasks.journal.claims import LEASE_SECONDS, renew
 from mediamill.tasks.journal.db_errors import to_storage_error
 from mediamill.tasks.journal.migrations import check_version, create_or_migrate, read_version
 from mediamill.tasks.journal.writer import Handler, JournalWriter
+from mediamill.tasks.private_files import make_private_file, make_private_folder
 
 T = TypeVar("T")
 
@@ -59,8 +60,7 @@ class JournalDatabase:
         """
         location = JournalLocation.from_url(out, url)
         with location.report_open_errors():
-            for folder in {out / ".journal", location.folder or out / ".journal"}:
-                folder.mkdir(parents=True, exist_ok=True)
+            location.make_folders(out)
             create_or_migrate(location.engine, location.where)
         return cls(location)
 
@@ -163,6 +163,21 @@ class JournalLocation:
         folder = Path(url).expanduser().absolute() if url else out / ".journal"
         engine, readers = _create_sqlite_engines(folder / _FILE_NAME)
         return cls(engine, readers, str(folder / _FILE_NAME), folder)
+
+    def make_folders(self, out: Path) -> None:
+        """Create what the journal is kept in, for its owner alone; a folder that exists keeps its permissions.
+
+        The journal of OUT is private always. SQLite gives the files beside the database the permissions it has.
+        """
+        out.mkdir(parents=True, exist_ok=True)
+        make_private_folder(out / ".journal")
+        if self.folder is not None:
+            if not self.folder.exists():
+                self.folder.parent.mkdir(parents=True, exist_ok=True)
+                make_private_folder(self.folder)
+            for name in (_FILE_NAME, f"{_FILE_NAME}-wal", f"{_FILE_NAME}-shm"):
+                if name == _FILE_NAME or (self.folder / name).exists():
+                    make_private_file(self.folder / name)
 
     @property
     def blobs(self) -> BlobStore | None:

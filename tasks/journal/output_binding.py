@@ -16,6 +16,7 @@ from mediamill.tasks.errors import StorageError, UsageError
 from mediamill.tasks.journal.blobs import sync_path
 from mediamill.tasks.journal.database import JournalDatabase
 from mediamill.tasks.journal.tables import items, outs, shards
+from mediamill.tasks.private_files import open_private
 from mediamill.tasks.renamed_options import get_renamed_params, to_new_names
 
 _ID_FILE = "out_id"
@@ -151,7 +152,7 @@ def ensure_out_id(out: Path) -> str:
         return out_id
     out_id, temporary = uuid.uuid4().hex, id_path.with_name(f".{_ID_FILE}.new")
     try:
-        with temporary.open("w", encoding="ascii") as file:
+        with open(temporary, "w", encoding="ascii", opener=open_private) as file:
             file.write(out_id)
             file.flush()
             os.fsync(file.fileno())

@@ -19,6 +19,7 @@ from mediamill.tasks.journal.database import JournalDatabase
 from mediamill.tasks.journal.output_binding import ensure_out_id
 from mediamill.tasks.journal.sql_dialect import insert_if_absent
 from mediamill.tasks.journal.tables import leases
+from mediamill.tasks.private_files import open_private
 
 _MAX_TRIES, _PAUSE_SECONDS = 6, 0.05
 
@@ -43,7 +44,7 @@ class OutputLock:
         """
         path = out / ".journal" / "lock"
         try:
-            file = path.open("a+", encoding="utf-8")
+            file = open(path, "a+", encoding="utf-8", opener=open_private)  # noqa: SIM115 (Path.open takes no opener)
         except OSError as error:
             raise StorageError(f"{path}: {error.strerror or error}", hint="choose another --out") from None
         try:

@@ -77,7 +77,7 @@ class ChainRun:
             self._last_step = step.name if step.task else None
         if table is not None:
             self._result.rows = table.num_rows
-            write_parquet(table, self._out / "results" / "part-000000.parquet")
+            write_parquet(self._out, table, self._out / "results" / "part-000000.parquet")
         self._sum_costs()
         write_json(
             self._out, self._out / RECORD_FILE, {"chain": _to_stored_chain(self._chain), **self._result.as_dict()}
@@ -180,7 +180,7 @@ class ChainRun:
 
     def _write_manifest(self, table: pa.Table, folder: Path, task: Task) -> Path:
         path = folder / "manifest.parquet"
-        write_manifest(table, path, self._last_step, [*task.of.values(), *task.template_columns()])
+        write_manifest(self._out, table, path, self._last_step, [*task.of.values(), *task.template_columns()])
         return path
 
     def _run_task(self, step_result: StepResult, name: str, task: Task, folder: Path, source: Path | None) -> bool:

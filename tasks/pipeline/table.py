@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.pipeline.expressions import Expression
+from mediamill.tasks.sinks.atomic_file import write_atomically
 from mediamill.tasks.sinks.results import build_results_schema
 
 ID, PATH = "item_id", "item_path"
@@ -115,7 +116,7 @@ def iter_rows(table: pa.Table, step: str | None, wanted: Iterable[str]) -> Itera
             yield {name: row[column] for name, column in known.items()}
 
 
-def write_manifest(table: pa.Table, path: Path, step: str | None, wanted: Sequence[str]) -> None:
+def write_manifest(out: Path, table: pa.Table, path: Path, step: str | None, wanted: Sequence[str]) -> None:
     """Write what the next step reads: ids, locations, every flat column, and the wanted nested and cost columns.
 
     A step's columns have their plain names, unless a column of the source has that name. Nothing is written where the
@@ -134,15 +135,17 @@ def write_manifest(table: pa.Table, path: Path, step: str | None, wanted: Sequen
     manifest = pa.table(columns)
     if path.exists() and pq.read_table(path).equals(manifest):
         return
-    write_parquet(manifest, path)
+    write_parquet(out, manifest, path)
 
 
-def write_parquet(table: pa.Table, path: Path) -> None:
-    """Write a Parquet file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    pq.write_table(table, temporary)
-    temporary.replace(path)
+def write_parquet(out: Path, table: pa.Table, path: Path) -> None:
+    """Write a Parquet file below OUT, whole or not at all.
+
+    Raises:
+        StorageError: when it cannot be written.
+    """
+    with write_atomically(out, path) as temporary:
+        pq.write_table(table, temporary)
 
 
 def _step_columns(results: pa.Table, name: str) -> dict[str, Any]:

@@ -14,19 +14,23 @@ import orjson
 from mediamill.tasks import fault_injection
 from mediamill.tasks.errors import StorageError
 from mediamill.tasks.journal.blobs import sync_path
+from mediamill.tasks.private_files import make_folders_below, make_private_folder
 
 
 @contextmanager
 def write_atomically(out: Path, target: Path) -> Iterator[Path]:
     """Yield a path under OUT/.tmp to write to; it becomes ``target`` when the block ends without an error.
 
+    Nobody else can reach the path. The file that it becomes has the permissions that the umask gives.
+
     Raises:
-        StorageError: when the disk is full, read-only or gone.
+        StorageError: when the disk is full, read-only or gone, or a folder between OUT and ``target`` is a link.
     """
     temporary = out / ".tmp" / f"{uuid.uuid4().hex}-{target.name}"
     try:
-        temporary.parent.mkdir(parents=True, exist_ok=True)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        out.mkdir(parents=True, exist_ok=True)
+        make_private_folder(temporary.parent)
+        make_folders_below(out, target.parent)
         fault_injection.failpoint("part.write.before")
         yield temporary
         sync_path(temporary)
