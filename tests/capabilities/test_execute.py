@@ -119,6 +119,26 @@ def test_a_cell_reads_files_and_returns_images(local_server: RunningServer, tmp_
 
 
 @pytest.mark.long
+def test_pictures_of_a_cell_run_nothing_when_they_are_opened(local_server: RunningServer, tmp_path: Path) -> None:
+    namespace = 'xmlns="http://www.w3.org/2000/svg"'
+    good = f'<svg {namespace} onload="alert(1)"><script>alert(1)</script><circle r="4"/></svg>'
+    pages = [f'<svg {namespace}><image href="https://evil.example/x"/></svg>', "<html><script>alert(1)</script></html>"]
+    code = "class P:\n    def __init__(self, svg): self.svg = svg\n    def _repr_svg_(self): return self.svg\n"
+    cells = [{"code": f"{code}P({svg!r})"} for svg in (good, *pages)]
+    source = write_cells(tmp_path / "c.jsonl", *cells)
+    done = run_capability("execute", source, tmp_path / "out", local_server)
+    assert done.returncode == 0, done.stderr
+    outputs = [output for row in read_results(tmp_path / "out") for output in row["outputs"]]
+    first, *others = [output for output in outputs if output["mime"] == "image/svg+xml"]
+    saved = (tmp_path / "out" / first["file"]).read_text()
+    assert first["file"].endswith(".svg")
+    assert "<circle" in saved
+    assert "alert" not in saved
+    assert [(output["file"], output["text"]) for output in others] == [(None, page) for page in pages]
+    assert len(list((tmp_path / "out" / "media").iterdir())) == 1
+
+
+@pytest.mark.long
 def test_a_cell_that_runs_too_long_fails_and_ends_its_session(local_server: RunningServer, tmp_path: Path) -> None:
     source = write_cells(
         tmp_path / "c.jsonl",

@@ -12,6 +12,10 @@ from typing import Any
 import orjson
 
 from mediamill.tasks.capabilities.base import CapabilityContext
+from mediamill.tasks.errors import BadInput
+
+_SHOWN_TYPES = ("image", "audio", "video")
+_PDF = "application/pdf"
 
 
 def to_output_columns(outputs: Sequence[Mapping[str, Any]], item_id: str, context: CapabilityContext) -> dict[str, Any]:
@@ -40,15 +44,29 @@ def to_output_columns(outputs: Sequence[Mapping[str, Any]], item_id: str, contex
 
 
 def _publish_binary_output(text: str, mime: str, name: str, context: CapabilityContext) -> str | None:
-    """Write a binary output to a file and return its path relative to OUT; None for text."""
+    """Write a binary output to a file and return its path relative to OUT; None for what stays text.
+
+    A file has the suffix of a picture, a sound, a film or a PDF, or ``.bin``: nobody's click runs it. An SVG is kept
+    without what could run or load something; one that needs that stays text.
+    """
     from mediamill.tasks.sinks.media import publish_media
 
-    if mime.startswith("text/") or mime == "application/json":
+    plain_mime = mime.partition(";")[0].strip().lower()
+    main_type = plain_mime.partition("/")[0]
+    if main_type == "text" or plain_mime == "application/json":
         return None
     try:
-        data = text.encode() if mime == "image/svg+xml" else base64.b64decode("".join(text.split()), validate=True)
-    except (binascii.Error, ValueError):
+        is_svg = "svg" in plain_mime
+        data = _clean_svg(text) if is_svg else base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError, BadInput):
         return None
     path = context.scratch / uuid.uuid4().hex
     path.write_bytes(data)
-    return publish_media(path, context.out, name, mimetypes.guess_extension(mime) or ".bin").file
+    suffix = mimetypes.guess_extension(plain_mime) if main_type in _SHOWN_TYPES or plain_mime == _PDF else None
+    return publish_media(path, context.out, name, ".svg" if is_svg else suffix or ".bin").file
+
+
+def _clean_svg(text: str) -> bytes:
+    from mediamill.tasks.media.svg import clean_svg
+
+    return clean_svg(text.encode())
