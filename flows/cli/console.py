@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import traceback
+from datetime import UTC, datetime
 from typing import Any, TextIO
 
 import click
@@ -37,8 +38,26 @@ def format_json(value: Any, *, indent: int | None = None) -> str:
     return json.dumps(value, indent=indent, default=str).replace("\x7f", "\\u007f")
 
 
-def print_note(text: str) -> None:
-    """Print a line on stderr; once that is closed, print nothing any more."""
+def print_note(text: str, *, level: str = "INFO") -> None:
+    """Print a line on stderr, with ``--log-json`` as a line of its log; once stderr is closed, nothing any more.
+
+    Args:
+        text: the line.
+        level: of the log's line.
+    """
+    print_log_line(_format_note(text, level))
+
+
+def _format_note(text: str, level: str) -> str:
+    if "--log-json" not in sys.argv:
+        return text
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    values = {"time": now, "level": level, "logger": "mediamill.cli", "message": text.strip(), "event": "note"}
+    return format_json(values)
+
+
+def print_log_line(text: str) -> None:
+    """Print a line on stderr as it is."""
     try:
         sys.stderr.write(escape_controls(text) + "\n")
         sys.stderr.flush()
@@ -60,8 +79,9 @@ def redirect_to_null(stream: TextIO) -> None:
 
 def print_from_signal_handler(text: str) -> None:
     """Print a line from a signal handler: past all buffers, which may be in use, and over a live line."""
+    line = escape_controls(_format_note(text, "INFO"))
     with contextlib.suppress(OSError):
-        os.write(_STDERR, f"{_CLEAR_LINE if os.isatty(_STDERR) else ''}{escape_controls(text)}\n".encode())
+        os.write(_STDERR, f"{_CLEAR_LINE if os.isatty(_STDERR) else ''}{line}\n".encode())
 
 
 def show_cursor() -> None:

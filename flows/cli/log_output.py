@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from mediamill.flows.cli.console import format_json, print_note
+from mediamill.flows.cli.console import format_json, print_log_line
 from mediamill.tasks.run_log import PACKAGE_LOGGER, read_fields
 from mediamill.tasks.untrusted_text import escape_controls
 
@@ -22,7 +22,7 @@ class StderrHandler(logging.Handler):
         """Print a record."""
         try:
             for line in self.format(record).splitlines():
-                print_note(line)
+                print_log_line(line)
         except Exception:  # noqa: BLE001 (a record that cannot be printed must not end a run)
             self.handleError(record)
 

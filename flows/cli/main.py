@@ -134,9 +134,9 @@ def _print_usage_error(error: click.ClickException) -> int:
 
 def _print_error(message: str, hint: str | None, code: int) -> int:
     """Print why there is no result; with ``--json`` also as JSON on stdout. Return the exit code."""
-    print_note(f"mediamill: {message}")
+    print_note(f"mediamill: {message}", level="ERROR")
     if hint:
-        print_note(f"  {hint}")
+        print_note(f"  {hint}", level="ERROR")
     if "--json" in sys.argv:
         try:
             print_json({"error": message, "hint": hint, "exit_code": code})

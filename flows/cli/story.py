@@ -195,6 +195,8 @@ def _format_cost(attempt: AttemptStory) -> str:
 
 
 def _print_outcome(story: ItemStory) -> None:
+    if story.state == "pending" and story.result is None:
+        return
     print_line()
     if story.failure is not None:
         failure = story.failure

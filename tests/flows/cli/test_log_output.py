@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.cli_runs import make_wavs, read_rows, transcribe
+from tests.helpers.cli_runs import make_wavs, mediamill, read_rows, transcribe
 from tests.helpers.local_server import RunningServer
 from tests.helpers.run_checks import assert_no_key_in
 
@@ -27,7 +27,8 @@ def server_options() -> dict[str, Any]:
 
 
 def read_json_lines(stderr: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in stderr.splitlines() if line.startswith("{")]
+    """Everything on stderr: with ``--log-json`` no line is anything but JSON."""
+    return [json.loads(line) for line in stderr.splitlines()]
 
 
 def count_attempts(out: Path) -> Counter[tuple[str, int, str]]:
@@ -103,3 +104,11 @@ def test_names_from_outside_cannot_make_a_line(local_server: RunningServer, tmp_
     assert "\x1b" not in done.stderr
     assert not re.search(r"^12:00:00 info", done.stderr, re.MULTILINE)
     assert re.search(r"sent again in .* \[call \w{8}\]$", done.stderr, re.MULTILINE)
+
+
+def test_an_error_is_a_line_of_the_json_log_too(tmp_path: Path) -> None:
+    done = mediamill("complete", tmp_path / "none.csv", "--provider", "local", "--log-json", home=tmp_path / "home")
+    assert done.returncode == 2
+    *_, error = read_json_lines(done.stderr)
+    assert (error["level"], error["logger"]) == ("ERROR", "mediamill.cli")
+    assert "none.csv: no such file or folder" in error["message"]
