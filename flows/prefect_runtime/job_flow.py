@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 from prefect import Flow, get_run_logger
 from prefect.client.schemas.objects import State, StateType
 from prefect.exceptions import CancelledRun, FailedRun
-from prefect.settings import PREFECT_API_REQUEST_TIMEOUT, temporary_settings
 from prefect.utilities.urls import url_for
 
 from mediamill.flows.cli.output import format_opening_line
 from mediamill.flows.cli.signals import drain_on_signal
 from mediamill.flows.prefect_runtime import artifacts, offline_exit
+from mediamill.flows.prefect_runtime.call_settings import use_call_settings
 from mediamill.flows.prefect_runtime.log_forwarding import CollapsingHandler, forward_log
-from mediamill.flows.prefect_runtime.monitor import REQUEST_TIMEOUT_SECONDS, Monitor, limit_api_retries, wait_for_api
+from mediamill.flows.prefect_runtime.monitor import Monitor, limit_api_retries, wait_for_api
 from mediamill.flows.prefect_runtime.secret_blocks import use_secret_block
 from mediamill.flows.prefect_runtime.states import (
     save_unreported_state,
@@ -141,7 +141,7 @@ class ResultFlow(Flow[..., Any]):
         flow.fn = _make_flow_function(self._request, self._execute, lambda: call)
         flow.flow_run_name = call.name or self.flow_run_name
         try:
-            with temporary_settings({PREFECT_API_REQUEST_TIMEOUT: REQUEST_TIMEOUT_SECONDS}), call.cleanup:
+            with use_call_settings(), call.cleanup:
                 return Flow.__call__(flow, *args, **kwargs)
         except Exception:
             if call.state is not None or (call.request is not None and not call.started):

@@ -13,6 +13,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -154,9 +155,10 @@ class PrefectServer:
 @functools.cache
 def get_csrf_headers(address: ServerAddress) -> dict[str, str]:
     """The headers without which the server changes nothing."""
-    request = urllib.request.Request(f"{address.api}/csrf-token?client=tests", headers=address.authorization)
+    client = uuid.uuid4().hex  # a second token for the same client ends the first
+    request = urllib.request.Request(f"{address.api}/csrf-token?client={client}", headers=address.authorization)
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as reply:
-        return {"Prefect-Csrf-Token": json.load(reply)["token"], "Prefect-Csrf-Client": "tests"}
+        return {"Prefect-Csrf-Token": json.load(reply)["token"], "Prefect-Csrf-Client": client}
 
 
 def wait_until(condition: Callable[[], T], event: str, seconds: float = 60) -> Any:

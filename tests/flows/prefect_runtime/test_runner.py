@@ -18,6 +18,17 @@ from tests.helpers.cli_runs import SENTINEL, bare_environment, make_wavs
 from tests.helpers.local_server import RunningServer
 from tests.helpers.paths import SAMPLES
 
+PROBE = """
+import urllib.error, urllib.request
+from prefect.server.api.server import SubprocessASGIServer
+headers = {"Origin": "http://evil.example", "Content-Type": "application/json"}
+try:
+    url = SubprocessASGIServer().api_url + "/flows/"
+    urllib.request.urlopen(urllib.request.Request(url, b'{"name": "x"}', headers))
+except urllib.error.HTTPError as error:
+    print("page", error.code, error.headers["Access-Control-Allow-Origin"])
+"""
+"""Asks the server that Prefect started for this process to create a flow, as a web page would."""
 BROKEN_SAMPLES = SAMPLES / "broken"
 
 
@@ -106,14 +117,15 @@ def test_a_flow_called_from_python_returns_its_summary_without_a_server(tmp_path
         "from mediamill.flows.transcribe import transcribe\n"
         f"told = transcribe({str(tmp_path / 'in')!r}, out={str(tmp_path / 'out')!r}, provider='local', "
         "model='pocketsphinx', params={'language': 'en'}, options={'concurrency': 2})\n"
-        "print(told['done'], told['state'])"
-    )
-    env = {**bare_environment(tmp_path / "home"), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+        "print(told['done'], told['state'])\n"
+    ) + PROBE
+    own_server = {"ANALYTICS_ENABLED": "false", "EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120"}
+    env = bare_environment(tmp_path / "home", **{f"PREFECT_SERVER_{name}": value for name, value in own_server.items()})
     done = subprocess.run(
         [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=150, check=False, cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "2 done"
+    assert done.stdout.splitlines()[-2:] == ["2 done", "page 403 None"]
     assert len(pd.read_parquet(tmp_path / "out" / "results")) == 2
 
 

@@ -128,7 +128,7 @@ def test_a_change_needs_a_token_beside_the_password(client: Client) -> None:
     token = get_csrf_headers(client.address)
     known = {**JSON, **client.right}
     name = f"flow-{client.port}"
-    for csrf in ({}, {"Prefect-Csrf-Client": "tests"}, {**token, "Prefect-Csrf-Token": "wrong"}):
+    for csrf in ({}, {"Prefect-Csrf-Client": token["Prefect-Csrf-Client"]}, {**token, "Prefect-Csrf-Token": "wrong"}):
         assert client.send("POST", "/api/flows/", {**known, **csrf}, json.dumps({"name": name}))[0] == 403
     status, flows = client.send("POST", "/api/flows/filter", {**known, **token}, "{}")
     assert status == 200
