@@ -98,6 +98,23 @@ def test_missed_nights_are_caught_up_by_one_run(
 
 
 @pytest.mark.long
+def test_parameters_of_a_run_are_data_and_no_commands(
+    prefect_server: PrefectServer, own_local_server: RunningServer, tmp_path: Path
+) -> None:
+    deployment, pool = deploy_nightly(prefect_server, own_local_server, tmp_path)
+    marker = tmp_path / "marker"
+    source = f"$(touch {marker}); `touch {marker}`; {{{{ 7 * 7 }}}} {{{{ $HOME }}}} ${{HOME}}"
+    parameters = {**deployment["parameters"], "source": source}
+    run = prefect_server.call_api("POST", f"deployments/{deployment['id']}/create_flow_run", {"parameters": parameters})
+    output = prefect_server.run_worker_once(pool)
+    state = prefect_server.wait_for_end(run["id"])
+    assert state["type"] == "FAILED", output
+    assert source in state["message"]
+    assert not marker.exists()
+    assert own_local_server.bill()["requests"] == 0
+
+
+@pytest.mark.long
 def test_deploy_without_jobs_deploys_prefect_yaml(prefect_server: PrefectServer) -> None:
     done = prefect_server.cli("deploy", cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
