@@ -73,5 +73,5 @@ def test_a_step_that_is_unknown_is_refused() -> None:
     done = subprocess.run(
         [str(ROOT / ".ci" / "run"), "lint", "nonsense"], capture_output=True, text=True, timeout=60, check=False
     )
-    expected = "no step nonsense: choose from lint types main-job wheel quick long\n"
+    expected = "no step nonsense: choose from lint types audit main-job wheel quick long\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", expected)
