@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 _MAX_TEXT = 300
-_URL = re.compile(r"""([A-Za-z][\w+.-]*://)(?:[^/@\s"'<>]*@)?([^?#\s"'<>]*)([?#][^\s"'<>]*)?""")
+_URL = re.compile(r"""([A-Za-z][\w+.-]{0,40}://)(?:[^/@\s"'<>]*@)?([^?#\s"'<>]*)([?#][^\s"'<>]*)?""")
 
 
 def bound_values(values: Mapping[str, Any]) -> dict[str, Any]:

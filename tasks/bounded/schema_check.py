@@ -22,7 +22,7 @@ _UNBOUNDED_KEYWORDS = frozenset(
 def is_cheap(value: Any, schema: Mapping[str, Any]) -> bool:
     """True when each part of the schema is compared with each part of the value at most once, and they are few."""
     schema_parts = _count_schema_parts(orjson.dumps(schema))
-    return schema_parts is not None and schema_parts * sum(1 for _ in islice(_walk(value), _MAX_STEPS)) < _MAX_STEPS
+    return schema_parts is not None and schema_parts * sum(1 for _ in islice(walk(value), _MAX_STEPS)) < _MAX_STEPS
 
 
 def find_violation(value: Any, schema: Mapping[str, Any]) -> str | None:
@@ -37,14 +37,14 @@ def find_violation(value: Any, schema: Mapping[str, Any]) -> str | None:
 def _count_schema_parts(schema: bytes) -> int | None:
     """The parts of a schema; None when it has one whose cost is not known."""
     parts = 0
-    for part in _walk(orjson.loads(schema)):
+    for part in walk(orjson.loads(schema)):
         parts += 1
         if isinstance(part, dict) and _UNBOUNDED_KEYWORDS & part.keys():
             return None
     return parts
 
 
-def _walk(value: Any) -> Iterator[Any]:
+def walk(value: Any) -> Iterator[Any]:
     """A value and all its parts, at any depth."""
     pending = [value]
     while pending:

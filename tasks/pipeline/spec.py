@@ -66,7 +66,7 @@ class Task(_StrictSpec, RenamedFields):
             if isinstance(template, str) and "{" in template:
                 try:
                     columns |= meta.find_undeclared_variables(Environment(autoescape=True).parse(template))
-                except TemplateSyntaxError:
+                except (TemplateSyntaxError, ValueError, RecursionError):  # its own task refuses it
                     continue
         return columns
 

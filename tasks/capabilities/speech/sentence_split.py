@@ -11,12 +11,19 @@ from mediamill.tasks.domain import Preparation
 _BREAKS = (
     re.compile(r"\n\s*\n+\s*"),
     re.compile(
-        r"(?:[.!?\u2026\u061f\u06d4\u0964]+[\"'\u201d\u2019\u00bb)\]]*\s+|[\u3002\uff01\uff1f]+[\u300d\u300f\uff09]?\s*|\n\s*)"
+        r"(?:(?<![.!?\u2026\u061f\u06d4\u0964])[.!?\u2026\u061f\u06d4\u0964]++[\"'\u201d\u2019\u00bb)\]]*+\s+"
+        r"|[\u3002\uff01\uff1f]+[\u300d\u300f\uff09]?\s*|\n\s*)"
     ),
-    re.compile(r"(?:[;:,\u2014\u2013\u060c]+\s+|[\uff0c\u3001\uff1b\uff1a]+\s*|\s[-\u2013\u2014]\s)"),
+    re.compile(
+        r"(?:(?<![;:,\u2014\u2013\u060c])[;:,\u2014\u2013\u060c]++\s+"
+        r"|[\uff0c\u3001\uff1b\uff1a]+\s*|\s[-\u2013\u2014]\s)"
+    ),
     re.compile(r"\s+"),
 )
-"""Where a text may be cut, best first: after a paragraph, a sentence, a clause, a word. The cut is after the match."""
+"""Where a text may be cut, best first: after a paragraph, a sentence, a clause, a word. The cut is after the match.
+
+A run of stops is looked at from its start only: from each of its stops would take the square of its length.
+"""
 
 _ABBREVIATION = re.compile(
     r"(?:\b(?:Mr|Mrs|Ms|Dr|Prof|Sr|Jr|St|vs|etc|No|Fig|Inc|Ltd|Co|approx|e\.g|i\.e|z\.B|d\.h|bzw|ca|Nr)|\b[A-Z]|\b\d+)\.\s+$"
@@ -74,15 +81,17 @@ def _iter_pieces(text: str, max_characters: int) -> Iterator[str]:
 
 def _find_cut(text: str, start: int, max_characters: int) -> int:
     """The last good place to cut within ``max_characters``; the end of a paragraph counts only in the second half."""
+    window = text[start : start + max_characters + _LOOKBACK_CHARACTERS]  # a run of stops begins anew at a cut in it
     for rank, pattern in enumerate(_BREAKS):
         best = 0
-        for match in pattern.finditer(text, start, min(len(text), start + max_characters + _LOOKBACK_CHARACTERS)):
-            text_end = match.end() - (len(match[0]) - len(match[0].rstrip()))
-            if text_end - start > max_characters or match.end() >= len(text):
+        for match in pattern.finditer(window):
+            match_start, match_end = start + match.start(), start + match.end()
+            text_end = match_end - (len(match[0]) - len(match[0].rstrip()))
+            if text_end - start > max_characters or match_end >= len(text):
                 break
-            if rank == 1 and _ABBREVIATION.search(text, max(start, match.start() - _LOOKBACK_CHARACTERS), match.end()):
+            if rank == 1 and _ABBREVIATION.search(text, max(start, match_start - _LOOKBACK_CHARACTERS), match_end):
                 continue
-            best = match.end()
+            best = match_end
         if best > start and (rank > 0 or best - start > max_characters // 2):
             return best
     return _find_cut_in_word(text, start, start + max_characters)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 Schema = Mapping[str, Any]
 
+_MAX_PARTS = 20_000
+"""Maximum number of keywords and values in a schema; checking it takes time in proportion."""
+
 
 def load_schema(value: Any) -> dict[str, Any]:
     """Load a schema from an object, JSON text, a .json or .yaml file, or a pydantic model as ``module:Model``.
@@ -32,6 +36,8 @@ def load_schema(value: Any) -> dict[str, Any]:
     check_depth(schema)
     if not isinstance(schema, dict):
         raise ValueError("a JSON Schema must be an object")  # noqa: TRY004 - pydantic reports a ValueError with its message
+    if sum(1 for _ in islice(schema_check.walk(schema), _MAX_PARTS + 1)) > _MAX_PARTS:
+        raise ValueError(f"has more than {_MAX_PARTS:,} parts")
     from jsonschema import SchemaError
     from jsonschema.validators import validator_for
 

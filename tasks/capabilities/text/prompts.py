@@ -110,8 +110,13 @@ class PromptParams(BaseModel):
     @classmethod
     def _load_json_schema(cls, value: Any) -> Any:
         from mediamill.tasks.capabilities.text.json_schema import load_schema
+        from mediamill.tasks.capabilities.text.schema_columns import check_size
 
-        return value if value is None else load_schema(value)
+        if value is None:
+            return None
+        schema = load_schema(value)
+        check_size(schema)
+        return schema
 
     @field_validator("stop", mode="before", json_schema_input_type=list[str] | str | None)
     @classmethod

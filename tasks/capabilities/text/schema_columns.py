@@ -17,6 +17,9 @@ WHOLE_ANSWER_COLUMN = "answer"
 
 _MAX_REFERENCES = 32
 
+_MAX_PARTS = 5_000
+"""Maximum parts of a schema, with each reference replaced by what it points to: a few references can make millions."""
+
 RESERVED_COLUMNS = frozenset(
     (
         *("item_id", "item_index", "run_id", "capability", "source", "content_sha256", "provider", "model", "engine"),
@@ -32,6 +35,24 @@ RESERVED_COLUMNS = frozenset(
 def to_column_name(name: str) -> str:
     """The column of a schema's property: its own name, or ``answer_NAME`` when results already have that column."""
     return f"answer_{name}" if name in RESERVED_COLUMNS or name.startswith("in_") else name
+
+
+def check_size(schema: Schema) -> None:
+    """Check that a schema has few enough parts for columns, before any is made.
+
+    Raises:
+        ValueError: when it has too many.
+    """
+    pending: list[tuple[Any, frozenset[str]]] = [(schema, frozenset())]
+    parts = 0
+    while pending:
+        parts += 1
+        part, outer_refs = pending.pop()
+        part, refs = _resolve_part(part, schema, outer_refs)
+        inner = [*(part.get("properties") or {}).values(), *([part["items"]] if "items" in part else [])]
+        pending += [(each, refs) for each in inner]
+        if parts + len(pending) > _MAX_PARTS:
+            raise ValueError(f"has more than {_MAX_PARTS:,} parts, with what its references point to")
 
 
 def to_arrow_fields(schema: Schema) -> list[pa.Field]:

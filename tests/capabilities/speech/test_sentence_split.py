@@ -75,3 +75,13 @@ def test_texts_are_cut_at_the_best_place(text: str, max_characters: int, cut: li
 
 def test_an_accent_stays_on_its_letter() -> None:
     assert split_text("abce\u0301f", 4) == ["abc", "e\u0301f"]
+
+
+@pytest.mark.parametrize("mark", [".", ":"])
+def test_a_long_run_of_marks_is_cut_in_linear_time(mark: str) -> None:
+    """From each mark of the run to its end would be eight thousand million steps."""
+    assert [len(piece) for piece in split_text(mark * 400_000, 130_000)] == [130_000] * 3 + [10_000]
+
+
+def test_a_cut_inside_a_run_of_stops_lets_the_rest_end_a_sentence() -> None:
+    assert split_text("MA,1....! A,.,a b c", 7) == ["MA,1...", ".!", "A,.,a b", "c"]

@@ -129,6 +129,20 @@ def test_reserved_columns_are_those_of_every_result() -> None:
     assert set(build_results_schema(pa.schema([]), pa.schema([])).names) <= RESERVED_COLUMNS
 
 
+def test_a_schema_whose_references_stand_for_millions_of_parts_is_refused() -> None:
+    pairs = {
+        f"level{n}": {"type": "object", "properties": {name: {"$ref": f"#/$defs/level{n + 1}"} for name in "ab"}}
+        for n in range(30)
+    }
+    schema = {"$defs": {**pairs, "level30": {"type": "string"}}, "$ref": "#/$defs/level0"}
+    with pytest.raises(ValueError, match=r"more than 5,000 parts, with what its references point to"):
+        CompleteParams(json_schema=schema)
+    with pytest.raises(ValueError, match=r"more than 20,000 parts"):
+        CompleteParams(json_schema={"enum": list(range(20_000))})
+    recursive = {"type": "object", "properties": {"more": {"$ref": "#"}}}
+    assert CompleteParams(json_schema=recursive).json_schema == recursive
+
+
 def test_schemas_come_from_files_models_and_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "s.json").write_bytes(orjson.dumps(SCHEMA))
     assert load_schema(str(tmp_path / "s.json")) == SCHEMA
