@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 from importlib.metadata import version
@@ -88,6 +89,7 @@ def cli() -> None:
 def main() -> None:
     """Entry point of ``mediamill``. Exit codes: see ARCHITECTURE.md."""
     debug = "--debug" in sys.argv
+    _forbid_core_files()
     try:
         code = cli.main(prog_name="mediamill", standalone_mode=False)
     except click.exceptions.Exit as stop:
@@ -112,6 +114,14 @@ def main() -> None:
         message = f"internal error: {type(error).__name__}: {error}"
         code = _print_error(message, "run it again with --debug for the traceback", 1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _forbid_core_files() -> None:
+    """Leave no core file, of this process or of those it starts: their memory holds keys."""
+    import resource
+
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _print_usage_error(error: click.ClickException) -> int:

@@ -156,3 +156,15 @@ def test_a_folder_of_somebody_else_is_not_used() -> None:
                 make_private_folder(folder)
         finally:
             os.seteuid(0)
+
+
+@pytest.mark.long
+def test_a_crash_of_the_command_line_leaves_no_core_file() -> None:
+    program = (
+        "import atexit, resource, sys; from mediamill.flows.cli.main import main;"
+        "resource.setrlimit(resource.RLIMIT_CORE, (4096, resource.getrlimit(resource.RLIMIT_CORE)[1]));"
+        "atexit.register(lambda: print('core', *resource.getrlimit(resource.RLIMIT_CORE)));"
+        "sys.argv = ['mediamill', '--version']; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1] == "core 0 0", done.stderr
