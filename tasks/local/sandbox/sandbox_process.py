@@ -74,7 +74,7 @@ class SandboxProcess:
         Raises:
             SandboxRefused: when this machine does not let it be locked up.
         """
-        is_administrator = os.geteuid() == 0
+        is_administrator = _is_administrator()
         with contextlib.ExitStack() as pipes:
             filter_reader, filter_writer = _open_pipe(pipes)
             filter_writer.write(_make_filter())
@@ -94,6 +94,7 @@ class SandboxProcess:
             process = await _spawn(command, passed, error_writer)
             for file in (filter_reader, info_writer, wait_reader, error_writer):
                 file.close()
+            init_pid = None
             try:
                 init_pid = json.loads(await asyncio.to_thread(info_reader.read))["child-pid"]
                 if is_administrator:
@@ -102,7 +103,7 @@ class SandboxProcess:
                 assert process.stdout is not None
                 await asyncio.wait_for(process.stdout.readuntil(b"\n"), _READY_SECONDS)
             except BaseException as error:
-                await _kill(process)
+                await _kill(process, init_pid)
                 if isinstance(error, (OSError, ValueError, EOFError)):
                     raise SandboxRefused(_find_cause(error_reader, error)) from None
                 raise
@@ -133,12 +134,16 @@ class SandboxProcess:
         await self.process.wait()
 
     def measure_memory(self) -> int:
-        """The bytes that the sandbox's processes and folders hold now; 0 when it has ended."""
+        """The bytes that the sandbox's processes and folders hold now; 0 when it has ended.
+
+        Raises:
+            OSError: when they cannot be measured.
+        """
         root = Path(f"/proc/{self.init_pid}/root")
         try:
             folders = sum(_measure_folder(f"{root}{folder}") for folder in MEMORY_FOLDERS)
             pids = [entry for entry in os.listdir(root / "proc") if entry.isdigit()]  # noqa: PTH208
-        except OSError:
+        except (FileNotFoundError, ProcessLookupError):
             return 0
         resident = sum(_read_resident(root / "proc" / pid) for pid in pids)
         if folders + resident > MAX_MEMORY_BYTES:  # forked processes share pages, which this counted several times
@@ -176,16 +181,30 @@ async def _spawn(command: list[str], passed: list[int], errors: IO[bytes]) -> as
         raise SandboxRefused(f"{command[0]} does not start: {error.strerror}") from None
 
 
+def _is_administrator() -> bool:
+    """True for the machine's administrator; one of a user namespace may be an ordinary user outside."""
+    if os.geteuid() != 0:
+        return False
+    inside, outside, _ = Path("/proc/self/uid_map").read_text().splitlines()[0].split()
+    return (inside, outside) == ("0", "0")
+
+
 def _map_users(pid: int) -> None:
     """Map two users into the sandbox's user namespace: the administrator, who sets it up, and nobody, who runs code."""
-    for name in ("uid_map", "gid_map"):
-        Path(f"/proc/{pid}/{name}").write_text(f"0 0 1\n{SANDBOX_ID} {_NOBODY} 1\n")
+    try:
+        for name in ("uid_map", "gid_map"):
+            Path(f"/proc/{pid}/{name}").write_text(f"0 0 1\n{SANDBOX_ID} {_NOBODY} 1\n")
+    except OSError as error:
+        cause = f"an administrator's sandbox runs as nobody, who cannot be mapped here ({error.strerror})"
+        raise SandboxRefused(cause, hint="run it as an ordinary user, or choose another --provider") from None
 
 
-async def _kill(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process.pid, signal.SIGKILL)  # asyncio's own kill() may reap it, which asyncio then warns about
+async def _kill(process: asyncio.subprocess.Process, init_pid: int | None) -> None:
+    """Kill a sandbox that is not set up: its first process may still wait for bubblewrap, and would for ever."""
+    for pid in (init_pid, process.pid if process.returncode is None else None):
+        if pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)  # asyncio's own kill() may reap it, which asyncio then warns about
     await process.wait()
 
 

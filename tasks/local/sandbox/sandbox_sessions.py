@@ -12,6 +12,7 @@ import contextlib
 import time
 import uuid
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -22,7 +23,7 @@ from mediamill.tasks.local.sandbox.trial import find_working_bubblewrap
 from mediamill.tasks.local.server.api_error import ApiError
 
 _MAX_SESSIONS = 32
-_WATCH_SECONDS = 0.1
+_WATCH_SECONDS = 0.05
 _TEXT_TYPES, _RICH_TYPES = frozenset({"stdout", "stderr", "error"}), frozenset({"display_data", "execute_result"})
 
 
@@ -62,6 +63,7 @@ class SandboxSessions:
         self._bubblewrap: Path | None = None
         self._trial = asyncio.Lock()
         self._watch: asyncio.Task[None] | None = None
+        self._measuring = ThreadPoolExecutor(1, "sandbox-memory")
 
     async def find_or_start(self, session_id: str | None, *, simulated: bool) -> SandboxSession:
         """Find a session by its id, or start a new one when no id is given.
@@ -153,6 +155,7 @@ class SandboxSessions:
         """End all sessions."""
         if self._watch is not None:
             self._watch.cancel()
+        self._measuring.shutdown(wait=False)
         for session in self._sessions.values():
             if session.sandbox is not None:
                 session.sandbox.kill()
@@ -160,6 +163,9 @@ class SandboxSessions:
 
     async def _end_expired(self) -> None:
         for session in [one for one in self._sessions.values() if one.expires_at <= time.time()]:
+            session.ended_because = (
+                f"TimeoutError: the session was older than {self._session_seconds:g} s; it was ended"
+            )
             await self.end(session)
 
     async def _watch_sessions(self) -> None:
@@ -168,10 +174,18 @@ class SandboxSessions:
             await asyncio.sleep(_WATCH_SECONDS)
             await self._end_expired()
             for session in list(self._sessions.values()):
-                if session.sandbox is not None and await _holds_too_much(session.sandbox):
-                    limit = sandbox_process.MAX_MEMORY_BYTES >> 20
-                    session.ended_because = f"MemoryError: the session held more than {limit} MiB; it was ended"
+                if session.sandbox is not None and (excess := await self._find_excess(session.sandbox)):
+                    session.ended_because = f"MemoryError: {excess}; it was ended"
                     await self.end(session)
+
+    async def _find_excess(self, sandbox: SandboxProcess) -> str | None:
+        """What a sandbox holds too much of, or None. A thread that does nothing else finds out, so it never waits."""
+        try:
+            held = await asyncio.get_running_loop().run_in_executor(self._measuring, sandbox.measure_memory)
+        except OSError as error:
+            return f"the session's memory cannot be measured ({error.strerror})"
+        limit = sandbox_process.MAX_MEMORY_BYTES
+        return f"the session held more than {limit >> 20} MiB" if held > limit else None
 
     async def _start_sandbox(self) -> SandboxProcess:
         if not self.allowed:
@@ -180,10 +194,6 @@ class SandboxSessions:
             return await SandboxProcess.start(await self.try_sandbox())
         except SandboxRefused as error:
             raise ApiError("unsupported", str(error)) from None
-
-
-async def _holds_too_much(sandbox: SandboxProcess) -> bool:
-    return await asyncio.to_thread(sandbox.measure_memory) > sandbox_process.MAX_MEMORY_BYTES
 
 
 def _check_file(file: Any) -> tuple[str, str]:

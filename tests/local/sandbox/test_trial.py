@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+import psutil
 import pytest
 
 from mediamill.tasks.local.sandbox import system_calls, trial
@@ -82,13 +84,13 @@ def test_a_machine_without_user_namespaces_refuses_in_one_line(tmp_path: Path) -
     def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         deny = 'echo 0 >/proc/sys/user/max_user_namespaces; exec "$@"'
         command = ("unshare", "--user", "--map-root-user", "sh", "-c", deny, "sh", PROGRAM, *arguments)
-        environment = bare_environment(tmp_path / "home")
+        environment = bare_environment(tmp_path / "home", TOKEN="a-long-random-text-of-this-test")
         return subprocess.run(
             command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=100, check=False
         )
 
     options = ("c.jsonl", "--provider", "local", "--allow-local-code", "--out", "out", "--yes", "--no-prefect")
-    for arguments in (("execute", *options), ("serve", "--allow-local-code")):
+    for arguments in (("execute", *options), ("serve", "--allow-local-code", "--key-env", "TOKEN")):
         done = run(*arguments)
         assert done.returncode == 2, done.stderr
         assert "code is not run on this machine: Creating new namespace failed" in done.stderr
@@ -98,3 +100,20 @@ def test_a_machine_without_user_namespaces_refuses_in_one_line(tmp_path: Path) -
     findings = json.loads(run("doctor", "--out", tmp_path, "--json").stdout)
     (finding,) = [one for one in findings if one["what"] == "local code"]
     assert "code is not run on this machine" in finding["told"]
+
+
+@needs_sandbox
+@pytest.mark.long
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs unshare of util-linux")
+def test_an_administrator_of_one_user_is_locked_up_as_that_user_or_refused() -> None:
+    code = "import asyncio; from mediamill.tasks.local.sandbox.trial import find_working_bubblewrap as find\n"
+    code += "asyncio.run(find())"
+    command = ("unshare", "--user", "--map-root-user", sys.executable, "-c", code)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    if os.geteuid() == 0:
+        assert "runs as nobody, who cannot be mapped here (Operation not permitted)" in done.stderr
+        assert done.returncode == 1
+    else:
+        assert done.returncode == 0, done.stderr
+    orphans = [each for each in psutil.process_iter(["name", "ppid"]) if each.info == {"name": "bwrap", "ppid": 1}]
+    assert not psutil.wait_procs(orphans, timeout=20)[1]
