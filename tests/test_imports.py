@@ -19,14 +19,7 @@ LAYERS = (
     {"tasks.run_steps", "tasks.publish", "tasks.quote"},
     {
         *("tasks.plan", "tasks.shard", "tasks.open_run", "tasks.resolved_job", "tasks.status", "tasks.report"),
-        *("tasks.params", "tasks.export"),
-        *(
-            "tasks.explain",
-            "tasks.explain_reasons",
-            "tasks.explain_requests",
-            "tasks.explain_values",
-            "tasks.job_command",
-        ),
+        *("tasks.params", "tasks.export", "tasks.explain"),
     },
     {"tasks.run_context"},
     {"tasks.capability_context"},
@@ -34,7 +27,6 @@ LAYERS = (
     {"tasks.capabilities"},
     {"tasks.providers", "tasks.calls"},
     {"tasks.journal", "tasks.money", "tasks.media", "tasks.sources", "tasks.sinks", "tasks.summary"},
-    {"tasks.item_story"},
     {"tasks.wire", "tasks.retry_after", "tasks.bounded"},
     {"tasks.websocket_session"},
     {

@@ -17,7 +17,14 @@ from mediamill.flows.cli.formatting import (
 from mediamill.tasks.untrusted_text import escape_controls
 
 if TYPE_CHECKING:
-    from mediamill.tasks.item_story import AttemptStory, FileStory, ItemStory, RequestStory, ReuseStory, RunStory
+    from mediamill.tasks.explain.item_story import (
+        AttemptStory,
+        FileStory,
+        ItemStory,
+        RequestStory,
+        ReuseStory,
+        RunStory,
+    )
 
 _LABEL_WIDTH = 12
 _MAX_WIDTH = 110

@@ -10,7 +10,7 @@ import click
 from mediamill.flows.cli.console import print_json, print_line
 
 if TYPE_CHECKING:
-    from mediamill.tasks.item_story import ItemStory
+    from mediamill.tasks.explain.item_story import ItemStory
 
 
 @click.command("explain")
@@ -26,7 +26,7 @@ def command(out: Path, item: str, *, as_json: bool, debug: bool) -> int:  # noqa
     row and files are, why the item is as it is, and what to do.
     """
     from mediamill.flows.cli.story import print_story
-    from mediamill.tasks.explain import explain
+    from mediamill.tasks.explain.explain import explain
     from mediamill.tasks.pipeline.run import find_step_folders
 
     steps = find_step_folders(out)
@@ -55,7 +55,7 @@ def _explain_in_steps(out: Path, item: str, steps: list[Path]) -> dict[str, Item
         UsageError: when no step has it.
     """
     from mediamill.tasks.errors import UsageError
-    from mediamill.tasks.explain import explain
+    from mediamill.tasks.explain.explain import explain
 
     out = out.expanduser()
     stories, errors = {}, []

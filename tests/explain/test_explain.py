@@ -253,7 +253,7 @@ def _wait_for_story(out: Path, name: str, is_reached: Any) -> dict[str, Any]:
 def test_the_items_of_a_live_run_are_told_and_the_run_goes_on(tmp_path: Path) -> None:
     make_wavs(tmp_path / "in", 3)
     out = tmp_path / "out"
-    with running_server(latency="2s") as server:
+    with running_server(latency="6s") as server:
         where = ("--provider", "together", "--base-url", server.origin, "--out", str(out), "--concurrency", "1")
         arguments = [sys.executable, "-m", "mediamill.flows.cli", "transcribe", str(tmp_path / "in"), *where, "--yes"]
         environment = bare_environment(tmp_path / "home")

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from mediamill.tasks.errors import UsageError
-from mediamill.tasks.explain_reasons import explain_state
-from mediamill.tasks.explain_requests import RequestReader
-from mediamill.tasks.explain_values import bound_values, hide_url_secrets, hide_url_secrets_within
-from mediamill.tasks.item_story import FailureStory, FileStory, ItemStory, RunStory, format_utc
+from mediamill.tasks.explain.item_story import FailureStory, FileStory, ItemStory, RunStory, format_utc
+from mediamill.tasks.explain.job_command import format_job_command, list_settings_of_files
+from mediamill.tasks.explain.reasons import explain_state
+from mediamill.tasks.explain.request_stories import RequestReader
+from mediamill.tasks.explain.shown_values import bound_values, hide_url_secrets, hide_url_secrets_within
 from mediamill.tasks.job import make_job
-from mediamill.tasks.job_command import format_job_command, list_settings_of_files
 from mediamill.tasks.journal.item_history import ItemMatch
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.output_lock import describe_owner

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from mediamill.tasks.item_story import AttemptStory, ItemStory, RequestStory
+from mediamill.tasks.explain.item_story import AttemptStory, ItemStory, RequestStory
 from mediamill.tasks.journal.items import KINDS_NEEDING_NEW_ANSWER, PROMOTED_PREVIEW
 from mediamill.tasks.journal.planning import LOST_FILE
 

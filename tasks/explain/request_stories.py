@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from mediamill.tasks.explain_values import hide_url_secrets
-from mediamill.tasks.item_story import AttemptStory, RequestStory, ReuseStory
+from mediamill.tasks.explain.item_story import AttemptStory, RequestStory, ReuseStory
+from mediamill.tasks.explain.shown_values import hide_url_secrets
 from mediamill.tasks.journal.journal import Journal
 
 _SAMPLE_RATE = 16_000
