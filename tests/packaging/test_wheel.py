@@ -37,7 +37,7 @@ def check_main_job(programs: Path, project: Path) -> None:
     assert "whisper" in run("mediamill", "models").stdout
     findings = run("mediamill", "doctor").stdout
     assert "built-in provider: pocketsphinx" in findings
-    assert "local code: " in findings
+    assert "ok  local code: " in findings
     shutil.copytree(RECORDINGS, project / "recordings")
     job = ("mediamill", "transcribe", "recordings", "--provider", "local", "--out", "out", "--json")
     assert json.loads(run(*job, "--quote").stdout)["items"] == 8

@@ -219,11 +219,14 @@ def _check_server() -> list[Finding]:
 
 def _check_local_code() -> list[Finding]:
     """Check whether code can be locked up here. A machine that cannot is well: it refuses what few runs want."""
+    import secrets
+
     from mediamill.tasks.errors import MediamillError
     from mediamill.tasks.local.spawn import spawn
 
     try:
-        with spawn("python", allow_local_code=True):
+        with spawn("python", token=secrets.token_urlsafe(32), allow_local_code=True):
             return [Finding("local code", well=True, message="runs with --allow-local-code, in a sandbox that holds")]
     except MediamillError as error:
-        return [Finding("local code", well=True, message=error.message, hint=error.hint)]
+        is_refusal = error.message.startswith("code is not run on this machine")
+        return [Finding("local code", well=is_refusal, message=error.message, hint=error.hint)]
