@@ -14,6 +14,8 @@ MEMORY_MESSAGE = f"it needs more than {MAX_MEMORY_BYTES // 2**20} MB of memory"
 SIZE_MESSAGE = f"it gives more than {MAX_RENDERED_CHARACTERS // 10**6} million characters"
 DEPTH_MESSAGE = "it is nested too deep"
 
+_MAX_MESSAGE_CHARACTERS = 1000
+
 LIMIT_KIND = "over_limit"
 """The ``error_kind`` of an item whose evaluation would exceed a limit."""
 
@@ -29,4 +31,4 @@ class WorkFailed(Exception):
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(kind, message)
         self.kind = kind
-        self.message = message
+        self.message = " ".join(message.split())[:_MAX_MESSAGE_CHARACTERS] or "it failed without a reason"

@@ -87,15 +87,18 @@ def test_a_template_that_takes_for_ever_to_compile_is_refused(local_server: Runn
 
 
 @pytest.mark.long
-def test_sigterm_ends_a_run_at_once_whose_templates_take_for_ever(local_server: RunningServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)])
+def test_a_run_whose_templates_take_for_ever_ends_at_a_signal_and_so_do_its_workers(
+    number: int, code: int, local_server: RunningServer, tmp_path: Path
+) -> None:
     source = write_rows(tmp_path, *({"text": "a", "size": 10_000} for _ in range(40)))
     command = [sys.executable, "-m", "mediamill.flows.cli", *complete(source, local_server, "--prompt", NESTED_LOOPS)]
     process = subprocess.Popen(command, env=bare_environment(tmp_path / "home"), stderr=subprocess.PIPE, text=True)
     workers = wait_for_busy_workers(process.pid)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=30)
-    assert (process.returncode, "Traceback" in errors) == (143, False)
-    assert not any(worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE for worker in workers)
+    assert (process.returncode, "Traceback" in errors) == (code, False)
+    assert not psutil.wait_procs(workers, timeout=60 if number == signal.SIGKILL else 1)[1]
 
 
 def wait_for_busy_workers(pid: int) -> list[psutil.Process]:
