@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 
+from mediamill.tasks.errors import BadInput
 from mediamill.tasks.local.asr_engines.audio_input import measure_seconds, read_wav_seconds
 from mediamill.tasks.local.asr_engines.base import Audio, Segment, Transcript, Word
 from mediamill.tasks.local.asr_engines.worker_pool import WorkerPool
@@ -32,6 +34,7 @@ _WORDS = [
 ]
 _WORDS_PER_SECOND = Decimal("2.5")
 _MIN_WORDS = 4
+_LONG_SECONDS = 1800
 _SEGMENT_WORDS = 12
 
 
@@ -55,7 +58,12 @@ class EchoEngine:
         if not seconds:
             self._pool = self._pool or WorkerPool(self._workers)
             seconds = await self._pool.run(measure_seconds, audio, self._max_seconds)
-        return simulate_transcript(audio.sha256, seconds, to or language or "en")
+        if self._max_seconds is not None and seconds > self._max_seconds:
+            raise BadInput(f"it is longer than {self._max_seconds:g} s", kind="too_long")
+        arguments = audio.sha256, seconds, to or language or "en"
+        if seconds > _LONG_SECONDS:
+            return await asyncio.to_thread(simulate_transcript, *arguments)
+        return simulate_transcript(*arguments)
 
     def close(self) -> None:
         """End the workers, if there are any."""

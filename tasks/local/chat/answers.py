@@ -24,6 +24,7 @@ _SENTENCE = re.compile(r"[^.!?\n]+[.!?]?")
 _FENCE = re.compile(r"```[a-z]*\n(.*?)```", re.DOTALL)
 _WORD = re.compile(r"\w+")
 _MAX_SENTENCES = 3
+_MAX_ANSWER_CHARS = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,23 @@ class ChatAnswer:
 def is_echo_engine(engine: str) -> bool:
     """True for engines whose answers only name their inputs."""
     return engine.startswith(("echo", "tones"))
+
+
+def answer_prompts(engine: str, params: ChatRequest, inputs: Sequence[VisualInput]) -> list[ChatAnswer]:
+    """The answers to a prompt, as many as the request wants.
+
+    Raises:
+        ApiError: when no answer in the required form is found, or the answers are too long.
+    """
+    answers: list[ChatAnswer] = []
+    n_chars = 0
+    for sample in range(params.n):
+        answer = answer_prompt(engine, params, inputs, sample)
+        n_chars += len(answer.text) + sum(len(call.arguments) for call in answer.tool_calls)
+        if n_chars > _MAX_ANSWER_CHARS:
+            raise ApiError("bad_value", f"the answers have more than {_MAX_ANSWER_CHARS} characters")
+        answers.append(answer)
+    return answers
 
 
 def answer_prompt(engine: str, params: ChatRequest, inputs: Sequence[VisualInput], sample: int) -> ChatAnswer:

@@ -16,8 +16,6 @@ from mediamill.tasks.local.chat.response_format import (
     PLAIN,
     ResponseFormat,
     Tool,
-    read_required_tool,
-    read_response_format,
 )
 from mediamill.tasks.local.server.api_error import ApiError
 
@@ -48,7 +46,7 @@ class ChatRequest:
 
 
 def read_chat_request(fields: Any, chat_dialect: ChatDialect, models: Mapping[str, ServedChatModel]) -> ChatRequest:
-    """Check a request.
+    """Check a request, but for the form of its answer: :func:`read_answer_form` checks that.
 
     Args:
         fields: the request's JSON.
@@ -81,8 +79,6 @@ def read_chat_request(fields: Any, chat_dialect: ChatDialect, models: Mapping[st
         stream=stream,
         include_usage=usage,
         logprobs=_read_logprobs(fields, chat_dialect),
-        response_format=read_response_format(fields.get("response_format"), text, chat_dialect),
-        tool=read_required_tool(fields, chat_dialect),
         tools=orjson.dumps(fields["tools"]).decode() if fields.get("tools") else "",
         seed=_read_integer(fields, "seed", -(2**63), 2**63 - 1),
     )

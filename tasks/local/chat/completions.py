@@ -16,13 +16,14 @@ import orjson
 from aiohttp import web
 
 from mediamill.tasks.local.billing.price_list import to_usd_ticks
-from mediamill.tasks.local.chat.answers import ChatAnswer, ToolCall, answer_prompt, is_echo_engine
+from mediamill.tasks.local.chat.answers import ChatAnswer, ToolCall, answer_prompt, answer_prompts, is_echo_engine
 from mediamill.tasks.local.chat.chat_dialects import ChatDialect, get_chat_dialect
 from mediamill.tasks.local.chat.chat_models import count_image_tokens, count_prompt_tokens
 from mediamill.tasks.local.chat.chat_reply import build_completion_reply
 from mediamill.tasks.local.chat.chat_request import ChatRequest, read_chat_request
 from mediamill.tasks.local.chat.chat_stream import build_chunks, encode_events
 from mediamill.tasks.local.chat.media_sources import MediaSource, decode_data_url, fetch_source
+from mediamill.tasks.local.chat.response_format import ResponseFormat, Tool, read_answer_form
 from mediamill.tasks.local.chat.token_usage import TokenUsage, count_usage, truncate_answer
 from mediamill.tasks.local.chat.visual_inputs import VisualInput, decode_image_input, decode_video_input
 from mediamill.tasks.local.faults.fault_replies import EventStream
@@ -36,10 +37,12 @@ from mediamill.tasks.local.server.server_state import RequestContext, ServerStat
 
 _DATA_URL = re.compile(rb"data:[a-z]+/[a-zA-Z0-9.+-]+;base64,([A-Za-z0-9+/=]+)")
 _STREAM_FIELDS = re.compile(
-    rb',\s*"stream(?:_options)?"\s*:\s*(?:true|false|\{[^}]*\})|"stream"\s*:\s*(?:true|false)\s*,'
+    rb',\s*"stream(?:_options)?"\s*:\s*(?:true|false|\{[^{}]*\})|"stream"\s*:\s*(?:true|false)\s*,'
 )
 _LARGE_BYTES = 1 << 20
 _LONG_PROMPT_CHARS = 1 << 15
+_FORM_FIELDS = ("response_format", "tools", "tool_choice")
+_MAX_FORM_BYTES = 2 << 20
 _THREADS = ThreadPoolExecutor(2, thread_name_prefix="images")
 """At most two large bodies or images are processed at a time, over all requests: that bounds the memory."""
 
@@ -64,6 +67,8 @@ async def _read_chat_body(_: ServerState, context: RequestContext) -> Any:
 async def _answer_chat(state: ServerState, context: RequestContext, fields: Any) -> web.Response:
     rules = get_chat_dialect(context.dialect.name)
     params = read_chat_request(fields, rules, state.catalog.chat[context.dialect.name])
+    response_format, tool = await _read_form(state, fields, params.text, rules)
+    params = replace(params, response_format=response_format, tool=tool)
     inputs = await _load_visual_inputs(state, context, rules, params)
     answers = await _generate_answers(state, params, inputs, context.fault)
     usage = _charge_chat(state, context, params, inputs, answers)
@@ -71,6 +76,22 @@ async def _answer_chat(state: ServerState, context: RequestContext, fields: Any)
 
 
 COMPLETIONS = PaidEndpoint(_read_chat_body, _answer_chat, _get_max_chat_bytes)
+
+
+async def _read_form(
+    state: ServerState, fields: Mapping[str, Any], text: str, rules: ChatDialect
+) -> tuple[ResponseFormat, Tool | None]:
+    """The form of the answer, checked in a worker process where it holds schemas or a pattern."""
+    form = {name: fields[name] for name in _FORM_FIELDS if fields.get(name) is not None}
+    response_format = form.get("response_format")
+    is_plain = response_format in (None, {"type": "text"}, {"type": "json_object"})
+    if is_plain and "tools" not in form:
+        return read_answer_form(form, text, rules)
+    if len(orjson.dumps(form)) > _MAX_FORM_BYTES:
+        message = f"response_format and tools have more than {_MAX_FORM_BYTES} bytes"
+        raise ApiError("bad_value", message, param="response_format")
+    word = "json" if "json" in text.lower() else ""
+    return await state.workers.run(read_answer_form, form, word, rules)
 
 
 def _parse_chat_body(body: ReceivedBody) -> tuple[Any, tuple[str, str, str]]:
@@ -123,8 +144,10 @@ async def _generate_answers(
 ) -> list[ChatAnswer]:
     """The answers, truncated where they must end, or those that a fault puts in their place."""
     engine = state.settings.engine
-    if len(params.text) > _LONG_PROMPT_CHARS or params.response_format.schema is not None or params.tool is not None:
-        answers = await asyncio.to_thread(lambda: [answer_prompt(engine, params, inputs, n) for n in range(params.n)])
+    form = params.response_format
+    has_form = form.schema is not None or form.pattern is not None or params.tool is not None
+    if has_form or len(params.text) > _LONG_PROMPT_CHARS:
+        answers = await state.workers.run(answer_prompts, engine, replace(params, sources=(), tools=""), inputs)
     else:
         answers = [answer_prompt(engine, params, inputs, n) for n in range(params.n)]
     if fault is not None and fault.kind == "say":

@@ -36,6 +36,23 @@ class Tool:
     parameters: Mapping[str, Any]
 
 
+def read_answer_form(
+    fields: Mapping[str, Any], text: str, chat_dialect: ChatDialect
+) -> tuple[ResponseFormat, Tool | None]:
+    """Check ``response_format``, ``tools`` and ``tool_choice``.
+
+    Args:
+        fields: the request's; the others are not looked at.
+        text: the prompt's text, in which some providers require the word JSON.
+        chat_dialect: the rules of the provider.
+
+    Raises:
+        ApiError: when one of them is invalid.
+    """
+    response_format = read_response_format(fields.get("response_format"), text, chat_dialect)
+    return response_format, read_required_tool(fields, chat_dialect)
+
+
 def read_response_format(given: Any, text: str, chat_dialect: ChatDialect) -> ResponseFormat:
     """Check ``response_format``.
 

@@ -58,7 +58,7 @@ async def _embed_texts(state: ServerState, context: RequestContext, fields: Fiel
 def embed_text(text: str, dimensions: int) -> np.ndarray[Any, Any]:
     """Feature hashing: each word adds to a hashed dimension, with a hashed sign and 1 + log(count); norm 1."""
     values = np.zeros(dimensions, dtype="<f4")
-    for word, count in Counter(_WORD.findall(text.lower())).items():
+    for word, count in Counter(found[0] for found in _WORD.finditer(text.lower())).items():
         hashed = zlib.crc32(word.encode("utf-8", "replace"))
         values[(hashed >> 1) % dimensions] += (1.0 if hashed & 1 else -1.0) * (1.0 + np.log(count))
     length = float(np.linalg.norm(values))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +18,8 @@ from mediamill.tasks.local.server.middleware import PaidEndpoint, build_engine_h
 from mediamill.tasks.local.server.request_body import hash_json
 from mediamill.tasks.local.server.server_state import RequestContext, ServerState
 
-_MAX_BYTES = 512 * 1024 * 1024
+_MAX_BYTES = 128 * 1024 * 1024
+_LARGE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,12 @@ def make_json_endpoint(input_fields: frozenset[str], answer: AnswerFields) -> Pa
 
 
 async def _read_json_request(_: ServerState, context: RequestContext, *, input_fields: frozenset[str]) -> Any:
+    if len(context.body.data) > _LARGE_BYTES:
+        return await asyncio.to_thread(_parse_json_request, context, input_fields)
+    return _parse_json_request(context, input_fields)
+
+
+def _parse_json_request(context: RequestContext, input_fields: frozenset[str]) -> Any:
     call = context.call
     call.body_sha256 = context.body.compute_sha256()
     fields = context.body.parse_json()

@@ -32,7 +32,7 @@ _MAX_TURN_SECONDS = 5.0
 """Seconds after which turn detection ends a turn (provider docs: max_speech_duration_s)."""
 
 _REPORT_SECONDS = 5.0
-_MAX_BYTES = 512 * 2**20
+_MAX_BYTES = 128 * 2**20
 
 
 async def serve_realtime_asr(state: ServerState, request: web.Request, *, dialect: Dialect) -> web.StreamResponse:

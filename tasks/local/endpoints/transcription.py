@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 from functools import partial
 
@@ -26,6 +27,7 @@ from mediamill.tasks.local.server.url_download import download
 
 _MIN_SECONDS = Decimal("0.01")
 _MAX_FORM_BYTES = 1024 * 1024
+_LONG_SECONDS = 1800
 _ERROR_KINDS: dict[str, ErrorKind] = {"too_long": "too_long"}
 
 
@@ -70,7 +72,10 @@ async def _answer_transcription(
     transcript = await run_asr(state, dialect, audio, params)
     state.limiter.charge_audio(float(transcript.seconds))
     tokens = params.model in catalog.token_usage and dialect.name == "openai"
-    content, kind = build_transcription_reply(transcript, params, dialect, tokens=tokens, request_id=context.request_id)
+    build = partial(
+        build_transcription_reply, transcript, params, dialect, tokens=tokens, request_id=context.request_id
+    )
+    content, kind = build() if transcript.seconds < _LONG_SECONDS else await asyncio.to_thread(build)
     reply = web.Response(body=content, headers={"content-type": kind, **build_reply_headers(state, context)})
     if context.is_charged:
         state.prices.charge_audio(call, dialect.compute_billed_seconds(transcript.seconds))

@@ -14,7 +14,7 @@ _SPEEDS = (0.25, 5.0)
 _MAX_CHARS = {"openai": 4096, "groq": 200, "xai": 15_000}
 """Maximum characters of a text (provider docs); the other providers state none."""
 
-_DEFAULT_MAX_CHARS = 1_000_000
+_DEFAULT_MAX_CHARS = 30_000
 _ALL_FORMATS = frozenset({"mp3", "wav", "flac", "opus", "aac", "pcm", "raw"})
 _DEFAULT_FORMATS = {
     "together": "wav",

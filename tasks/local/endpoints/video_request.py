@@ -25,6 +25,8 @@ from mediamill.tasks.local.server.api_error import ApiError
 _DEFAULT_FPS = 24
 _DEFAULT_SIZE = (640, 360)
 _MAX_SECONDS, _MAX_FPS = 60, 60
+_MAX_PIXELS = 4_000_000_000
+"""Of all frames together: a minute at 1920 x 1080 and 30 frames a second."""
 _SHORT_SIDES = {"360p": 360, "480p": 480, "540p": 540, "720p": 720, "768p": 768, "hd": 720, "1080p": 1080, "fhd": 1080}
 _XAI_RESOLUTIONS = ("480p", "720p", "1080p")
 _XAI_SECONDS = (1, 15)
@@ -62,7 +64,11 @@ def read_video_request(fields: Any, wire: str, models: GenerationModels, *, stri
         message = f"The model `{model}` does not exist or does not make videos."
         raise ApiError("unknown_model", message, param="model")
     read_fields = {"together": _read_together_video, "openai": _read_openai_video, "xai": _read_xai_video}[wire]
-    return VideoRequest(model, read_fields(fields, served_model, _read_video_prompt(fields, served_model)))
+    spec = read_fields(fields, served_model, _read_video_prompt(fields, served_model))
+    if spec.width * spec.height * spec.fps * spec.seconds > _MAX_PIXELS:
+        message = f"the built-in engine renders at most {_MAX_PIXELS} pixels in all frames together"
+        raise ApiError("bad_value", message, param="seconds")
+    return VideoRequest(model, spec)
 
 
 def _read_video_prompt(fields: Mapping[str, Any], served_model: ServedVideoModel) -> str:

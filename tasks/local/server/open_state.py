@@ -30,6 +30,8 @@ from mediamill.tasks.local.server.server_state import ServerState
 from mediamill.tasks.local.server.settings import DIALECTS, Settings
 from mediamill.tasks.local.tts_engines.registry import TTS_ENGINES, make_tts_engine
 
+_MAX_SECONDS = 24 * 3600.0
+"""Longest recording where neither the options nor the provider set a limit."""
 _OTHER_ENGINES = ("bm25s", "hashing", "python", "drawing")
 """Engines that rerank, embed, run code and generate images; every server has them, whatever ``--engine`` is."""
 
@@ -48,7 +50,7 @@ def open_server_state(settings: Settings) -> ServerState:
         settings=settings,
         catalog=read_catalog(config, settings),
         asr_engine=make_asr_engine(
-            _choose_asr_engine(settings.engine), settings.workers, settings.max_seconds, weights
+            _choose_asr_engine(settings.engine), settings.workers, settings.max_seconds or _MAX_SECONDS, weights
         ),
         tts_engine=make_tts_engine(settings.engine, settings.workers),
         prices=PriceList(settings.price, settings.token_price),

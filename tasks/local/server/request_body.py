@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import mmap
 import tempfile
+from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +22,11 @@ if TYPE_CHECKING:
     from aiohttp.web import BaseRequest
 
 MAX_MEMORY_BYTES = 1024 * 1024
+_MAX_JSON_VALUES = 1_500_000
+"""A body with more takes seconds to parse, in which the server would answer nobody."""
+_JSON_MARKS = (b",", b"[", b"{")
+_GRACE_SECONDS = 30.0
+_MIN_BYTES_PER_SECOND = 16 * 1024
 
 
 @dataclass(slots=True)
@@ -45,11 +52,18 @@ class ReceivedBody:
         Raises:
             ApiError: when it is not JSON.
         """
+        if self._count_json_values() > _MAX_JSON_VALUES:
+            raise ApiError("too_large", f"the JSON body has more than {_MAX_JSON_VALUES} values")
         try:
             with memoryview(self.data) as view:
                 return orjson.loads(view)
         except ValueError:
             raise ApiError("bad_value", "We could not parse the JSON body of your request.") from None
+
+    def _count_json_values(self) -> int:
+        """At least the number of values in the body: commas and brackets in texts count, too."""
+        blocks = (self.data[at : at + MAX_MEMORY_BYTES] for at in range(0, len(self.data), MAX_MEMORY_BYTES))
+        return sum(block.count(mark) for block in blocks for mark in _JSON_MARKS)
 
     def extract_audio(self, part: FilePart) -> Audio:
         """Copy a file part: bytes when it is small, a file of its own when it is large."""
@@ -79,13 +93,13 @@ async def read_body(request: BaseRequest, max_bytes: int) -> ReceivedBody:
     """Read a request's body.
 
     Raises:
-        ApiError: ``too_large`` above ``limit`` bytes.
+        ApiError: ``too_large`` above ``max_bytes``; ``too_slow`` when it trickles in.
     """
     content_length = request.content_length
     if content_length is not None and content_length > max_bytes:
         raise _make_too_large_error(max_bytes, content_length)
     if content_length is not None and content_length <= MAX_MEMORY_BYTES:
-        return ReceivedBody(await request.content.read())
+        return ReceivedBody(b"".join([chunk async for chunk in _receive_chunks(request)]))
     body = ReceivedBody()
     try:
         return await _spool_body(request, max_bytes, body)
@@ -97,7 +111,7 @@ async def read_body(request: BaseRequest, max_bytes: int) -> ReceivedBody:
 async def _spool_body(request: BaseRequest, max_bytes: int, body: ReceivedBody) -> ReceivedBody:
     file = body.cleanup.enter_context(tempfile.SpooledTemporaryFile(MAX_MEMORY_BYTES))  # noqa: SIM115
     size = 0
-    async for chunk in request.content.iter_any():
+    async for chunk in _receive_chunks(request):
         size += len(chunk)
         if size > max_bytes:
             raise _make_too_large_error(max_bytes, size)
@@ -111,6 +125,22 @@ async def _spool_body(request: BaseRequest, max_bytes: int, body: ReceivedBody) 
     body.cleanup.enter_context(mapped)
     body.data = mapped
     return body
+
+
+async def _receive_chunks(request: BaseRequest) -> AsyncIterator[bytes]:
+    """The body as it arrives; a sender has half a minute, and more as far as it keeps sending."""
+    clock = asyncio.get_running_loop().time
+    began_at, size = clock(), 0
+    try:
+        while True:
+            async with asyncio.timeout_at(began_at + _GRACE_SECONDS + size / _MIN_BYTES_PER_SECOND):
+                chunk = await request.content.readany()
+            if not chunk:
+                return
+            size += len(chunk)
+            yield chunk
+    except TimeoutError:
+        raise ApiError("too_slow", f"the body did not arrive in time: {size} bytes did") from None
 
 
 def _make_too_large_error(max_bytes: int, size: int) -> ApiError:

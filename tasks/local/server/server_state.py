@@ -13,6 +13,7 @@ from mediamill.tasks.local.billing.price_list import PriceList
 from mediamill.tasks.local.faults.fault_rules import Fault, FaultRule
 from mediamill.tasks.local.media_generation.generation_state import GenerationState
 from mediamill.tasks.local.sandbox.sandbox_sessions import SandboxSessions
+from mediamill.tasks.local.server.bounded_workers import BoundedWorkers
 from mediamill.tasks.local.server.dialects import Dialect
 from mediamill.tasks.local.server.model_catalog import ModelCatalog
 from mediamill.tasks.local.server.rate_limits import RateLimiter
@@ -36,6 +37,7 @@ class ServerState:
         interpreters: sessions of the code interpreter.
         generation: jobs and files of images and videos.
         fault_rules: which requests break, and how.
+        workers: processes for what a request could make endless.
     """
 
     settings: Settings
@@ -49,6 +51,7 @@ class ServerState:
     interpreters: SandboxSessions
     generation: GenerationState
     fault_rules: list[FaultRule] = field(default_factory=list)
+    workers: BoundedWorkers = field(default_factory=BoundedWorkers)
 
     def reset(self) -> None:
         """Clear the bill, the jobs and the fault rules; limits start unused, and the random numbers from the seed."""
@@ -62,6 +65,7 @@ class ServerState:
         """End the engines, interpreter sessions and jobs, with their processes and files."""
         self.asr_engine.close()
         self.interpreters.close()
+        self.workers.close()
         self.generation.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -16,6 +17,7 @@ from mediamill.tasks.local.chat.chat_models import ServedChatModel
 from mediamill.tasks.local.chat.chat_reply import build_completion_reply
 from mediamill.tasks.local.chat.chat_request import ChatRequest, read_chat_request
 from mediamill.tasks.local.chat.chat_stream import build_chunks, encode_events
+from mediamill.tasks.local.chat.response_format import read_answer_form
 from mediamill.tasks.local.chat.token_usage import build_usage, count_usage, truncate_answer
 from mediamill.tasks.local.server.api_error import ApiError
 from mediamill.tasks.local.server.settings import DIALECTS
@@ -71,6 +73,8 @@ def test_any_request_is_read_or_refused(fields: Any, name: str, data: st.DataObj
         fields = {"model": "m", "messages": HELLO, **fields}
     try:
         params = read_chat_request(fields, get_chat_dialect(name), {"m": ServedChatModel()})
+        response_format, tool = read_answer_form(fields, params.text, get_chat_dialect(name))
+        params = replace(params, response_format=response_format, tool=tool)
         answer = truncate_answer(answer_prompt("measure", params, [], 0), params)
     except ApiError:
         return
