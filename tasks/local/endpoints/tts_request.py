@@ -15,6 +15,7 @@ _MAX_CHARS = {"openai": 4096, "groq": 200, "xai": 15_000}
 """Maximum characters of a text (provider docs); the other providers state none."""
 
 _DEFAULT_MAX_CHARS = 30_000
+"""About half an hour of speech; slower speech may have fewer characters."""
 _ALL_FORMATS = frozenset({"mp3", "wav", "flac", "opus", "aac", "pcm", "raw"})
 _DEFAULT_FORMATS = {
     "together": "wav",
@@ -64,7 +65,8 @@ def read_tts_request(fields: Any, dialect: Dialect, models: Mapping[str, ServedT
             raise ApiError("unknown_model", f"The model `{model}` does not exist or does not speak.", param="model")
         served_model = ServedTtsModel()
     text = _read_tts_text(fields, "text" if xai else "input")
-    maximum = _MAX_CHARS.get(dialect.name, _DEFAULT_MAX_CHARS)
+    speed = _read_speed(fields)
+    maximum = _MAX_CHARS.get(dialect.name, int(_DEFAULT_MAX_CHARS * min(speed, 1.0)))
     if len(text) > maximum:
         raise ApiError("bad_value", f"the text has {len(text)} characters, more than {maximum}", param="input")
     if xai:
@@ -83,7 +85,7 @@ def read_tts_request(fields: Any, dialect: Dialect, models: Mapping[str, ServedT
         text,
         _read_voice(fields, dialect),
         audio_format,
-        _read_speed(fields),
+        speed,
         (sample_rate or served_model.sample_rate) if served_model.takes_any_rate else served_model.sample_rate,
         stream,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import socket
 import struct
@@ -134,8 +135,10 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
         "/v1/videos", orjson.dumps({"prompt": "x", "seconds": 60, "fps": 60, "width": 4096, "height": 4096})
     ),
     "a long speech": lambda: request_bytes(
-        "/v1/audio/speech",
-        orjson.dumps({"model": "m", "input": "word " * 1_500, "speed": 0.25, "response_format": "mp3"}),
+        "/v1/audio/speech", orjson.dumps({"model": "m", "input": "word " * 6_000, "speed": 0.25})
+    ),
+    "a speech of minutes": lambda: request_bytes(
+        "/v1/audio/speech", orjson.dumps({"model": "m", "input": "word " * 300, "response_format": "mp3"})
     ),
     "a recording of years": lambda: upload(wav_of(10_000_000)),
     "a recording of a day": lambda: upload(wav_of(86_000)),
@@ -155,3 +158,60 @@ def test_others_are_answered_within_a_second(name: str, extracting_server: Runni
 def test_a_pattern_that_backtracks_is_refused_in_bounded_time(extracting_server: RunningServer) -> None:
     status, body = send(extracting_server.origin, HOSTILE["pattern in a schema"]())
     assert (status, f"{MAX_CPU_SECONDS:g} s of processor time" in body.decode()) == (400, True)
+
+
+def open_connection(origin: str, data: bytes) -> socket.socket:
+    """A connection on which the beginning of a request was sent."""
+    host, port = origin.removeprefix("http://").split(":")
+    connection = socket.create_connection((host, int(port)), timeout=END_SECONDS)
+    connection.sendall(data)
+    return connection
+
+
+@pytest.mark.long
+def test_bodies_that_trickle_are_ended_and_hold_nobody_up(own_local_server: RunningServer) -> None:
+    begun = request_bytes(CHAT, b"{" * 100)[:-99]
+    connections = [open_connection(own_local_server.origin, begun) for _ in range(300)]
+    status, _, longest = send_beside_health(own_local_server.origin, chat())
+    assert (status, longest < MAX_HEALTH_SECONDS) == (200, True)
+    for connection in connections:
+        with connection:
+            assert connection.recv(12) == b"HTTP/1.1 408"
+    assert own_local_server.bill()["in_flight"] == 0
+
+
+CHUNKED = b"Transfer-Encoding: chunked"
+LENGTH = b"Content-Length: 6"
+
+
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        ([LENGTH, CHUNKED], 400),
+        ([CHUNKED, LENGTH], 400),
+        ([LENGTH, b"Content-Length: 0"], 400),
+        ([LENGTH, LENGTH], 400),
+        ([b"Content-Length: -1"], 400),
+        ([b"Content-Length: +6"], 400),
+        ([b"Transfer-Encoding: xchunked"], 400),
+        ([b"Transfer-Encoding: chunked, identity"], 400),
+        ([b"Content-Length : 6"], 400),
+        ([b"X: " + b"x" * 100_000], 400),
+        ([b"X%d: y" % n for n in range(1000)], 400),
+        ([b"Content-Length: 99999999999"], 413),
+        ([b"Host: evil.example", LENGTH], 400),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_requests_that_could_be_read_in_two_ways_or_are_too_large_are_refused(
+    lines: list[bytes], status: int, local_server: RunningServer
+) -> None:
+    head = [b"POST /v1/chat/completions HTTP/1.1", b"Host: localhost", b"Content-Type: application/json", *lines]
+    smuggled = b"0\r\n\r\nGET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with open_connection(local_server.origin, b"\r\n".join([*head, b"", smuggled])) as connection:
+        reply = b""
+        with contextlib.suppress(ConnectionResetError):  # it closes with the rest of what was sent unread
+            while b"\r\n\r\n" not in reply and (block := connection.recv(1 << 16)):
+                reply += block
+    assert (reply.count(b"HTTP/1."), int(reply.split()[1])) == (1, status)
+    assert local_server.bill()["billed"] == 0
