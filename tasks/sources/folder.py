@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from mediamill.tasks.domain import Item
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.job import AllowedPaths
+from mediamill.tasks.run_log import RUN_LOGGER, write_record
 from mediamill.tasks.sources.locate import find_id_problem, fingerprint_file, to_printable
 from mediamill.tasks.sources.row_paths import RowPaths
 from mediamill.tasks.sources.walk import FoundFile, walk
@@ -73,6 +75,11 @@ class FolderSource:
                 yield self._to_item(index, file)
         except OSError as error:
             raise UsageError(f"{self._given}: {error.strerror or error}") from None
+        if self._n_outside_links:
+            message = (
+                f"links that lead out of the folder: {self._n_outside_links}, not taken; --allow-paths follows them"
+            )
+            write_record(RUN_LOGGER, logging.WARNING, "links_skipped", message, links=self._n_outside_links)
 
     def row_schema(self) -> pa.Schema | None:
         """None: files have no rows."""
@@ -91,7 +98,7 @@ class FolderSource:
             suffixes = ", ".join(suffix or "no extension" for suffix, _ in self._other_suffixes.most_common(5))
             details = f" (found {n_others} other file{'s' if n_others > 1 else ''}: {suffixes})"
         if self._n_outside_links:
-            details += f" ({self._n_outside_links} links lead out of the folder; --allow-paths follows them)"
+            details += f" (links that lead out of the folder: {self._n_outside_links}; --allow-paths follows them)"
         hint = f"{kinds} files end in {' '.join(sorted(self._extensions))}; a single file may be named directly"
         return UsageError(f"no {kinds} files in {self._given}{details}", hint=hint)
 

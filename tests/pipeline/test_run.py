@@ -15,6 +15,7 @@ import yaml
 from tests.helpers.cli_runs import make_wavs, mediamill
 from tests.helpers.local_server import RunningServer, running_server
 from tests.helpers.tiers import mark_rest_long
+from tests.helpers.visual_samples import HOUSE
 
 MODEL = "openai/whisper-large-v3"
 ITEMS = 8
@@ -245,3 +246,28 @@ def test_an_invalid_chain_is_refused_in_one_line_before_it_runs(
     code, _, errors = run_chain(path)
     assert (code, "Traceback" in errors) == (2, False)
     assert message in errors
+
+
+@pytest.mark.long
+def test_later_steps_name_files_of_the_source_and_of_earlier_steps_alone(tmp_path: Path) -> None:
+    for name in ("data/house.jpg", "elsewhere/out.jpg"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(HOUSE.read_bytes())
+    references = {"in": "data/house.jpg", "out": "elsewhere/out.jpg"}
+    rows = [{"id": name, "prompt": "x", "refs": str(tmp_path / path)} for name, path in references.items()]
+    (tmp_path / "data" / "m.jsonl").write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+    drawn = {"name": "drawn", "task": {"capability": "generate-image", "provider": "local"}}
+    like = {"capability": "generate-image", "provider": "local", "of": {"text": "prompt", "reference_images": "refs"}}
+    described = {"capability": "caption", "provider": "local", "of": {"path": "file"}}
+    steps = [drawn, {"name": "described", "task": described}, {"name": "like", "task": like}]
+    fields = {"source": str(tmp_path / "data" / "m.jsonl"), "out": str(tmp_path / "out"), "steps": steps}
+    path = tmp_path / "chain.yaml"
+    path.write_text(yaml.safe_dump(fields))
+    code, _, stderr = run_chain(path)
+    assert code == 3, stderr
+    assert [row["in_id"] if "in_id" in row else row["item_id"] for row in read_result_rows(tmp_path)] == ["in"]
+    (failure,) = pq.read_table(tmp_path / "out" / "steps" / "03-like" / "failures").to_pylist()
+    assert "add --allow-paths" in failure["error_message"]
+    code, _, stderr = run_chain(path, "--allow-paths")
+    assert code == 0, stderr
+    assert len(read_result_rows(tmp_path)) == 2

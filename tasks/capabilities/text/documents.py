@@ -118,7 +118,14 @@ def _read_rows(path: Path) -> list[Document]:
 
     try:
         manifest = ManifestSource(str(path), Columns(), frozenset(), frozenset())
-        rows = [item.row for item in manifest.items()]
+        rows, n_characters = [], 0
+        for item in manifest.items():
+            rows.append(item.row)
+            n_characters += sum(len(value) for value in item.row.values() if isinstance(value, str))
+            if n_characters > _MAX_BYTES:  # a Parquet file may be much smaller than its rows
+                raise ValueError(
+                    f"{path}: its rows are larger than {_MAX_BYTES // 10**6} MB, which no request can hold"
+                )
     except MediamillError as error:
         raise ValueError(error.message) from None
     only_column = next((name for row in rows[:1] for name in row), None) if all(len(row) == 1 for row in rows) else None

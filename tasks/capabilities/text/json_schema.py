@@ -14,7 +14,7 @@ from mediamill.tasks.bounded import schema_check
 from mediamill.tasks.bounded.limits import LIMIT_KIND, WorkFailed
 from mediamill.tasks.bounded.worker_pool import run_bounded_async
 from mediamill.tasks.bounded_files import parse_yaml, read_bounded_text
-from mediamill.tasks.bounded_values import check_depth
+from mediamill.tasks.bounded_values import MAX_DEPTH, check_depth
 from mediamill.tasks.errors import BadReply
 
 if TYPE_CHECKING:
@@ -32,18 +32,22 @@ def load_schema(value: Any) -> dict[str, Any]:
     Raises:
         ValueError: when it cannot be loaded, or is not a JSON Schema.
     """
-    schema = load_json_value(value) if isinstance(value, str) else value
-    check_depth(schema)
-    if not isinstance(schema, dict):
+    given = load_json_value(value) if isinstance(value, str) else value
+    check_depth(given)
+    if not isinstance(given, dict):
         raise ValueError("a JSON Schema must be an object")  # noqa: TRY004 - pydantic reports a ValueError with its message
-    if sum(1 for _ in islice(schema_check.walk(schema), _MAX_PARTS + 1)) > _MAX_PARTS:
+    if sum(1 for _ in islice(schema_check.walk(given), _MAX_PARTS + 1)) > _MAX_PARTS:
         raise ValueError(f"has more than {_MAX_PARTS:,} parts")
+    try:
+        schema: dict[str, Any] = orjson.loads(orjson.dumps(given))  # YAML has values that JSON does not have
+    except TypeError as error:
+        raise ValueError(f"is not JSON: {error}") from None
     from jsonschema import SchemaError
     from jsonschema.validators import validator_for
 
     try:
         validator_for(schema).check_schema(schema)
-        _check_refs(schema, schema)
+        _check_refs(schema, schema, {})
     except SchemaError as error:
         raise ValueError(f"is not a JSON Schema: {error.message[:200]} at {error.json_path}") from None
     except OverflowError as error:  # of a pattern
@@ -105,17 +109,51 @@ def _load_model_schema(value: str) -> Any:
         raise ValueError(f"{value}: {error}{hint}") from None
 
 
-def _check_refs(part: Any, schema: Schema) -> None:
-    """Check that every reference points into the schema itself; nothing is fetched."""
+_REF_KEYWORDS = ("$ref", "$dynamicRef", "$recursiveRef")
+_SAME_VALUE_KEYWORDS = (*_REF_KEYWORDS, "allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas")
+"""Keywords whose schemas are about the value itself, not about its members."""
+
+
+def _check_refs(part: Any, schema: Schema, states: dict[int, bool]) -> None:
+    """Check that every reference points into the schema itself, and none leads back to itself; nothing is fetched."""
     if isinstance(part, dict):
-        ref = part.get("$ref")
-        if isinstance(ref, str) and resolve_ref(ref, schema) is None:
-            raise ValueError(f"$ref {ref!r} points to nothing in the schema; only references within it are allowed")
+        for keyword in _REF_KEYWORDS:
+            ref = part.get(keyword)
+            if isinstance(ref, str) and resolve_ref(ref, schema) is None:
+                raise ValueError(
+                    f"{keyword} {ref!r} points to nothing in the schema; only references within it are allowed"
+                )
+        if isinstance(part.get("$id"), str) and part is not schema:
+            raise ValueError(f"$id {part['$id']!r}: only the whole schema may have an $id")
+        _check_loops(part, schema, states)
         for value in part.values():
-            _check_refs(value, schema)
+            _check_refs(value, schema, states)
     elif isinstance(part, list):
         for value in part:
-            _check_refs(value, schema)
+            _check_refs(value, schema, states)
+
+
+def _check_loops(part: Any, schema: Schema, states: dict[int, bool], depth: int = 0) -> None:
+    """Check that validating a value does not lead back to the same schema for the same value.
+
+    ``states`` has the schemas that were seen, by their identity: True once all that they lead to is checked.
+    """
+    if not isinstance(part, dict) or states.get(id(part)):
+        return
+    if id(part) in states:
+        raise ValueError("the schema refers to itself without end")
+    if depth > MAX_DEPTH:
+        raise ValueError(f"its references lead from one to the next more than {MAX_DEPTH} times")
+    states[id(part)] = False
+    for keyword in _SAME_VALUE_KEYWORDS:
+        inner = part.get(keyword)
+        if keyword in _REF_KEYWORDS:
+            inner = resolve_ref(inner, schema) if isinstance(inner, str) else None
+        elif keyword == "dependentSchemas" and isinstance(inner, dict):
+            inner = list(inner.values())
+        for each in inner if isinstance(inner, list) else [inner]:
+            _check_loops(each, schema, states, depth + 1)
+    states[id(part)] = True
 
 
 def resolve_ref(ref: str, schema: Schema) -> Any:
@@ -125,7 +163,10 @@ def resolve_ref(ref: str, schema: Schema) -> Any:
     target: Any = schema
     for token in filter(None, ref[1:].split("/")):
         name = token.replace("~1", "/").replace("~0", "~")
-        target = target.get(name) if isinstance(target, dict) else None
+        if isinstance(target, list):
+            target = target[int(name)] if name.isdecimal() and int(name) < len(target) else None
+        else:
+            target = target.get(name) if isinstance(target, dict) else None
     return target
 
 
