@@ -257,7 +257,11 @@ def test_later_steps_name_files_of_the_source_and_of_earlier_steps_alone(tmp_pat
     rows = [{"id": name, "prompt": "x", "refs": str(tmp_path / path)} for name, path in references.items()]
     (tmp_path / "data" / "m.jsonl").write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
     drawn = {"name": "drawn", "task": {"capability": "generate-image", "provider": "local"}}
-    like = {"capability": "generate-image", "provider": "local", "of": {"text": "prompt", "reference_images": "refs"}}
+    like = {
+        "capability": "generate-image",
+        "provider": "local",
+        "of": {"text": "drawn_prompt", "reference_images": "refs"},
+    }
     described = {"capability": "caption", "provider": "local", "of": {"path": "file"}}
     steps = [drawn, {"name": "described", "task": described}, {"name": "like", "task": like}]
     fields = {"source": str(tmp_path / "data" / "m.jsonl"), "out": str(tmp_path / "out"), "steps": steps}
