@@ -143,6 +143,12 @@ class BadInput(ItemError):
     default_kind = "bad_input"
 
 
+def build_memory_error(message: str) -> BadInput:
+    """The error of an item for which memory is short; a later run may succeed."""
+    hint = "free some memory or lower --max-memory, then run again"
+    return BadInput(message, kind="memory", transient=True, hint=hint)
+
+
 class Unpriced(ItemError):
     """A budget is set and the maximum cost of this Ask is not known, so it is not sent."""
 

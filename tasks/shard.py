@@ -11,7 +11,7 @@ from typing import Any
 
 from mediamill.tasks import fault_injection
 from mediamill.tasks.domain import Answer, Ask, Failure, Item, Outcome, Result
-from mediamill.tasks.errors import BadInput, ItemError, MediamillError, RunStopped
+from mediamill.tasks.errors import BadInput, ItemError, MediamillError, RunStopped, build_memory_error
 from mediamill.tasks.item_record import ItemRecord
 from mediamill.tasks.journal.planning import LOST_FILE
 from mediamill.tasks.params import resolve_item_params
@@ -261,8 +261,7 @@ def _to_item_error(item: Item, error: Exception) -> ItemError:
     """What an unexpected error is for the item in whose work it happened."""
     RUN_LOGGER.debug("item %s: internal error", clean_text(item.item_id), exc_info=error)
     if isinstance(error, MemoryError):
-        hint = "free some memory or lower --max-memory, then run again"
-        return ItemError(f"{item.source}: there was not enough memory for it", kind="memory", transient=True, hint=hint)
+        return build_memory_error(f"{item.source}: there was not enough memory for it")
     message = f"{item.source}: internal error: {type(error).__name__}: {error}"
     return ItemError(message, kind="internal", transient=True, hint="run again")
 

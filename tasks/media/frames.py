@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import av
 from av.stream import Disposition
 
-from mediamill.tasks.errors import BadInput
+from mediamill.tasks.errors import BadInput, build_memory_error
 from mediamill.tasks.media.av_input import open_media
 from mediamill.tasks.media.source_file import empty_file_error, read_head
 
@@ -187,8 +187,10 @@ def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream, int]]:
             yield container, stream, size
         except BadInput:
             raise
-        except (av.FFmpegError, ValueError, MemoryError, OSError) as error:
+        except (av.FFmpegError, ValueError, OSError) as error:
             raise broken_video_error(str(error).splitlines()[0] if str(error) else type(error).__name__) from None
+        except MemoryError:
+            raise build_memory_error("there was not enough memory to decode the video") from None
 
 
 def to_video_info(container: InputContainer, stream: VideoStream, size: int) -> VideoInfo:

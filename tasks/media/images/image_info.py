@@ -11,7 +11,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from mediamill.tasks.errors import BadInput
+from mediamill.tasks.errors import BadInput, build_memory_error
 from mediamill.tasks.media.source_file import empty_file_error, read_head
 
 if TYPE_CHECKING:
@@ -107,7 +107,9 @@ def read_orientation(image: Image) -> int:
 
 
 def broken_image_error(error: BaseException) -> BadInput:
-    """The error for an image that cannot be decoded."""
+    """The error for an image that cannot be decoded: it is broken, or memory is short."""
+    if isinstance(error, MemoryError):
+        return build_memory_error("there was not enough memory to decode the image")
     reason = (str(error).splitlines() or [""])[0][:120] or type(error).__name__
     return BadInput(
         f"the image cannot be decoded: {reason}", kind="undecodable", hint="open it elsewhere, or copy it again"

@@ -232,6 +232,10 @@ def _decode_job(body: bytes) -> Mapping[str, Any]:
         return {}
 
 
+_PLAUSIBLE_EXPONENTS = range(-12, 10)
+"""Of seconds and dollars in a reply. Written out in full, 1e999999999 would be a text of a gigabyte."""
+
+
 def _parse_decimal(value: Any) -> Decimal | None:
     if value is None or isinstance(value, bool | dict | list):
         return None
@@ -239,7 +243,9 @@ def _parse_decimal(value: Any) -> Decimal | None:
         number = Decimal(str(value))
     except InvalidOperation:
         return None
-    return number if number.is_finite() and number >= 0 else None
+    if not number.is_finite() or number < 0 or (number and number.adjusted() not in _PLAUSIBLE_EXPONENTS):
+        return None
+    return number
 
 
 def count_pixels(size: str) -> int:

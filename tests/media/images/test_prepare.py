@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.media.images.image_info import read_image_info
+from mediamill.tasks.media.images.image_info import broken_image_error, read_image_info
 from mediamill.tasks.media.images.perceptual_hash import (
     MAX_DISTANCE_BITS,
     NearDuplicateIndex,
@@ -210,3 +210,9 @@ def test_the_index_finds_the_same_nearest_image_as_a_full_search() -> None:
         query = hashes[number] ^ 0b1001
         best = min(range(3000), key=lambda n: count_differing_bits(hashes[n], query))
         assert index.find_nearest(query) == str(best)
+
+
+def test_an_image_for_which_memory_is_short_is_not_called_broken() -> None:
+    error = broken_image_error(MemoryError())
+    assert (error.kind, error.transient) == ("memory", True)
+    assert broken_image_error(OSError("truncated")).kind == "undecodable"

@@ -184,6 +184,15 @@ def test_cost_seconds_and_url_are_read_from_the_reply() -> None:
     assert parsed.data["content"] == "/v1/videos/v/content"
 
 
+@pytest.mark.parametrize("number", ["1e999999999", "1e-999999999", "1e10", "-1", "NaN", "many"])
+def test_absurd_numbers_of_a_reply_are_unknown(number: str) -> None:
+    body = {"id": "v", "status": "completed", "seconds": number, "outputs": {"cost": number, "video_url": "u"}}
+    (parsed,) = build_provider("together").parse(
+        build_reply(body, headers={JOB_ID_HEADER: "v"}), [build_ask(VIDEO, "m")]
+    )
+    assert (parsed.usage.billed_usd, parsed.data["seconds"]) == (None, None)
+
+
 WORDS = st.sampled_from(["id", "status", "video", "url", "outputs", "video_url", "error", "code", "message", "usage"])
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["done", "failed", "x", "completed"])
 ANY = st.recursive(
