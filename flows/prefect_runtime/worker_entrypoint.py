@@ -48,6 +48,7 @@ def on_worker_exit(callback: Callable[[], None]) -> None:
     descriptor = os.environ.pop(LIFELINE, None)
     if descriptor is None:
         return
+    _survive_closed_terminal()
 
     def wait(lifeline: int) -> None:
         while os.read(lifeline, 1):
@@ -56,6 +57,19 @@ def on_worker_exit(callback: Callable[[], None]) -> None:
         callback()
 
     threading.Thread(target=wait, args=(int(descriptor),), name="lifeline", daemon=True).start()
+
+
+def _survive_closed_terminal() -> None:
+    """Have Prefect's console stop printing once the worker, which reads what it prints, is gone.
+
+    Rich would raise SystemExit in the thread that logs: in the one of the event loop, no request would ever end.
+    """
+    from rich.console import Console
+
+    def be_quiet(console: Console) -> None:
+        console.quiet = True
+
+    Console.on_broken_pipe = be_quiet  # type: ignore[assignment, method-assign]
 
 
 if __name__ == "__main__":
