@@ -99,7 +99,7 @@ class CellRunner:
         """Capture what any process of the cell writes to file descriptors 1 and 2, into ``streams``."""
         files: dict[str, IO[bytes]] = {}
         for descriptor, name in ((1, "stdout"), (2, "stderr")):
-            files[name] = os.fdopen(os.open(_SCRATCH, os.O_RDWR | os.O_TMPFILE, 0o600), "w+b")
+            files[name] = _open_scratch_file()
             os.dup2(files[name].fileno(), descriptor)
         try:
             yield
@@ -143,6 +143,13 @@ def _format_traceback(error: BaseException) -> str:
     return "".join([*lines, *traceback.format_exception_only(error)]).rstrip()
 
 
+def _open_scratch_file() -> IO[bytes]:
+    """Open a file without a name, in memory."""
+    if sys.platform != "linux":
+        raise OSError("bubblewrap runs on Linux only")
+    return os.fdopen(os.open(_SCRATCH, os.O_RDWR | os.O_TMPFILE, 0o600), "w+b")
+
+
 def _close_standard_streams() -> None:
     """Between cells nobody reads them; a background process must not fill what nobody empties."""
     empty = os.open(os.devnull, os.O_RDWR)
@@ -178,8 +185,8 @@ def become(user: int) -> None:
     """Become an ordinary user for good, who can make no namespaces; the capabilities go with the administrator."""
     Path("/proc/sys/user/max_user_namespaces").write_text("0")
     os.setgroups([])
-    os.setresgid(user, user, user)
-    os.setresuid(user, user, user)
+    os.setgid(user)
+    os.setuid(user)
 
 
 def main() -> int:
