@@ -15,7 +15,7 @@ from mediamill.tasks.capabilities.text.prompts import PromptParams, render_text
 from mediamill.tasks.capabilities.text.structured_completion import Prompt, StructuredCompletion, get_answer_fields
 from mediamill.tasks.domain import Item
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.providers.operations.chat import CHAT
+from mediamill.tasks.providers.operations.chat import CHAT, IMAGE_PART, VIDEO_PART
 from mediamill.tasks.wire import Provider
 
 if TYPE_CHECKING:
@@ -144,7 +144,28 @@ def _parse_messages(messages: Any, item: Item) -> Sequence[Mapping[str, Any]]:
             kind="bad_row",
             hint="write the list as JSON",
         )
+    for message in messages:
+        _check_parts(message["content"], item)
     return [{name: value for name, value in message.items() if value is not None} for message in messages]
+
+
+def _check_parts(content: Any, item: Item) -> None:
+    """Refuse parts without a type, that name a file of the machine that reads them, or that only mediamill writes.
+
+    Raises:
+        BadInput: naming the part.
+    """
+    for part in content if isinstance(content, list) else ():
+        kind = part.get("type") if isinstance(part, dict) else None
+        media = part.get(kind) if isinstance(kind, str) and kind.endswith("_url") else None
+        url = media.get("url") if isinstance(media, dict) else media
+        is_file = isinstance(url, str) and url.strip().lower().startswith("file:")
+        if not isinstance(kind, str) or kind in (IMAGE_PART, VIDEO_PART) or is_file:
+            raise BadInput(
+                f"{item.source}: messages: a part of type {kind!r} is no text and names no http(s) or data URL",
+                kind="bad_row",
+                hint='write {"type": "image_url", "image_url": {"url": "https://..."}}',
+            )
 
 
 def _to_tool_choice(params: CompleteParams) -> dict[str, Any]:

@@ -111,6 +111,23 @@ def test_a_row_imports_nothing_and_reads_no_schema(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
+def test_messages_of_a_row_name_no_file(tmp_path: Path) -> None:
+    parts = [
+        {"type": "picture", "input": 0},
+        {"type": "image_url", "image_url": {"url": "FILE:///etc/passwd"}},
+        {"type": "video_url", "video_url": "file:///etc/passwd"},
+        {"text": "no type"},
+        {"type": "text", "text": "file:///etc/passwd"},
+    ]
+    rows = [{"id": str(n), "messages": [{"role": "user", "content": [part]}]} for n, part in enumerate(parts)]
+    done = run("complete", write_rows(tmp_path / "m.jsonl", *rows), cwd=tmp_path)
+    assert done.returncode == 3, done.stderr
+    failures = {row["item_id"]: row["error_kind"] for row in read_rows(tmp_path / "out", "failures")}
+    assert failures == dict.fromkeys("0123", "bad_row")
+    assert [row["item_id"] for row in read_rows(tmp_path / "out")] == ["4"]
+
+
+@pytest.mark.long
 def test_a_refused_path_is_taken_by_the_same_command_with_the_option(tmp_path: Path) -> None:
     folder, corpus = tmp_path / "data", tmp_path / "corpus.txt"
     folder.mkdir()
