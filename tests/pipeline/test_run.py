@@ -119,7 +119,7 @@ def test_columns_reach_the_next_steps_by_their_names_and_outlive_repeats(
     assert done.returncode == 3, done.stderr
     assert "vector: 1 in, 1 out\n" in done.stdout
     assert (
-        "  1 bad_row, one: manifest.parquet row 1: the prompt needs a column that the row does not have: 'nowhere'"
+        "  1 bad_row, one: manifest.parquet row 1: the template needs a column that the row does not have: 'nowhere'"
         in done.stdout
     )
     row = pq.read_table(tmp_path / "out" / "steps" / "02-vector" / "results").to_pylist()[0]
