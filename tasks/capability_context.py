@@ -14,6 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 from mediamill.tasks.calls.download import Download
+from mediamill.tasks.calls.ssrf_guard import SsrfGuard
 from mediamill.tasks.capabilities.base import Media
 from mediamill.tasks.domain import Ask, Item, Preparation
 from mediamill.tasks.engine import Engine
@@ -146,6 +147,14 @@ class EngineCapabilityContext:
             return data.decode("utf-8-sig")
         except UnicodeDecodeError:
             raise BadInput(f"{item.source}: is not text in UTF-8", kind="not_text", hint="save it as UTF-8") from None
+
+    def check_url(self, url: str) -> None:
+        """Check the text of a URL that a provider is to fetch, with the hosts that the job allows.
+
+        Raises:
+            BadInput: when it names an address that is not public.
+        """
+        SsrfGuard(self._allowed_hosts).check_url(url)
 
     def source_version(self, item: Item) -> str:
         """The value of the manifest's version column, which changes with a URL's content; empty without one."""

@@ -77,6 +77,14 @@ class CapabilityContext(Protocol):
         """
         ...
 
+    def check_url(self, url: str) -> None:
+        """Check the text of a URL that a provider is to fetch: a provider may stand in this network, too.
+
+        Raises:
+            BadInput: when it names an address that is not public, and ``allow_hosts`` does not.
+        """
+        ...
+
     def source_version(self, item: Item) -> str:
         """What changes when a URL's content changes, from the manifest; empty when the manifest has no such column."""
         ...
@@ -175,8 +183,14 @@ class Capability(Protocol):
         ...
 
 
-def to_url_input(url: str, version: str) -> Input:
-    """An input that the provider fetches itself; named by its URL and the version of what is behind it."""
+def to_url_input(url: str, item: Item, context: CapabilityContext) -> Input:
+    """An input that the provider fetches itself; named by its URL and the version of what is behind it.
+
+    Raises:
+        BadInput: when the URL may not be fetched.
+    """
+    context.check_url(url)
+    version = context.source_version(item)
     digest = hashlib.sha256(f"url:{url}\n{version}".encode()).hexdigest()
     return Input(digest, "url", payload=Payload(filename="", mime="", size=0, url=url))
 

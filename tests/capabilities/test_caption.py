@@ -163,7 +163,9 @@ def test_a_url_is_passed_on_or_fetched_here(local_server: RunningServer, tmp_pat
     with serve_folder(PICTURES) as address:
         host = address.removeprefix("http://")
         (tmp_path / "urls.csv").write_text(f"id,url\na,{address}/house.jpg\n")
-        passed_on = run_against_together("caption", tmp_path / "urls.csv", tmp_path / "one", local_server)
+        passed_on = run_against_together(
+            "caption", tmp_path / "urls.csv", tmp_path / "one", local_server, "--allow-host", host
+        )
         assert passed_on.returncode == 0, passed_on.stdout
         fetched = run_against_together(
             "caption", tmp_path / "urls.csv", tmp_path / "two", local_server, "--fetch", "--allow-host", host

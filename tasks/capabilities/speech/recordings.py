@@ -51,7 +51,7 @@ def to_recording_url(item: Item, context: CapabilityContext, limits: AudioLimits
             f"{context.provider.name} does not fetch URLs itself", kind="no_urls", hint="leave out pass_urls"
         )
     context.record_preparation(item, Preparation("recording", changes=(FETCHED_BY_PROVIDER,)))
-    return to_url_input(item.location or "", context.source_version(item))
+    return to_url_input(item.location or "", item, context)
 
 
 async def prepare_whole(

@@ -132,7 +132,7 @@ async def prepare_image_input(
         BadInput: naming the image.
     """
     if item.is_url and not fetch and vision.takes_urls and not thumbnail:
-        url_input = to_url_input(item.location or "", context.source_version(item))
+        url_input = to_url_input(item.location or "", item, context)
         context.record_preparation(item, Preparation(f"image {item.source}", changes=(FETCHED_BY_PROVIDER,)))
         return ImageInput(item.source, url_input, (1, vision.max_tokens(detail)))
     from mediamill.tasks.media.images.prepare import prepare_image

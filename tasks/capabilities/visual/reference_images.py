@@ -42,7 +42,7 @@ async def _load_reference_image(
     image = replace(item, location=context.resolve_path(reference), source=reference)
     if image.is_url and exact_size is None:
         context.record_preparation(item, Preparation(f"reference image {reference}", changes=(FETCHED_BY_PROVIDER,)))
-        return to_url_input(reference, context.source_version(item))
+        return to_url_input(reference, item, context)
     try:
         async with context.fetch(image) as media, context.reserve_memory(_DECODING_BYTES + 2 * media.size):
             if exact_size is not None:
