@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from mediamill.tasks.calls.download import Download
 from mediamill.tasks.capabilities.base import Call, Capability, CapabilityContext, Estimate, Media
-from mediamill.tasks.capabilities.parameters import Option, parse_list
+from mediamill.tasks.capabilities.parameters import NamesFiles, Option, ReadsFile, parse_list
 from mediamill.tasks.domain import JSON, Answer, Ask, Cost, Input, Item, Payload, Preparation, Usage
 from mediamill.tasks.errors import (
     AccountStopped,
@@ -161,6 +161,7 @@ __all__ = [
     "Meter",
     "Metered",
     "ModelFacts",
+    "NamesFiles",
     "NoSuchOption",
     "Operation",
     "OperationConfig",
@@ -182,6 +183,7 @@ __all__ = [
     "Quote",
     "RateLimitDialect",
     "RateLimits",
+    "ReadsFile",
     "Reply",
     "Request",
     "RerankConfig",
