@@ -29,6 +29,7 @@ def read_all(path: Path) -> list[Any]:
     return list(ParquetReader(path, path.name).rows())
 
 
+@pytest.mark.long
 def test_a_footer_with_too_many_rows_is_refused(tmp_path: Path) -> None:
     path = write_repeated(tmp_path / "m.parquet", "hi", 1_000_000)
     footer = pq.read_metadata(path)
@@ -60,6 +61,7 @@ def test_lists_that_expand_are_refused_before_they_are_read(tmp_path: Path) -> N
         read_all(path)
 
 
+@pytest.mark.long
 def test_a_row_longer_than_a_line_is_a_problem_and_the_rest_is_read(tmp_path: Path) -> None:
     texts = ["a", "b" * 5_000_000, "c" * 4_000_000]
     pq.write_table(pa.table({"id": ["1", "2", "3"], "text": texts}), tmp_path / "m.parquet")
