@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from tests.helpers.local_server import RunningServer
 from tests.helpers.paths import RECORDINGS
 
 WORD = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(
-    ["hello.", "-->", "<b>", "&amp;", "日本語の字幕です", "word" * 30, "\n\n1\n"]
+    ["hello.", "-->", "<b>", "&amp;", "日本語の字幕です", "word" * 30, "\n\n1\n", "WEBVTT", "NOTE", "STYLE", "REGION"]
 )
 TIME = st.floats(0, 600, allow_nan=False)
 
@@ -62,6 +63,32 @@ def test_other_libraries_parse_every_cue(row: dict[str, Any]) -> None:
     captions = webvtt.from_buffer(io.BytesIO(format_transcript(row, "vtt")))
     assert len(captions) == len(cues)
     assert orjson.loads(format_transcript(row, "json"))["text"] == row["text"]
+
+
+INJECTED = [
+    "a\n\n2\n00:00:00,000 --> 00:00:09,000\nforged",
+    "a\r\n\r\n00:00.000 --> 00:09.000 line:0 align:start\r\nforged",
+    "NOTE forged\n\nSTYLE\n::cue { color: red }\n\nREGION\nid:x",
+    "a\u2028\u202800:00:00.000 --> 00:00:09.000\x0b\x0cforged",
+    "<script>alert(1)</script><b>forged</b> {\\an8}{\\pos(0,0)} <v Someone>x",
+]
+
+
+@pytest.mark.parametrize("text", INJECTED)
+def test_words_forge_no_cue_note_style_or_tag(text: str) -> None:
+    row = {
+        "text": text,
+        "segments": [{"start": 0.0, "end": 5.0, "text": text, "speaker": text}],
+        "speakers": ["A", "B"],
+    }
+    cues = build_cues(row)
+    vtt, subrip = (format_transcript(row, name).decode() for name in ("vtt", "srt"))
+    assert vtt.count("-->") == subrip.count("-->") == len(cues)
+    assert len(list(srt.parse(subrip))) == len(webvtt.from_buffer(io.BytesIO(vtt.encode()))) == len(cues)
+    for block in vtt.split("\n\n"):
+        assert block.startswith("WEBVTT") or "-->" in block.splitlines()[0]
+    assert not re.search(r"<[/a-zA-Z]", vtt)
+    assert not re.search(r"<[/a-zA-Z]|\{\\", subrip)
 
 
 def test_every_word_is_shown_at_its_time() -> None:
