@@ -54,7 +54,7 @@ def run(command: list[str], tmp_path: Path, **env: str) -> subprocess.CompletedP
     [
         (NESTED_LOOPS, TOO_LONG),
         ("{{ 'x' * (size|int * 1000000) }}{{ text }}", "needs more than 256 MB of memory"),
-        ("{{ '%' ~ size ~ '00000d' }}{{ ('%' ~ size ~ '00000d') % 1 }}", "needs more than 256 MB of memory"),
+        ("{{ ('%' ~ size ~ '00000d') % 1 }}{{ text }}", "needs more than 256 MB of memory"),
         ("{% for a in range(size|int) %}{{ 'x' * 10000 }}{% endfor %}{{ text }}", "more than 16 million characters"),
         (
             "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(size|int) }}{{ text }}",
