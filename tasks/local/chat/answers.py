@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -24,7 +24,7 @@ _SENTENCE = re.compile(r"[^.!?\n]+[.!?]?")
 _FENCE = re.compile(r"```[a-z]*\n(.*?)```", re.DOTALL)
 _WORD = re.compile(r"\w+")
 _MAX_SENTENCES = 3
-_MAX_ANSWER_CHARS = 2_000_000
+_MAX_ANSWER_CHARS = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,8 @@ def answer_prompts(engine: str, params: ChatRequest, inputs: Sequence[VisualInpu
     n_chars = 0
     for sample in range(params.n):
         answer = answer_prompt(engine, params, inputs, sample)
+        # What is beyond the maximum is cut off in any case; one character more shows that there was more.
+        answer = replace(answer, text=answer.text[: 4 * params.max_tokens + 1])
         n_chars += len(answer.text) + sum(len(call.arguments) for call in answer.tool_calls)
         if n_chars > _MAX_ANSWER_CHARS:
             raise ApiError("bad_value", f"the answers have more than {_MAX_ANSWER_CHARS} characters")

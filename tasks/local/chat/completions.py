@@ -72,7 +72,9 @@ async def _answer_chat(state: ServerState, context: RequestContext, fields: Any)
     inputs = await _load_visual_inputs(state, context, rules, params)
     answers = await _generate_answers(state, params, inputs, context.fault)
     usage = _charge_chat(state, context, params, inputs, answers)
-    return _build_chat_reply(state, context, params, answers, usage)
+    build = partial(_build_chat_reply, state, context, params, answers, usage, build_reply_headers(state, context))
+    is_long = sum(len(one.text) for one in answers) > _LONG_PROMPT_CHARS
+    return await asyncio.to_thread(build) if is_long else build()
 
 
 COMPLETIONS = PaidEndpoint(_read_chat_body, _answer_chat, _get_max_chat_bytes)
@@ -197,12 +199,17 @@ def _charge_chat(
 
 
 def _build_chat_reply(
-    state: ServerState, context: RequestContext, params: ChatRequest, answers: list[ChatAnswer], usage: TokenUsage
+    state: ServerState,
+    context: RequestContext,
+    params: ChatRequest,
+    answers: list[ChatAnswer],
+    usage: TokenUsage,
+    reply_headers: Mapping[str, str],
 ) -> web.Response:
     dialect, request_id = context.dialect, context.request_id
     kind = "text/event-stream" if params.stream else "application/json"
     headers = {
-        **build_reply_headers(state, context),
+        **reply_headers,
         **_build_chat_engine_headers(state, answers),
         "content-type": kind,
     }

@@ -101,7 +101,7 @@ def upload(wav: bytes) -> bytes:
 
 
 HOSTILE: dict[str, Callable[[], bytes]] = {
-    "pattern": lambda: chat(response_format={"type": "regex", "pattern": "(a+)+$"}),
+    "pattern": lambda: chat(response_format={"type": "regex", "pattern": "(.+)+x"}),
     "pattern in a schema": lambda: answer_with({"type": "string", "pattern": "(a+)+$"}),
     "pattern of a tool": lambda: call_tool({"type": "object", "properties": {"t": {"pattern": "(a+)+$"}}}),
     "pattern that repeats": lambda: answer_with({"type": "string", "pattern": "(((x{2000}){2000}){2000})"}),
@@ -123,6 +123,9 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "stream options without an end": lambda: chat(extra=',"stream":{' * 100_000),
     "stream options": lambda: request_bytes(CHAT, b'{"a":"' + b',"stream":{' * 300_000 + b'"}'),
     "a long prompt": lambda: chat(messages=[{"role": "user", "content": "Words and words. " * 400_000}]),
+    "a long answer": lambda: chat(
+        messages=[{"role": "user", "content": "Words and words. " * 400_000}], max_tokens=10_000_000, stream=True
+    ),
     "lists in lists": lambda: request_bytes(CHAT, b"[" * 5_000_000),
     "many lists": lambda: request_bytes("/v1/embeddings", b"[" + b"[]," * 10_000_000 + b"[]]"),
     "a large text to embed": lambda: request_bytes(
@@ -141,7 +144,6 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
         "/v1/audio/speech", orjson.dumps({"model": "m", "input": "word " * 300, "response_format": "mp3"})
     ),
     "a recording of years": lambda: upload(wav_of(10_000_000)),
-    "a recording of a day": lambda: upload(wav_of(86_000)),
 }
 
 
