@@ -21,7 +21,7 @@ from pathlib import Path
 
 from mediamill.flows.prefect_runtime import guarded_server
 from mediamill.flows.prefect_runtime.browser_login import make_login_page
-from mediamill.flows.prefect_runtime.private_files import (
+from mediamill.flows.prefect_runtime.state_files import (
     close_folder_and_files,
     open_private_file,
     read_or_create_private_file,

@@ -1,4 +1,4 @@
-"""Files and folders that only their owner reads, created that way and never open in between."""
+"""Files and folders of Prefect and of `up` that only their owner reads, created that way and never open in between."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mediamill.tasks.errors import StorageError
 _OPEN_TO_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
-def make_private_folder(folder: Path) -> bool:
+def make_state_folder(folder: Path) -> bool:
     """Create a folder with mode 0700, or close one of this user to others.
 
     Returns:
@@ -38,7 +38,7 @@ def close_folder_and_files(folder: Path) -> bool:
     Raises:
         StorageError: when that is impossible.
     """
-    was_open = make_private_folder(folder)
+    was_open = make_state_folder(folder)
     for entry in folder.iterdir():
         if entry.is_file() and not entry.is_symlink():
             with contextlib.suppress(FileNotFoundError):
@@ -69,13 +69,13 @@ def read_or_create_private_file(path: Path, text: str) -> str:
 
 def open_private_file(path: Path) -> IO[bytes]:
     """Open an empty file with mode 0600 for writing; an older one is removed, so that a link is not followed."""
-    make_private_folder(path.parent)
+    make_state_folder(path.parent)
     path.unlink(missing_ok=True)
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb")
 
 
 def _write_temporary(path: Path, text: str) -> Path:
-    make_private_folder(path.parent)
+    make_state_folder(path.parent)
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
