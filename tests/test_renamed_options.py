@@ -194,7 +194,7 @@ def test_an_out_created_under_the_old_names_continues_and_buys_nothing_again(
     params, job = journal.execute("select params, job from outs").fetchone()
     stored = json.loads(job)
     paths = {name: stored[name] for name in ("source", "out", "base_url")}
-    assert (params, stored) == ('{"spelling":"tei"}', {**JOB_AS_STORED_BEFORE, **paths})
+    assert (params, stored) == ('{"spelling":"tei"}', {**JOB_AS_STORED_BEFORE, **paths, "allow_paths": False})
     journal.execute("update outs set job = ?", [json.dumps({**JOB_AS_STORED_BEFORE, **paths})])
     journal.execute("update items set state = 'pending'")  # as a run that was killed leaves them
     journal.commit()
