@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 import sys
 
 PASSWORD_VARIABLE = "PREFECT_SERVER_API_AUTH_STRING"  # noqa: S105 (the name of Prefect's setting)
+BACKLOG = 2048
+"""Connections that wait while the server is busy, as it is for seconds at its start."""
 _HOST = "127.0.0.1"
 
 
@@ -24,7 +28,7 @@ def make_server_environment(port: int, password: str) -> dict[str, str]:
 
 
 def main() -> None:
-    """Serve on the port that the command line gives, until a signal."""
+    """Serve on the inherited socket whose descriptor the command line gives, until a signal."""
     os.umask(0o077)  # its database and logs are its owner's
     import uvicorn
     from prefect.server.api.server import create_app
@@ -33,16 +37,20 @@ def main() -> None:
     from mediamill.flows.prefect_runtime.request_guard import RequestGuard
 
     settings = get_current_settings().server
-    port = int(sys.argv[1])
-    uvicorn.run(
+    listener = socket.socket(fileno=int(sys.argv[1]))
+    port = listener.getsockname()[1]
+    config = uvicorn.Config(
         RequestGuard(create_app(final=True), port, os.environ[PASSWORD_VARIABLE]),
         host=_HOST,
         port=port,
+        backlog=BACKLOG,
         timeout_keep_alive=settings.api.keepalive_timeout,
         ws_ping_interval=settings.api.websocket_ping_interval,
         ws_ping_timeout=settings.api.websocket_ping_timeout,
         log_level=settings.logging_level.lower(),
     )
+    with contextlib.suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[listener])
 
 
 if __name__ == "__main__":

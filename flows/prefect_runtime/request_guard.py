@@ -49,7 +49,7 @@ class RequestGuard:
             await (await self._log_in(scope, receive))(scope, receive, send)
         elif scope["type"] == "http" and self._is_page_elsewhere(scope, headers):
             query = f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else ""
-            await RedirectResponse(f"{self._origin}{scope['path']}{query}")(scope, receive, send)
+            await RedirectResponse(f"{self._origin}/{scope['path'].lstrip('/')}{query}")(scope, receive, send)
         else:
             await self._app(scope, receive, _keep_from_other_pages(send))
 

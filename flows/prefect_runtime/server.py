@@ -5,7 +5,6 @@ The password is made once and kept through ``down``, so that runs and browsers r
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import secrets
@@ -14,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -38,6 +37,7 @@ _STOP_TIMEOUT_SECONDS = 60.0
 HEALTH_TIMEOUT_SECONDS = 3.0
 """Seconds after which a run goes on without a configured Prefect that does not answer."""
 _POLL_SECONDS = 0.25
+_MIN_PASSWORD_CHARACTERS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +80,18 @@ def get_password() -> str:
     """The password of this user's local Prefect server, as ``user:password``; made where there is none yet.
 
     Raises:
-        StorageError: when its file cannot be kept from other users.
+        StorageError: when its file cannot be kept from other users, or holds none: then everyone would have it.
     """
     path = get_state_path().with_name("prefect-password")
-    return read_or_create_private_file(path, f"mediamill:{secrets.token_urlsafe(32)}").strip()
+    password = read_or_create_private_file(path, f"mediamill:{secrets.token_urlsafe(32)}").strip()
+    if len(password.partition(":")[2]) < _MIN_PASSWORD_CHARACTERS or not (
+        password.isascii() and password.isprintable()
+    ):
+        raise StorageError(
+            f"{path} holds no user:password of {_MIN_PASSWORD_CHARACTERS} or more characters",
+            hint="remove it for a new one: mediamill down, remove the file, mediamill up",
+        )
+    return password
 
 
 def write_login_page(api: str) -> Path:
@@ -105,12 +113,17 @@ def close_prefect_home() -> Path | None:
 
 
 def is_prefect(pid: int) -> bool:
-    """Whether a process exists and runs Prefect: its id may have been reused."""
+    """Whether a process exists, is this user's and runs Prefect: its id may have been reused, also by somebody else."""
     proc = Path(f"/proc/{pid}/cmdline")
     if proc.parent.parent.joinpath("self").exists():
-        return proc.exists() and b"prefect" in proc.read_bytes()
-    completed = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)  # noqa: S603, S607
-    return "prefect" in completed.stdout
+        try:
+            return proc.stat().st_uid == os.geteuid() and b"prefect" in proc.read_bytes()
+        except OSError:  # it ended meanwhile, or is hidden, as those of other users can be
+            return False
+    command = ["ps", "-o", "uid=,command=", "-p", str(pid)]
+    completed = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    user, _, program = completed.stdout.strip().partition(" ")
+    return user == str(os.geteuid()) and "prefect" in program
 
 
 def is_api_up(api: str) -> bool:
@@ -136,19 +149,21 @@ def start_server(port: int | None) -> UpState:
         UsageError: when the port is taken.
         StorageError: when the server does not start; its log has the reason.
     """
-    with _reserve_port(port) as free:
+    with _listen(port) as listener:
+        free = listener.getsockname()[1]
         api = f"http://127.0.0.1:{free}/api"
         env = guarded_server.make_server_environment(free, get_password())
-        process = _spawn_python(["-P", "-m", guarded_server.__name__, str(free)], "server", env)
-        deadline = time.monotonic() + _START_TIMEOUT_SECONDS
-        while not is_api_up(api):
-            if process.poll() is not None or time.monotonic() >= deadline:
-                process.kill()
-                raise StorageError(
-                    f"Prefect's server did not start: {_read_last_log_line('server')}",
-                    hint=f"see {_get_log_path('server')}",
-                )
-            time.sleep(_POLL_SECONDS)
+        arguments = ["-P", "-m", guarded_server.__name__, str(listener.fileno())]
+        process = _spawn_python(arguments, "server", env, pass_fds=(listener.fileno(),))
+    deadline = time.monotonic() + _START_TIMEOUT_SECONDS
+    while not (is_api_up(api) and process.poll() is None):
+        if process.poll() is not None or time.monotonic() >= deadline:
+            process.kill()
+            raise StorageError(
+                f"Prefect's server did not start: {_read_last_log_line('server')}",
+                hint=f"see {_get_log_path('server')}",
+            )
+        time.sleep(_POLL_SECONDS)
     state = UpState(process.pid, api, version("prefect"), guarded=True)
     state.save()
     return state
@@ -199,41 +214,33 @@ def _terminate(pid: int) -> bool:
     return True
 
 
-@contextlib.contextmanager
-def _reserve_port(requested: int | None) -> Iterator[int]:
-    """Find a free port that no other ``up`` on this machine takes while the block runs.
+def _listen(requested: int | None) -> socket.socket:
+    """Listen on a free port of loopback; the server's process inherits the socket.
 
-    A server listens only seconds after its start. Until then a UDP socket on the same number reserves its port:
-    Prefect does not use it, and it is closed when this process ends.
+    The port is taken from here on. If the server took it itself, seconds after its start, a program of another user
+    could take it first, and would be sent the password.
 
     Raises:
         UsageError: when the port, or every port, is taken.
     """
     for port in [requested] if requested is not None else range(_FIRST_PORT, _LAST_PORT + 1):
-        with socket.socket(type=socket.SOCK_DGRAM) as reservation:
-            try:
-                reservation.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            if _is_port_free(port):
-                yield port
-                return
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", port))
+            listener.listen(guarded_server.BACKLOG)
+        except OSError:
+            listener.close()
+        else:
+            return listener
     if requested is not None:
         raise UsageError(f"port {requested} is taken", hint="leave --port out to use the next free one")
     raise UsageError(f"ports {_FIRST_PORT} to {_LAST_PORT} are all taken", hint="choose another with --port")
 
 
-def _is_port_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
-
-
-def _spawn_python(arguments: list[str], name: str, env: dict[str, str]) -> subprocess.Popen[bytes]:
+def _spawn_python(
+    arguments: list[str], name: str, env: dict[str, str], pass_fds: Sequence[int] = ()
+) -> subprocess.Popen[bytes]:
     """Start Python in a session of its own, so that no terminal ends it; its output goes to a log."""
     with open_private_file(_get_log_path(name)) as file:
         return subprocess.Popen(  # noqa: S603 (our own interpreter, our own arguments)
@@ -242,6 +249,7 @@ def _spawn_python(arguments: list[str], name: str, env: dict[str, str]) -> subpr
             stdout=file,
             stderr=subprocess.STDOUT,
             env=env,
+            pass_fds=pass_fds,
             start_new_session=True,
             preexec_fn=_restore_sigint,  # noqa: PLW1509 (no other thread runs here)
         )

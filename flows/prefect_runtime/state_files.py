@@ -64,7 +64,7 @@ def read_or_create_private_file(path: Path, text: str) -> str:
             os.link(temporary, path)
         temporary.unlink()
     _close_to_others(path)
-    return path.read_text(encoding="utf-8")
+    return path.read_text(encoding="utf-8", errors="replace")
 
 
 def open_private_file(path: Path) -> IO[bytes]:

@@ -20,15 +20,22 @@ from tests.helpers.paths import SAMPLES
 
 PROBE = """
 import urllib.error, urllib.request
+from prefect import flow
 from prefect.server.api.server import SubprocessASGIServer
-headers = {"Origin": "http://evil.example", "Content-Type": "application/json"}
-try:
-    url = SubprocessASGIServer().api_url + "/flows/"
-    urllib.request.urlopen(urllib.request.Request(url, b'{"name": "x"}', headers))
-except urllib.error.HTTPError as error:
-    print("page", error.code, error.headers["Access-Control-Allow-Origin"])
+url = SubprocessASGIServer().api_url
+host = "evil.example:" + url.split(":")[2].split("/")[0]
+pages = {"page": {"Origin": "http://evil.example"}, "rebound": {"Origin": "http://" + host, "Host": host}, "user": {}}
+for sender, headers in pages.items():
+    headers["Content-Type"] = "application/json"
+    for path, body in (("/csrf-token?client=x", None), ("/flows/", b'{"name": "x"}')):
+        try:
+            urllib.request.urlopen(urllib.request.Request(url + path, body, headers))
+        except urllib.error.HTTPError as error:
+            print(sender, error.code, error.headers["Access-Control-Allow-Origin"])
+print("own flow", flow(lambda: 5, name="own")())
 """
-"""Asks the server that Prefect started for this process to create a flow, as a web page would."""
+"""Asks the server that Prefect started for this process to create a flow, as a web page, a page under a name that leads
+to this machine, and another user would; then calls a flow that is not mediamill's."""
 BROKEN_SAMPLES = SAMPLES / "broken"
 
 
@@ -125,7 +132,8 @@ def test_a_flow_called_from_python_returns_its_summary_without_a_server(tmp_path
         [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=150, check=False, cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-2:] == ["2 done", "page 403 None"]
+    refused = [f"{sender} {status} None" for sender in ("page", "rebound", "user") for status in (401, 403)]
+    assert done.stdout.splitlines() == ["2 done", *refused, "own flow 5"]
     assert len(pd.read_parquet(tmp_path / "out" / "results")) == 2
 
 

@@ -6,15 +6,20 @@ import base64
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import psutil
 import pytest
 
-from tests.flows.prefect_runtime.prefect_server import PrefectServer, run_up_or_down, wait_until
+from tests.flows.prefect_runtime.prefect_server import PrefectServer, reserved_port, run_up_or_down, wait_until
 from tests.helpers.cli_runs import bare_environment, make_wavs
 from tests.helpers.local_server import RunningServer
 
@@ -145,6 +150,70 @@ def test_a_wrong_password_costs_a_run_prefect_and_nothing_else(prefect_server: P
         assert "PREFECT_API_AUTH_STRING" in refused.stderr
         assert "Traceback" not in refused.stderr
         assert "not-the-password" not in refused.stderr + inline.stderr
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"mediamill:", b"mediamill:short", b"\xff" * 40, b"a:b" + b"\0" * 40])
+def test_a_file_without_a_password_is_refused(content: bytes, home: Path) -> None:
+    (home / STATE).mkdir(parents=True)
+    (home / STATE / "prefect-password").write_bytes(content)
+    done = run_up_or_down(home, "up")
+    assert done.returncode == 1
+    assert "prefect-password holds no user:password" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (home / STATE / "prefect.json").exists()
+
+
+def test_no_other_program_can_take_the_port_while_the_server_starts(home: Path) -> None:
+    with reserved_port() as port:
+        pass
+    command = [sys.executable, "-m", "mediamill.flows.cli", "up", "--port", port]
+    tries = 0
+    with subprocess.Popen(command, env=bare_environment(home), stdout=subprocess.PIPE, text=True) as up:
+        wait_until((home / STATE / "server.log").exists, "the server to start")
+        while up.poll() is None:
+            with pytest.raises(OSError, match="in use"):
+                socket.create_server(("127.0.0.1", int(port))).close()
+            tries += 1
+            time.sleep(0.05)
+    assert up.returncode == 0
+    assert tries > 5
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a process of another user")
+def test_a_process_of_another_user_is_not_taken_for_the_server(home: Path, tmp_path: Path) -> None:
+    make_wavs(tmp_path / "in", 1)
+    (home / STATE).mkdir(parents=True)
+    with (
+        ThreadingHTTPServer(("127.0.0.1", 0), AnsweringHandler) as server,
+        subprocess.Popen(["/bin/sh", "-c", "read line", "prefect"], stdin=subprocess.PIPE, user=65534) as process,
+    ):
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        api = f"http://127.0.0.1:{server.server_port}/api"
+        state = {"pid": process.pid, "api": api, "version": "3", "worker": process.pid, "guarded": True}
+        (home / STATE / "prefect.json").write_text(json.dumps(state))
+        done = run_up_or_down(
+            home, "transcribe", str(tmp_path / "in"), "--provider", "local", "--out", str(tmp_path / "out")
+        )
+        assert done.returncode == 0, done.stderr
+        assert "inline run" in done.stderr
+        assert run_up_or_down(home, "down").stdout == "nothing is up\n"
+        assert process.poll() is None, "it is not ours to end"
+        process.communicate(b"end\n")
+        server.shutdown()
+    assert AnsweringHandler.requests == []
+
+
+class AnsweringHandler(BaseHTTPRequestHandler):
+    """Says yes to everything, and keeps what it is sent."""
+
+    requests: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        """Answer a request."""
+        self.requests.append(f"{self.path} {self.headers}")
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"true")
 
 
 def test_a_state_folder_of_another_user_is_refused(tmp_path: Path) -> None:
