@@ -38,10 +38,18 @@ def evaluate(text: str, row: Mapping[str, Any]) -> bool:
 def is_linear(parsed: ast.expr) -> bool:
     """True when evaluating it takes time and memory in proportion to the row alone, so that it needs no worker."""
     return all(
-        isinstance(node, _LINEAR_NODES)
-        and (not isinstance(node, ast.Call) or (isinstance(node.func, ast.Name) and node.func.id in _LINEAR_FUNCTIONS))
+        isinstance(node, _LINEAR_NODES) and (not isinstance(node, ast.Call) or _is_linear_call(node))
         for node in ast.walk(parsed)
     )
+
+
+def _is_linear_call(call: ast.Call) -> bool:
+    """With a second argument, ``sum`` joins lists again and again, and ``round`` computes a power of ten."""
+    if not isinstance(call.func, ast.Name) or call.func.id not in _LINEAR_FUNCTIONS:
+        return False
+    if call.func.id == "round":
+        return all(isinstance(each, ast.Constant) for each in call.args[1:])
+    return call.func.id not in ("sum", "int") or len(call.args) == 1
 
 
 @functools.lru_cache(maxsize=64)

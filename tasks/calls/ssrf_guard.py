@@ -40,6 +40,8 @@ _BLOCKED_V6 = tuple(
 )
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _HOST_PORT = re.compile(r"(?P<host>\[[^\]]+\]|[^:]+)(?::(?P<port>\d{1,5}))?")
+_PRIVATE_DOMAINS = (".localhost", ".local", ".internal", ".home.arpa")
+"""Domains that are reserved for one machine or one network: RFC 6761, 6762, 8375, and ICANN for ``internal``."""
 _CONTROL = re.compile(r"[\x00-\x20\x7f\\]")
 
 
@@ -61,6 +63,11 @@ def is_public(address_text: str) -> bool:
     if isinstance(address, ipaddress.IPv4Address):
         return not any(address in net for net in _BLOCKED_V4)
     return address in _PUBLIC_V6 and not any(address in net for net in _BLOCKED_V6)
+
+
+def _is_private_name(host: str) -> bool:
+    """True for a name that only a private network has, which tells before it is looked up, here or by a provider."""
+    return f".{host}".endswith(_PRIVATE_DOMAINS)
 
 
 def is_loopback(host: str) -> bool:
@@ -96,7 +103,7 @@ class SsrfGuard:
         if self.allows(host, port):
             if address:
                 self._pinned_addresses.add((address, port))
-        elif address and not is_public(address):
+        elif not is_public(address) if address else _is_private_name(host):
             raise forbidden_url_error(host)
         return parts._replace(fragment="").geturl()
 

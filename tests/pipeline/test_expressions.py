@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
+import time
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mediamill.tasks.bounded.expression_language import is_linear
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.pipeline.expressions import Expression
 from tests.helpers.hypothesis_profile import repeatable
@@ -48,6 +51,28 @@ def test_invalid_expressions_are_refused(text: str) -> None:
 def test_expressions_have_no_access_beyond_the_row(text: str) -> None:
     with pytest.raises(BadInput, match=r"row 3: .*cannot be evaluated"):
         Expression(text).is_true_for(ROW, "row 3")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("text", "row"),
+    [
+        ("round(size, digits) == 0", {"size": 5, "digits": -(10**8)}),
+        ("sum(lists, []) == []", {"lists": [[1]] * 400_000}),
+        ("sum(texts) == 0", {"texts": "a"}),
+    ],
+)
+def test_no_value_of_a_row_makes_an_expression_take_for_ever(text: str, row: dict[str, Any]) -> None:
+    begun = time.monotonic()
+    with pytest.raises(BadInput, match="cannot be evaluated"):
+        Expression(text).is_true_for(row)
+    assert time.monotonic() - begun < 30
+
+
+def test_rounding_to_fixed_digits_and_sums_need_no_worker() -> None:
+    for text in ("round(seconds, 1) == 7.5", "round(seconds) == 8", "sum(numbers) > 1", "max(seconds, 3) > 3"):
+        assert is_linear(ast.parse(text, mode="eval").body), text
+        assert Expression(text).is_true_for({**ROW, "numbers": [1, 2]})
 
 
 def test_column_names_of_an_expression() -> None:

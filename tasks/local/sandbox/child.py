@@ -210,7 +210,7 @@ def main() -> int:
             reply = {"outputs": cells.run(request["code"])}
         if os.getpid() != own_pid:  # the code forked and its child came back; the parent answers
             os._exit(0)
-        replies.write(json.dumps(reply).encode() + b"\n")
+        replies.write(json.dumps(reply, ensure_ascii=False).encode("utf-8", "replace") + b"\n")  # "?" for a surrogate
     return 0
 
 

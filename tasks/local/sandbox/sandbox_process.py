@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
 
+import orjson
+
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.local.sandbox.bubblewrap import MEMORY_FOLDERS, SANDBOX_ID, make_command, make_environment
 from mediamill.tasks.local.sandbox.system_calls import MissingLibraryError, make_filter
@@ -113,14 +115,14 @@ class SandboxProcess:
         """Send a request; its reply.
 
         Raises:
-            ValueError: when the interpreter has ended, or answers with what is no JSON.
+            ValueError: when the interpreter has ended, or answers with what is no JSON, or with lists in lists in lists.
             OSError: when it does not listen.
         """
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(json.dumps(request).encode() + b"\n")
         await self.process.stdin.drain()
-        return json.loads(await self.process.stdout.readline())
+        return orjson.loads(await self.process.stdout.readline())
 
     def kill(self) -> None:
         """Kill every process of the sandbox, without waiting."""

@@ -1,8 +1,9 @@
 """The filter of system calls that bubblewrap loads, made by the system's libseccomp.
 
 Namespaces hide other processes and files. What these calls reserve would not count: memory that belongs to no process
-and no folder, queues, the kernel's keys. Sockets other than those of the session's own processes are refused too: some
-kinds reach the host of a virtual machine whatever the namespace, and buffers of TCP are shared by the whole machine.
+and no folder, queues, the kernel's keys, sockets with buffers larger than usual. Sockets other than those of the session's
+own processes are refused too: some kinds reach the host of a virtual machine whatever the namespace, and buffers of TCP
+are shared by the whole machine.
 """
 
 from __future__ import annotations
@@ -33,7 +34,10 @@ class _Comparison(ctypes.Structure):
     )
 
 
-_NOT_EQUAL = 1  # SCMP_CMP_NE
+_NOT_EQUAL, _EQUAL_MASKED = 1, 7  # SCMP_CMP_NE, SCMP_CMP_MASKED_EQ
+_INT = 0xFFFF_FFFF
+"""The kernel takes no more of an argument that is an int."""
+_SO_SNDBUFFORCE = 32  # asm-generic/socket.h; the module socket does not know it
 
 
 class MissingLibraryError(RuntimeError):
@@ -57,6 +61,14 @@ def make_filter() -> bytes:
         for name in REFUSED:
             _refuse(library, context, name)
         _refuse(library, context, "socket", _Comparison(0, _NOT_EQUAL, socket.AF_UNIX, 0))
+        for option in (socket.SO_SNDBUF, _SO_SNDBUFFORCE):
+            _refuse(
+                library,
+                context,
+                "setsockopt",
+                _Comparison(1, _EQUAL_MASKED, _INT, socket.SOL_SOCKET),
+                _Comparison(2, _EQUAL_MASKED, _INT, option),
+            )
         return _export(library, context)
     finally:
         library.seccomp_release(context)

@@ -37,6 +37,34 @@ async def test_outputs_have_types_and_are_bounded(open_sessions: SandboxSessions
     assert "without a repr" in str(await run_code(open_sessions, code, session))
 
 
+async def test_text_that_no_encoding_knows_is_replaced(open_sessions: SandboxSessions) -> None:
+    session = await open_sessions.find_or_start(None, simulated=False)
+    shown, failed = [
+        await run_code(open_sessions, code, session)
+        for code in (
+            "class A:\n    def __repr__(self): return 'a\\ud800\u00e9'\nA()",
+            "raise ValueError('b\\udc80')",
+        )
+    ]
+    assert shown[0]["data"] == {"text/plain": "a?\u00e9"}
+    assert failed[0]["data"].endswith("ValueError: b?")
+
+
+@pytest.mark.parametrize("reply", ["b'[' * 200_000", r"""b'{"outputs": [{"type": "stdout", "data": "\\ud800"}]}'"""])
+async def test_code_that_writes_a_reply_ends_its_session_alone(reply: str, open_sessions: SandboxSessions) -> None:
+    code = f"""
+import os
+for name in range(3, 20):
+    try:
+        os.write(name, {reply} + b'\\n')
+    except OSError:
+        pass
+"""
+    (failed,) = await run_code(open_sessions, code)
+    assert (failed["type"], "the interpreter ended" in failed["data"]) == ("error", True)
+    assert (await run_code(open_sessions, "1 + 1"))[0]["data"] == {"text/plain": "2"}
+
+
 async def test_a_forked_child_does_not_write_a_reply(open_sessions: SandboxSessions) -> None:
     session = await open_sessions.find_or_start(None, simulated=False)
     await run_code(open_sessions, "import os\nif os.fork() == 0: raise ValueError", session)
