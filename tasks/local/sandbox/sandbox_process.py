@@ -115,7 +115,7 @@ class SandboxProcess:
         """Send a request; its reply.
 
         Raises:
-            ValueError: when the interpreter has ended, or answers with what is no JSON, or with lists in lists in lists.
+            ValueError: when the interpreter has ended, or answers with what is no JSON or with too many lists in lists.
             OSError: when it does not listen.
         """
         assert self.process.stdin is not None

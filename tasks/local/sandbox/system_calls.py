@@ -1,9 +1,9 @@
 """The filter of system calls that bubblewrap loads, made by the system's libseccomp.
 
 Namespaces hide other processes and files. What these calls reserve would not count: memory that belongs to no process
-and no folder, queues, the kernel's keys, sockets with buffers larger than usual. Sockets other than those of the session's
-own processes are refused too: some kinds reach the host of a virtual machine whatever the namespace, and buffers of TCP
-are shared by the whole machine.
+and no folder, queues, the kernel's keys, sockets with buffers larger than usual. Sockets other than those of the
+session's own processes are refused too: some kinds reach the host of a virtual machine whatever the namespace, and
+buffers of TCP are shared by the whole machine.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ FAILING = {
     "raises a limit": "import resource; resource.setrlimit(resource.RLIMIT_AS, (-1, -1))",
     "allows core dumps": "import resource; resource.setrlimit(resource.RLIMIT_CORE, (1, 1))",
     "takes a large buffer": "import socket; socket.socketpair()[0].setsockopt(1, socket.SO_SNDBUF, 1 << 22)",
-    "takes a large buffer with bits that the kernel drops": SYSTEM_CALL + "import socket; own, _ = socket.socketpair()\n"
+    "takes one with bits that the kernel drops": SYSTEM_CALL + "import socket; own, _ = socket.socketpair()\n"
     "wide = [ctypes.c_long(one | 1 << 32) for one in (1, socket.SO_SNDBUF)]\n"
     "if c.setsockopt(own.fileno(), *wide, b'\\0\\0\\x40\\0', 4): raise OSError(ctypes.get_errno(), 'refused')",
     "forces a large buffer": "import socket; socket.socketpair()[0].setsockopt(1, 32, 1 << 22)",
