@@ -56,15 +56,18 @@ def read_or_create_private_file(path: Path, text: str) -> str:
     """Read a file; where there is none, create it with ``text``. Of several at the same time one creates it.
 
     Raises:
-        StorageError: when it belongs to another user.
+        StorageError: when it cannot be read, or belongs to another user.
     """
     if not path.exists():
         temporary = _write_temporary(path, text)
         with contextlib.suppress(FileExistsError):
             os.link(temporary, path)
         temporary.unlink()
-    _close_to_others(path)
-    return path.read_text(encoding="utf-8", errors="replace")
+    try:
+        _close_to_others(path)
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:  # a link that leads nowhere, a folder
+        raise StorageError(f"{path} cannot be read: {error.strerror}", hint="remove it") from None
 
 
 def open_private_file(path: Path) -> IO[bytes]:

@@ -38,7 +38,12 @@ def fill_schema(schema: Mapping[str, Any], known: KnownValues) -> Any:
     Raises:
         ApiError: when no such value is found.
     """
-    value = _SchemaFiller(schema, known).make_value(schema, None, 0)
+    try:
+        value = _SchemaFiller(schema, known).make_value(schema, None, 0)
+    except (ArithmeticError, ValueError):
+        raise ApiError(
+            "bad_value", "the built-in engine cannot fill this schema: its numbers are too large or too small"
+        ) from None
     error = find_schema_error(value, schema)
     if error is not None:
         raise ApiError("bad_value", f"the built-in engine cannot fill this schema: {error}", param="response_format")

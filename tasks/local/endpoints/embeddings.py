@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import orjson
 
 from mediamill.tasks.local.endpoints.json_endpoint import (
     Fields,
@@ -29,6 +30,7 @@ _MAX_TEXTS = 2048
 _MAX_TEXT_TOKENS = 8192
 _MAX_REQUEST_TOKENS = 300_000
 _MAX_DIMENSIONS = 65_536
+_MAX_NUMBERS = _MAX_TEXTS * 4096
 _DEFAULT_DIMENSIONS = 256
 _FIELDS: Mapping[str, frozenset[str]] = {
     "together": frozenset({"model", "input"}),
@@ -44,6 +46,8 @@ async def _embed_texts(state: ServerState, context: RequestContext, fields: Fiel
     model = read_model(fields, dialect, frozenset(known))
     texts = _read_texts(fields, dialect.name)
     dimensions = _read_dimensions(fields, known.get(model, _DEFAULT_DIMENSIONS))
+    if len(texts) * dimensions > _MAX_NUMBERS:
+        raise ApiError("bad_value", f"at most {_MAX_NUMBERS} numbers a request: texts x dimensions", param="dimensions")
     encoding = fields.get("encoding_format") or "float"
     if encoding not in ("float", "base64"):
         raise ApiError("bad_value", "encoding_format must be float or base64", param="encoding_format")
@@ -68,12 +72,15 @@ def embed_text(text: str, dimensions: int) -> np.ndarray[Any, Any]:
 
 
 def _build_embeddings(texts: Sequence[str], dimensions: int, encoding: str) -> list[dict[str, Any]]:
+    """The vectors, each as JSON already: writing them all at once would hold up everybody else."""
     vectors = [embed_text(text, dimensions) for text in texts]
     return [
         {
             "object": "embedding",
             "index": n,
-            "embedding": base64.b64encode(one.tobytes()).decode() if encoding == "base64" else one.tolist(),
+            "embedding": base64.b64encode(one.tobytes()).decode()
+            if encoding == "base64"
+            else orjson.Fragment(orjson.dumps(one.tolist())),
         }
         for n, one in enumerate(vectors)
     ]
@@ -86,10 +93,10 @@ def _read_texts(fields: Fields, dialect: str) -> list[str]:
         raise ApiError(
             "missing_field" if given is None else "bad_value", "input must be a text or a list of texts", param="input"
         )
+    if len(texts) > _MAX_TEXTS:
+        raise ApiError("bad_value", f"at most {_MAX_TEXTS} texts a request", param="input")
     if dialect == "openai":
         longest = max(map(count_byte_tokens, texts))
-        if len(texts) > _MAX_TEXTS:
-            raise ApiError("bad_value", f"at most {_MAX_TEXTS} texts a request", param="input")
         if longest > _MAX_TEXT_TOKENS or sum(map(count_byte_tokens, texts)) > _MAX_REQUEST_TOKENS:
             raise ApiError(
                 "too_long", f"This model's maximum context length is {_MAX_TEXT_TOKENS} tokens, however you requested "

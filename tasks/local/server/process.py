@@ -21,6 +21,7 @@ _MIN_TOKEN_CHARS = 16
 def run_server(settings: Settings) -> int:
     """Serve until a signal or the parent's end; return the exit code."""
     logging.basicConfig(format="%(message)s", level=logging.CRITICAL if settings.quiet else logging.ERROR)
+    logging.getLogger("aiohttp.server").addFilter(_shorten_malformed_requests)
     try:
         return asyncio.run(serve(replace(settings, access_token=_read_access_token(settings))))
     except KeyboardInterrupt:
@@ -28,6 +29,17 @@ def run_server(settings: Settings) -> int:
     except MediamillError as error:
         _print_failure(settings, error)
         return error.exit_code
+
+
+def _shorten_malformed_requests(record: logging.LogRecord) -> bool:
+    """Log a request that is not HTTP in one line: anybody who can connect could fill the log with tracebacks."""
+    from aiohttp.http_exceptions import HttpProcessingError
+
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, HttpProcessingError):
+        record.msg, record.args = "refused a request that is not HTTP: %s", (ascii(error.message.strip())[:200],)
+        record.exc_info = None
+    return True
 
 
 async def serve(settings: Settings) -> int:

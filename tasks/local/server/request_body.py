@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 MAX_MEMORY_BYTES = 1024 * 1024
 _MAX_JSON_VALUES = 1_500_000
 """A body with more takes seconds to parse, in which the server would answer nobody."""
+_MAX_JSON_DEPTH = 200
+_ORJSON_DEPTH = 254
+"""How deep orjson writes; it reads deeper. Replies and hashes hold parts of a body some levels deeper than it does."""
 _JSON_MARKS = (b",", b"[", b"{")
 _GRACE_SECONDS = 30.0
 _MIN_BYTES_PER_SECOND = 16 * 1024
@@ -50,15 +53,19 @@ class ReceivedBody:
         """The body's JSON.
 
         Raises:
-            ApiError: when it is not JSON.
+            ApiError: when it is not JSON, has too many values, or is nested too deeply.
         """
-        if self._count_json_values() > _MAX_JSON_VALUES:
+        n_values = self._count_json_values()
+        if n_values > _MAX_JSON_VALUES:
             raise ApiError("too_large", f"the JSON body has more than {_MAX_JSON_VALUES} values")
         try:
             with memoryview(self.data) as view:
-                return orjson.loads(view)
+                value = orjson.loads(view)
         except ValueError:
             raise ApiError("bad_value", "We could not parse the JSON body of your request.") from None
+        if n_values > _MAX_JSON_DEPTH and _is_too_deep(value):
+            raise ApiError("bad_value", f"the JSON body is nested more than {_MAX_JSON_DEPTH} levels")
+        return value
 
     def _count_json_values(self) -> int:
         """At least the number of values in the body: commas and brackets in texts count, too."""
@@ -82,6 +89,16 @@ class ReceivedBody:
             file.write(view)
             file.flush()
             return Audio(filename, len(view), sha256, path=Path(file.name))
+
+
+def _is_too_deep(value: Any) -> bool:
+    for _ in range(_ORJSON_DEPTH - _MAX_JSON_DEPTH):
+        value = [value]
+    try:
+        orjson.dumps(value)
+    except TypeError:
+        return True
+    return False
 
 
 def hash_json(value: Any) -> str:

@@ -163,6 +163,15 @@ def test_a_file_without_a_password_is_refused(content: bytes, home: Path) -> Non
     assert not (home / STATE / "prefect.json").exists()
 
 
+def test_a_link_that_leads_nowhere_is_no_password(home: Path) -> None:
+    (home / STATE).mkdir(parents=True)
+    (home / STATE / "prefect-password").symlink_to(home / "nothing")
+    done = run_up_or_down(home, "up")
+    assert done.returncode == 1
+    assert "prefect-password cannot be read" in done.stderr
+    assert not (home / "nothing").exists()
+
+
 def test_no_other_program_can_take_the_port_while_the_server_starts(home: Path) -> None:
     with reserved_port() as port:
         pass

@@ -6,6 +6,8 @@ import contextlib
 import io
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -131,6 +133,22 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "a large text to embed": lambda: request_bytes(
         "/v1/embeddings", orjson.dumps({"model": "m", "input": "ab " * 8_000_000})
     ),
+    "many texts to embed": lambda: request_bytes(
+        "/v1/embeddings", orjson.dumps({"model": "m", "input": ["x"] * 200_000})
+    ),
+    "large vectors": lambda: request_bytes(
+        "/v1/embeddings", orjson.dumps({"model": "m", "input": ["x"] * 2048, "dimensions": 65_536})
+    ),
+    "the most numbers": lambda: request_bytes(
+        "/v1/embeddings", orjson.dumps({"model": "m", "input": ["a word"] * 2048, "dimensions": 4096})
+    ),
+    "a schema that only a reader takes": lambda: request_bytes(
+        CHAT, b'{"model":"m","response_format":' + b'{"items":' * 400 + b"{}" + b"}" * 401
+    ),
+    "documents that only a reader takes": lambda: request_bytes(
+        "/v1/rerank", b'{"model":"m","query":"x","documents":[' + b"[" * 400 + b"]" * 400 + b"]}"
+    ),
+    "numbers without an end": lambda: answer_with({"type": "number", "multipleOf": 1e-300, "minimum": 1e300}),
     "many images": lambda: request_bytes(
         "/v1/images/generations", orjson.dumps({"prompt": "x", "n": 10, "size": "4096x4096"})
     ),
@@ -217,3 +235,20 @@ def test_requests_that_could_be_read_in_two_ways_or_are_too_large_are_refused(
                 reply += block
     assert (reply.count(b"HTTP/1."), int(reply.split()[1])) == (1, status)
     assert local_server.bill()["billed"] == 0
+
+
+@pytest.mark.long
+def test_a_request_that_is_not_http_costs_one_line_of_the_log() -> None:
+    command = [sys.executable, "-m", "mediamill.flows.cli", "serve", "--port", "0", "--engine", "echo"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
+        assert server.stdout is not None
+        origin = server.stdout.readline().split()[-1]
+        for line in (b"Content-Length: 1\r\nContent-Length: 2", b"A\x1b[2J: b", b"A: " + b"\x07" * 100_000):
+            with open_connection(origin, b"GET /health HTTP/1.1\r\nHost: localhost\r\n" + line + b"\r\n\r\n") as bad:
+                assert bad.recv(12).endswith(b" 400")
+        server.terminate()
+        printed, _ = server.communicate(timeout=END_SECONDS)
+    assert len(printed.splitlines()) == 3
+    assert all(line.startswith("refused a request that is not HTTP: ") for line in printed.splitlines())
+    assert max(map(len, printed.splitlines())) < 300
+    assert printed.replace("\n", "").isprintable()
