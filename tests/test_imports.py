@@ -37,6 +37,7 @@ LAYERS = (
         "tasks.fault_injection",
         "tasks.untrusted_text",
         "tasks.private_files",
+        "tasks.child_environment",
         "tasks.bounded_values",
         "tasks.bounded_files",
         "tasks.run_log",
@@ -87,7 +88,7 @@ def find_violation(here: str, name: str) -> str | None:
         return f"{here} imports prefect" if is_violation else None
     name = name.removeprefix("mediamill.")
     if here.startswith("tasks.local"):
-        allowed = ("tasks.local", "tasks.media", "tasks.domain", "tasks.errors", "configs")
+        allowed = ("tasks.local", "tasks.media", "tasks.domain", "tasks.errors", "tasks.child_environment", "configs")
         is_allowed = any(name == room or name.startswith(f"{room}.") for room in allowed)
     elif name.startswith("tasks.local"):
         is_allowed = here.startswith("flows") or (here, name) == SPAWN_IMPORT

@@ -7,6 +7,8 @@ import os
 import socket
 import sys
 
+from mediamill.tasks.child_environment import build_environment_without_keys
+
 PASSWORD_VARIABLE = "PREFECT_SERVER_API_AUTH_STRING"  # noqa: S105 (the name of Prefect's setting)
 BACKLOG = 2048
 """Connections that wait while the server is busy, as it is for seconds at its start."""
@@ -14,10 +16,10 @@ _HOST = "127.0.0.1"
 
 
 def make_server_environment(port: int, password: str) -> dict[str, str]:
-    """The environment of the server's process; what it sets goes before a profile of Prefect."""
+    """The environment of the server's process, which needs no key; what it sets goes before a profile of Prefect."""
     origin = f"http://{_HOST}:{port}"
     return {
-        **os.environ,
+        **build_environment_without_keys(),
         PASSWORD_VARIABLE: password,
         "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "true",
         "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": origin,

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 import mediamill
+from mediamill.tasks.child_environment import build_environment_without_keys
 from mediamill.tasks.errors import StorageError, UsageError
 
 _ROOT = Path(mediamill.__file__).parent.parent
@@ -81,7 +82,10 @@ def spawn(engine: str = "local", *, token: str | None = None, **options: Any) ->
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=log,
-        env={**os.environ, "PYTHONPATH": _build_python_path()},
+        env={
+            **build_environment_without_keys(keep=options.get("key_env")),
+            "PYTHONPATH": _build_python_path(),
+        },
     )
     try:
         if token is not None:

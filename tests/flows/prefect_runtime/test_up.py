@@ -20,7 +20,7 @@ import psutil
 import pytest
 
 from tests.flows.prefect_runtime.prefect_server import PrefectServer, reserved_port, run_up_or_down, wait_until
-from tests.helpers.cli_runs import bare_environment, make_wavs
+from tests.helpers.cli_runs import SENTINEL, bare_environment, make_wavs
 from tests.helpers.local_server import RunningServer
 
 pytestmark = pytest.mark.long
@@ -56,7 +56,7 @@ def test_the_password_reaches_worker_runs_and_prefects_commands_and_nobody_else(
     home: Path, own_local_server: RunningServer, tmp_path: Path
 ) -> None:
     make_wavs(tmp_path / "in", 2)
-    up = run_up_or_down(home, "up", "--worker")
+    up = run_up_or_down(home, "up", "--worker", env={"TOGETHER_API_KEY": SENTINEL})
     assert up.returncode == 0, up.stderr
     assert f"other users could read {home}/.prefect: it is this user's alone now" in up.stdout
     assert not PASSWORD.search(up.stdout + up.stderr)
@@ -100,6 +100,7 @@ def test_the_password_reaches_worker_runs_and_prefects_commands_and_nobody_else(
     processes = [psutil.Process(state["pid"]), psutil.Process(state["worker"])]
     assert all(password not in " ".join(process.cmdline()) for process in processes)
     assert processes[0].environ()["PREFECT_SERVER_API_AUTH_STRING"] == password
+    assert ["TOGETHER_API_KEY" in process.environ() for process in processes] == [False, True]
     assert find_open_to_others(home / ".prefect") == []
     assert find_open_to_others(home / STATE) == []
     assert find_with(password, home, tmp_path / "out", tmp_path / "worker-out") == [home / STATE / "prefect-password"]

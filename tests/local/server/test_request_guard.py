@@ -147,6 +147,16 @@ def test_the_token_is_in_no_argument_and_no_environment(closed_server: Server) -
     assert TOKEN not in repr(closed_server)
 
 
+@pytest.mark.long
+def test_the_server_gets_no_key_but_the_one_that_it_requires(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("TOGETHER_API_KEY", "MY_KEY", "SERVER_KEY")
+    for name in names:
+        monkeypatch.setenv(name, TOKEN)
+    with spawn("echo", key_env="SERVER_KEY") as server:
+        found = psutil.Process(server.process.pid).environ()
+        assert [name for name in names if name in found] == ["SERVER_KEY"]
+
+
 @pytest.mark.parametrize("options", [["--host", "0.0.0.0"], ["--host", "::"], ["--allow-local-code"]], ids=str)
 def test_a_server_that_others_could_misuse_starts_only_with_a_token(
     options: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
