@@ -10,6 +10,8 @@ import av
 if TYPE_CHECKING:
     from av.container import InputContainer
 
+_MAX_SECONDS = 20.0
+"""To open a file, and for each read. FFmpeg looks for what a damaged file lacks to its end, and hears no signal."""
 _FIRST_VERSION_THAT_TAKES_ANY_TITLE = 19
 _TITLE_OPTIONS: dict[str, Any] = (
     {}
@@ -19,9 +21,9 @@ _TITLE_OPTIONS: dict[str, Any] = (
 
 
 def open_media(file: Path | str | BinaryIO, **options: Any) -> InputContainer:
-    """Open a file to read, as :func:`av.open` does with the same options.
+    """Open a file to read, as :func:`av.open` does with the same options, but not for longer than a stop may take.
 
     Raises:
         av.FFmpegError, ValueError, OSError: when it cannot be opened.
     """
-    return cast("InputContainer", av.open(file, "r", **options, **_TITLE_OPTIONS))
+    return cast("InputContainer", av.open(file, "r", **{"timeout": _MAX_SECONDS, **options, **_TITLE_OPTIONS}))
