@@ -46,7 +46,6 @@ _DECODER_OPTIONS = {"max_samples": str(2**20)}
 Check = Callable[[], None]
 """Called regularly while decoding; what it raises ends the work."""
 
-_IO_TIMEOUT_SECONDS = 120.0
 _CHECK_EVERY_PACKETS = 256
 _DECODE_ERRORS = (av.FFmpegError, ValueError, MemoryError, UnicodeError)
 
@@ -174,11 +173,7 @@ def open_recording(path: Path, head: bytes, check: Check | None = None) -> Itera
         BadInput: ``not_audio``, ``undecodable`` or ``no_audio``.
     """
     try:
-        handle = open_media(
-            f"file:{path}",
-            options=_CONTAINER_OPTIONS,
-            timeout=(_IO_TIMEOUT_SECONDS, _IO_TIMEOUT_SECONDS),
-        )
+        handle = open_media(f"file:{path}", options=_CONTAINER_OPTIONS)
     except _DECODE_ERRORS:
         raise undecodable_error(head) from None
     with handle:

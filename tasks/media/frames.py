@@ -32,7 +32,6 @@ MAX_SECONDS = 24 * 3600.0
 MAX_PIXELS = 40_000_000
 MAX_CPU_SECONDS = 600.0
 _OPTIONS = {"format_whitelist": DEMUXERS, "protocol_whitelist": "file", "max_streams": "100"}
-_IO_TIMEOUT_SECONDS = 120.0
 _SCENE_CANDIDATES = 3
 """How many frames are compared for each frame that is wanted, where scene changes decide."""
 _THUMBNAIL_SIDE = 16
@@ -167,7 +166,7 @@ def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream, int]]:
     if not size:
         raise empty_file_error()
     try:
-        container = open_media(path, options=_OPTIONS, timeout=_IO_TIMEOUT_SECONDS)
+        container = open_media(path, options=_OPTIONS)
     except (av.FFmpegError, ValueError, OSError):
         raise BadInput(
             "the file's content is not a video in any format that is known here",
