@@ -207,7 +207,7 @@ cp -r "$OUT" "$KEPT"
     ("script", "proof", "message"),
     [
         (FULL_DISK, "100%", "journal.sqlite: the disk is full"),
-        (READ_ONLY_DISK, "Read-only file system", "journal.sqlite: the journal cannot be opened"),
+        (READ_ONLY_DISK, "Read-only file system", "journal.sqlite: the journal cannot be written"),
     ],
     ids=["full", "read-only"],
 )

@@ -100,7 +100,7 @@ def test_a_glob_a_file_and_a_list_on_stdin_are_sources(tmp_path: Path, own_local
     listed = subprocess.run(
         [
             *(sys.executable, "-m", "mediamill.flows.cli", "transcribe", "-", "--provider", "together", "--yes"),
-            *("--base-url", own_local_server.origin, "--out", str(tmp_path / "list")),
+            *("--allow-paths", "--base-url", own_local_server.origin, "--out", str(tmp_path / "list")),
         ],
         input="".join(f"{path}\n" for path in sorted((tmp_path / "in").iterdir())),
         env=bare_environment(tmp_path / "home"),
