@@ -169,7 +169,7 @@ DISK_FAULTS = [(nth, error) for error in ("enospc", "erofs") for nth in range(1,
     ("nth", "error"),
     mark_tiers(DISK_FAULTS, quick=[(1, "enospc")], long=[(2, "enospc"), (1, "erofs"), (2, "erofs")]),
 )
-def test_a_full_or_read_only_disk_fails_the_run_and_a_rerun_completes_it(
+def test_writes_that_fail_end_the_run_and_a_rerun_completes_it(
     nth: int, error: str, thirty_recordings: Path, own_local_server: RunningServer, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,7 @@ from mediamill.flows.cli.console import format_json
 from mediamill.flows.prefect_runtime.artifacts import escape_markdown
 from mediamill.tasks.untrusted_text import escape_controls, neutralize_formula, to_single_line
 from tests.helpers.cli_runs import make_wavs, mediamill, read_rows
+from tests.helpers.http_servers import running_http_server
 from tests.helpers.hypothesis_profile import repeatable
 
 ESCAPES = "\x1b]0;owned\x07\x1b[2J\x1b[31m\x9b1m\u202egnp\u2066\u200b\u2028\U000e0041\x7f"
@@ -56,17 +54,6 @@ class HostileHandler(BaseHTTPRequestHandler):
         """Print nothing."""
 
 
-@contextmanager
-def running_hostile_server() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), HostileHandler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
 def assert_inert(text: str) -> None:
     """Every line is printable, and none was begun by what others wrote."""
     for line in text.split("\n"):
@@ -80,7 +67,7 @@ def test_no_command_prints_what_moves_a_terminal(mode: str, tmp_path: Path) -> N
     manifest, out, home = tmp_path / "prompts.csv", tmp_path / f"out{ESCAPES[:-1]}", tmp_path / "home"
     with manifest.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([["id", "prompt", HOSTILE], [HOSTILE, "Say one", HOSTILE]])
-    with running_hostile_server() as origin:
+    with running_http_server(HostileHandler) as origin:
         chosen = ("--provider", "together", "--base-url", f"{origin}/{mode}")
         again = mediamill("complete", manifest, "--quote", "--out", out, *chosen, home=home)
         done = mediamill("complete", manifest, "--out", out, "--yes", "-vv", *chosen, "--no-prefect", home=home)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.helpers.cli_runs import SENTINEL, mediamill, read_rows
+from tests.helpers.http_servers import running_http_server
 from tests.helpers.run_checks import assert_no_key_in
 from tests.helpers.tiers import mark_rest_long
 
@@ -51,21 +49,10 @@ def _make_completion(text: str) -> dict[str, Any]:
     return {"id": text, "object": "chat.completion", "model": text, "choices": [choice], "usage": usage}
 
 
-@contextmanager
-def running_repeating_server() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), RepeatingHandler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
 @pytest.mark.parametrize("mode", mark_rest_long(MODES, ["good"]))
 def test_a_repeated_key_is_found_nowhere(mode: str, tmp_path: Path) -> None:
     (tmp_path / "prompts.csv").write_text("id,prompt\na,Say one\n")
-    with running_repeating_server() as origin:
+    with running_http_server(RepeatingHandler) as origin:
         done = mediamill(
             *("complete", tmp_path / "prompts.csv", "--out", tmp_path / "out", "--yes", "--no-prefect", "-vv"),
             *("--provider", "together", "--base-url", f"{origin}/{mode}", "--retries", "1"),
