@@ -27,16 +27,20 @@ class StderrHandler(logging.Handler):
             self.handleError(record)
 
 
-class TextFormatter(logging.Formatter):
+class _LogFormatter(logging.Formatter):
+    """What both forms of the log share: whether tracebacks are shown."""
+
+    def __init__(self, *, tracebacks: bool) -> None:
+        super().__init__()
+        self._tracebacks = tracebacks
+
+
+class TextFormatter(_LogFormatter):
     """Time, level, logger and message; a traceback follows on indented lines.
 
     Args:
         tracebacks: whether tracebacks are shown.
     """
-
-    def __init__(self, *, tracebacks: bool) -> None:
-        super().__init__()
-        self._tracebacks = tracebacks
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as text."""
@@ -47,16 +51,12 @@ class TextFormatter(logging.Formatter):
         return "\n  ".join([line, *self.formatException(record.exc_info).splitlines()])
 
 
-class JsonFormatter(logging.Formatter):
+class JsonFormatter(_LogFormatter):
     """One JSON object a line: ``time`` in UTC, ``level``, ``logger``, ``message``, and the record's own fields.
 
     Args:
         tracebacks: whether tracebacks are shown.
     """
-
-    def __init__(self, *, tracebacks: bool) -> None:
-        super().__init__()
-        self._tracebacks = tracebacks
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as JSON."""
