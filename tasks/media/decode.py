@@ -20,6 +20,7 @@ from av.stream import Disposition
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.media.av_input import open_media
 from mediamill.tasks.media.formats import DECODERS, DEMUXERS, MAX_CHANNELS, RATES, container_name
+from mediamill.tasks.media.source_file import count_foreign_tag_bytes
 from mediamill.tasks.media.undecodable import undecodable_error
 from mediamill.tasks.media.wav import missing_share
 
@@ -37,7 +38,7 @@ MAX_CPU_SECONDS = 600.0
 
 _CONTAINER_OPTIONS = {
     "format_whitelist": DEMUXERS,
-    "protocol_whitelist": "file",
+    "protocol_whitelist": "file,subfile",
     "codec_whitelist": ",".join(sorted(DECODERS)),
     "max_streams": "100",
     "max_size": "65536",
@@ -59,6 +60,7 @@ class Recording:
         declared_seconds: length by the header; None when it states none.
         tracks: audio tracks in the file.
         video: there is a video track too (cover art is not counted).
+        has_foreign_tag: an ID3 tag stands before a container that has no place for one.
         samples: decoded samples by sample rate.
         packets, broken_packets: compressed packets so far, and those that could not be decoded.
     """
@@ -73,6 +75,7 @@ class Recording:
     declared_seconds: Fraction | None
     tracks: int
     video: bool
+    has_foreign_tag: bool = False
     samples: dict[int, int] = field(default_factory=dict)
     packets: int = 0
     broken_packets: int = 0
@@ -172,13 +175,17 @@ def open_recording(path: Path, head: bytes, check: Check | None = None) -> Itera
     Raises:
         BadInput: ``not_audio``, ``undecodable`` or ``no_audio``.
     """
+    tag_bytes = count_foreign_tag_bytes(head, path)
+    # The protocol's name keeps a file whose own name looks like one from being opened as that.
+    name = f"subfile,,start,{tag_bytes},end,0,,:file:{path}" if tag_bytes else f"file:{path}"
     try:
-        handle = open_media(f"file:{path}", options=_CONTAINER_OPTIONS)
+        handle = open_media(name, options=_CONTAINER_OPTIONS)
     except _DECODE_ERRORS:
         raise undecodable_error(head) from None
     with handle:
         recording = _to_recording(path, handle, head)
         recording.check = check
+        recording.has_foreign_tag = bool(tag_bytes)
         yield recording
 
 

@@ -6,26 +6,24 @@ from dataclasses import dataclass
 
 from mediamill.tasks.wire import AudioLimits
 
-DEMUXERS = "wav,w64,mp3,flac,ogg,mov,matroska,webm,aiff,asf,aac,au,caf,amr,avi,mpegts,mpeg,flv,wv,ac3,eac3"
+DEMUXERS = (
+    "wav,w64,mp3,flac,ogg,mov,matroska,webm,aiff,asf,aac,au,caf,amr,avi,mpegts,mpeg,flv,wv,ac3,eac3,"
+    "ape,dsf,dts,dtshd,dv,loas,mpc,mpc8,mxf,nistsphere,nut,qcp,rm,shn,tak,tta,voc,wtv"
+)
 """Formats that FFmpeg may open. Playlists and lists of other files are not among them: they would use the network."""
 
 PCM = frozenset(["pcm_u8", "pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_f32le", "pcm_f64le", "pcm_alaw", "pcm_mulaw"])
-DECODERS = PCM | {
-    *("pcm_s8", "pcm_s16be", "pcm_s24be", "pcm_s32be", "pcm_f32be", "pcm_f64be", "pcm_u16le", "pcm_bluray", "pcm_dvd"),
-    *("mp3", "mp3float", "mp2", "mp2float", "mp1", "mp1float", "aac", "aac_latm", "opus", "libopus", "vorbis"),
-    *("flac", "alac", "als", "speex", "wavpack", "ac3", "eac3", "dca", "truehd", "gsm", "gsm_ms", "amrnb", "amrwb"),
-    *(
-        "wmav1",
-        "wmav2",
-        "wmapro",
-        "wmalossless",
-        "wmavoice",
-        "adpcm_ms",
-        "adpcm_ima_wav",
-        "adpcm_ima_qt",
-        "adpcm_yamaha",
-    ),
-}
+_DECODER_NAMES = """
+    pcm_s8 pcm_s16be pcm_s24be pcm_s32be pcm_f32be pcm_f64be pcm_u16le pcm_u16be pcm_s64le pcm_bluray pcm_dvd s302m
+    mp3 mp3float mp2 mp2float mp1 mp1float aac aac_latm opus libopus vorbis flac alac als speex wavpack
+    ac3 eac3 dca truehd mlp gsm gsm_ms amrnb amrwb libopencore_amrnb libopencore_amrwb evrc qcelp ilbc g722 g723_1
+    g726 g726le g728 g729 siren msnsiren wmav1 wmav2 wmapro wmalossless wmavoice xma1 xma2
+    adpcm_ms adpcm_ima_wav adpcm_ima_qt adpcm_ima_dk3 adpcm_ima_dk4 adpcm_yamaha adpcm_swf adpcm_ct adpcm_sbpro_2
+    adpcm_sbpro_3 adpcm_sbpro_4 adpcm_ima_oki ape tta tak mpc7 mpc8 shorten dvaudio nellymoser cook sipr real_144
+    real_288 ralf atrac3 atrac3plus truespeech mace3 mace6 qdm2 qdmc metasound imc iac dss_sp
+    dsd_lsbf dsd_msbf dsd_lsbf_planar dsd_msbf_planar
+"""
+DECODERS = PCM | frozenset(_DECODER_NAMES.split())
 """Audio decoders that may run. Images and video are never decoded to reach the audio beside them."""
 
 RATES = range(2_000, 768_001)

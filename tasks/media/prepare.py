@@ -136,7 +136,8 @@ def _prepare_as_is(
 
 def _find_as_is_format(recording: Recording, size: int, limits: AudioLimits) -> tuple[str, str] | None:
     is_usual = recording.rate in _USUAL_RATES and recording.channels <= _USUAL_CHANNELS
-    if size > limits.max_bytes or recording.video or recording.tracks > 1 or not is_usual:
+    is_plain = recording.tracks == 1 and not recording.video and not recording.has_foreign_tag
+    if size > limits.max_bytes or not is_plain or not is_usual:
         return None
     return find_send_format(recording.container, recording.codec, limits)
 

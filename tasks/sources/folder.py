@@ -21,14 +21,23 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _WILDCARDS = frozenset("*?[")
-_AUDIO_AND_VIDEO = frozenset(".webm .mp4 .mkv .mov .avi .mpg .mpeg .3gp .flv".split())  # noqa: SIM905
+_AUDIO_AND_VIDEO = frozenset(
+    """
+    .webm .mp4 .mp4v .m4v .f4v .mkv .mk3d .mov .qt .avi .divx .mpg .mpeg .mpe .m2p .vob .ts .m2t .mts .m2ts .3gp .3gpp
+    .3g2 .flv .ogv .ogx .asf .wmv .rm .rmvb .dv .mxf .wtv .nut
+    """.split()  # noqa: SIM905
+)
 
 EXTENSIONS = {
     "audio": _AUDIO_AND_VIDEO
     | frozenset(
-        ".wav .wave .mp3 .mp2 .m4a .m4b .flac .ogg .oga .opus .spx .aac .wma .aiff .aif .amr .caf .au .w64 .wv".split()  # noqa: SIM905
+        """
+        .wav .wave .bwf .rf64 .w64 .mp3 .mpga .mpa .m2a .mp2 .mp1 .m4a .m4b .m4r .f4a .mka .weba .flac .ogg .oga .opus
+        .spx .aac .adts .latm .loas .wma .aiff .aif .aifc .amr .awb .caf .au .snd .wv .ac3 .eac3 .ec3 .dts .dtshd
+        .ape .tta .tak .mpc .mpp .shn .ra .voc .sph .nist .qcp .dsf
+        """.split()  # noqa: SIM905
     ),
-    "video": _AUDIO_AND_VIDEO | {".m4v", ".wmv", ".gif"},
+    "video": _AUDIO_AND_VIDEO | frozenset(".m1v .m2v .h264 .264 .hevc .h265 .265 .ivf .gif".split()),  # noqa: SIM905
     "image": frozenset(".jpg .jpeg .jpe .jfif .mpo .png .webp .gif .bmp .tif .tiff .heic .heif .avif .jp2".split()),  # noqa: SIM905
     "text": frozenset({".txt", ".md"}),
 }
