@@ -17,6 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar
 
 from mediamill.tasks.calls.client import Client
+from mediamill.tasks.calls.hang_detector import HangDetector
 from mediamill.tasks.calls.rate_limiter import Limiter
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Engine:
         self.loop = asyncio.new_event_loop()
         self._pool = ThreadPoolExecutor(max(2, os.cpu_count() or 2), thread_name_prefix="media")
         self._limiters: dict[str, Limiter] = {}
+        self._hang_detectors: dict[str, HangDetector] = {}
         self._local: dict[str, Server] = {}
         self._local_lock = asyncio.Lock()
         self.local_key = secrets.token_urlsafe(32)
@@ -80,6 +82,12 @@ class Engine:
         if name not in self._limiters:
             self._limiters[name] = create()
         return self._limiters[name]
+
+    def get_or_create_hang_detector(self, name: str, create: Callable[[], HangDetector]) -> HangDetector:
+        """The detector of hanging requests of that name, shared by every run in this process."""
+        if name not in self._hang_detectors:
+            self._hang_detectors[name] = create()
+        return self._hang_detectors[name]
 
     async def get_local_origin(self, engine: str) -> str:
         """The loopback address of the built-in server, started when the first call needs it."""

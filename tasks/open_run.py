@@ -15,8 +15,10 @@ import pyarrow as pa
 
 from mediamill.tasks.calls.call import Caller
 from mediamill.tasks.calls.call_context import CallContext
+from mediamill.tasks.calls.hang_detector import HangDetector
 from mediamill.tasks.calls.output_fetcher import OutputFetcher
 from mediamill.tasks.calls.rate_limiter import Limiter
+from mediamill.tasks.calls.response_times import ResponseTimes, to_journal_name
 from mediamill.tasks.calls.retry import RetryBudget, RetryPolicy
 from mediamill.tasks.capability_context import EngineCapabilityContext
 from mediamill.tasks.engine import Engine
@@ -173,6 +175,7 @@ def _create_context(
         out_id=journal.out_id,
         key=_get_key(engine, provider),
         timeout=job.timeout,
+        hang_detector=_get_hang_detector(limiter_name, engine, journal),
     )
     scratch = out / ".tmp" / "scratch"
     make_private_folder(scratch.parent)
@@ -226,6 +229,17 @@ def _get_limiter(resolved: ResolvedJob, engine: Engine, journal: Journal) -> tup
         return limiter
 
     return engine.get_or_create_limiter(f"{name} {quota}", create_limiter), name
+
+
+def _get_hang_detector(limiter_name: str, engine: Engine, journal: Journal) -> HangDetector:
+    """What finds hanging requests, shared and remembered as the limiter of the same name is."""
+
+    def create() -> HangDetector:
+        times = ResponseTimes()
+        times.restore_state(journal.learned_limits.load(to_journal_name(limiter_name)) or {})
+        return HangDetector(times)
+
+    return engine.get_or_create_hang_detector(limiter_name, create)
 
 
 def _get_key(engine: Engine, provider: Provider) -> str | None:

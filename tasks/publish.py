@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
 from mediamill.tasks import fault_injection
+from mediamill.tasks.calls.response_times import to_journal_name
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.parts import Part
 from mediamill.tasks.renamed_options import to_stored_job
@@ -62,6 +63,8 @@ async def publish_outputs(context: RunContext) -> Summary:
         await context.engine.run_in_thread(write_subtitles, context.out, rows, context.job.subtitles)
     summary = await context.engine.run_in_thread(summarize, context)
     await context.journal.learned_limits.store(context.limiter_name, context.limiter.export_state())
+    times = context.call_context.hang_detector.times
+    await context.journal.learned_limits.store(to_journal_name(context.limiter_name), times.export_state())
     fault_injection.failpoint("publish.report.before")
     changed = summary.total or summary.calls or not (context.out / "report.html").exists()
     if changed:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from functools import partial
+from urllib.parse import urlsplit
 
 from mediamill.tasks import fault_injection
 from mediamill.tasks.calls import call_log
 from mediamill.tasks.calls.attempt_record import AttemptRecord
 from mediamill.tasks.calls.call_context import CallContext, parse_request_id
+from mediamill.tasks.calls.hang_detector import OVERDUE
 from mediamill.tasks.calls.rate_limiter import Limiter, Permit
 from mediamill.tasks.calls.remote_jobs import JobFailed, RunningJob
+from mediamill.tasks.calls.response_times import measure_work
 from mediamill.tasks.calls.retry import RetryableError, is_transient_status
 from mediamill.tasks.calls.settlement import build_answer, parse_reply, split_cost
 from mediamill.tasks.calls.transport_errors import NotSent, ReplyLost
@@ -116,13 +120,24 @@ class WireAttempt:
                 context.stats.sent += 1
                 record.start_clock()
                 timeout_seconds = context.timeout or self._wire.timeout
-                reply = await context.client.send(origin, request, key=context.key, timeout_seconds=timeout_seconds)
+                send = partial(context.client.send, origin, request, key=context.key, timeout_seconds=timeout_seconds)
+                if self._wire.repeatable and request.session is None:
+                    reply = await context.hang_detector.watch(
+                        lambda report: send(report=report),
+                        key=record.keys[0],
+                        size=measure_work(ask.ceiling for ask in self._asks),
+                        host=urlsplit(origin).netloc,
+                    )
+                else:  # a second request could be a second purchase, so this one gets all of its time
+                    reply = await send()
         except NotSent as error:
             problem = Problem("retry", error.kind, error.message)
             await record.mark_rejected(problem)
             raise RetryableError(problem) from None
         except ReplyLost as error:
-            raise await self._record_unknown(Problem("unknown", error.kind, error.message, billed=True)) from None
+            wait = 0.0 if error.kind == OVERDUE else None
+            problem = Problem("unknown", error.kind, error.message, billed=True, wait=wait)
+            raise await self._record_unknown(problem) from None
         except MediamillError as error:  # before the first byte: a file that is gone, a key no header can carry
             problem = Problem("fail", "not_sent", error.message)
             await record.mark_rejected(problem)

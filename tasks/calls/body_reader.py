@@ -53,8 +53,10 @@ def parse_content_encoding(headers: httpx.Headers) -> str:
     return "" if encoding == "identity" else encoding
 
 
-async def read_chunks(response: httpx.Response, *, max_bytes: int, host: str) -> AsyncIterator[bytes]:
-    """Read the body, decoded, up to ``max_bytes``. ``host`` is named in messages.
+async def read_chunks(
+    response: httpx.Response, *, max_bytes: int, host: str, on_chunk: Callable[[], None] | None = None
+) -> AsyncIterator[bytes]:
+    """Read the body, decoded, up to ``max_bytes``. ``host`` is named in messages; each chunk calls ``on_chunk``.
 
     gzip and deflate are decoded; any other encoding is passed on as it came, so that a paid reply is
     kept rather than thrown away.
@@ -72,6 +74,8 @@ async def read_chunks(response: httpx.Response, *, max_bytes: int, host: str) ->
     try:
         async for chunk in stream:
             raw_total += len(chunk)
+            if on_chunk is not None:
+                on_chunk()
             for piece in decompressor.feed(chunk) if decompressor else (chunk,):
                 total += len(piece)
                 if max(total, raw_total) > max_bytes:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from mediamill.tasks.calls.client import Client
+from mediamill.tasks.calls.hang_detector import HangDetector
 from mediamill.tasks.calls.job_poller import JobPoller
 from mediamill.tasks.calls.rate_limiter import Limiter
 from mediamill.tasks.calls.retry import RetryPolicy
@@ -57,8 +58,8 @@ class CallContext:
 
     ``resolve_origin`` gives the address that a Wire's request really goes to, ``limiter_for`` the limiter of an Ask's
     model and operation. ``slots`` bound the requests on the wire at once. ``request_stop`` ends the run;
-    ``check_stop`` raises RunStopped once it is to end. ``timeout`` in seconds replaces the Wire's. The key is held
-    here and nowhere else.
+    ``check_stop`` raises RunStopped once it is to end. ``timeout`` in seconds replaces the Wire's. ``hang_detector``
+    abandons requests that hang before that. The key is held here and nowhere else.
     """
 
     provider: Provider
@@ -77,6 +78,7 @@ class CallContext:
     key: str | None = field(default=None, repr=False)
     timeout: float | None = None
     poller: JobPoller = field(default_factory=JobPoller)
+    hang_detector: HangDetector = field(default_factory=HangDetector)
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     stats: CallStats = field(default_factory=CallStats)
 

@@ -27,7 +27,14 @@ from mediamill.tasks.calls.redaction import get_redactor
 from mediamill.tasks.calls.request_body import RequestBody, encode_body
 from mediamill.tasks.calls.ssrf_guard import SsrfGuard
 from mediamill.tasks.calls.transport_errors import ReplyLost, TransportError, classify_transport_error
-from mediamill.tasks.calls.transports import create_tls_context, create_transport, find_environment_proxy
+from mediamill.tasks.calls.transports import (
+    OnProgress,
+    ProgressKind,
+    create_tls_context,
+    create_transport,
+    find_environment_proxy,
+    on_progress,
+)
 from mediamill.tasks.calls.websocket import WebsocketExchange
 from mediamill.tasks.calls.websocket_handshake import create_websocket_client
 from mediamill.tasks.errors import ItemError, UsageError
@@ -80,7 +87,14 @@ class Client:
         self._guarded: dict[tuple[str, ...], tuple[SsrfGuard, AiohttpTransport]] = {}
 
     async def send(
-        self, origin: str, request: Request, *, key: str | None, timeout_seconds: float, max_bytes: int = 64 * 2**20
+        self,
+        origin: str,
+        request: Request,
+        *,
+        key: str | None,
+        timeout_seconds: float,
+        max_bytes: int = 64 * 2**20,
+        report: OnProgress | None = None,
     ) -> Reply:
         """Send one request and read its complete reply; a request with a session runs over a websocket.
 
@@ -92,6 +106,8 @@ class Client:
             key: None when none is needed.
             timeout_seconds: for everything: connecting, sending, waiting, reading.
             max_bytes: maximum size of the reply, decoded or not.
+            report: called when the request has its connection, and when a part of it went out or of the reply came in;
+                not for a websocket, which has pings.
 
         Raises:
             NotSent: nothing reached the server.
@@ -101,11 +117,14 @@ class Client:
         """
         exchange = self._send_over_http if request.session is None else self._run_websocket
         redactor = get_redactor(key)
+        previous = on_progress.set(report)
         try:
             reply = await exchange(origin, request, key=key, timeout_seconds=timeout_seconds, max_bytes=max_bytes)
         except TransportError as error:
             redactor.redact_error(error)
             raise
+        finally:
+            on_progress.reset(previous)
         return redactor.redact_reply(reply)
 
     async def _send_over_http(
@@ -115,12 +134,15 @@ class Client:
         url, host = _parse_url(origin, request.path)
         body = encode_body(request)
         headers = _build_headers(request.headers, body, key)
-        http_request = httpx.Request(request.method, url, headers=headers, content=body.content() or None)
+        report = on_progress.get() or _ignore_progress
+        content = body.content(lambda: report("sent")) or None
+        http_request = httpx.Request(request.method, url, headers=headers, content=content)
         transport = self._by_origin.get(origin) or self._get_transport(origin)
         began_at = time.monotonic()
         async with self.exchange(transport, http_request, host, timeout_seconds=timeout_seconds) as response:
+            report("received")
             headers = _parse_reply_headers(response)
-            parts = read_chunks(response, max_bytes=max_bytes, host=host)
+            parts = read_chunks(response, max_bytes=max_bytes, host=host, on_chunk=lambda: report("received"))
             if request.is_first_token is None or response.status_code >= HTTPStatus.MULTIPLE_CHOICES:
                 return Reply(response.status_code, headers, b"".join([part async for part in parts]))
             body_bytes, first_part_at = await read_stream(parts, request.is_first_token, request.max_idle_seconds, host)
@@ -262,6 +284,10 @@ class Client:
     def _get_tls_context(self) -> ssl.SSLContext:
         self._tls_context = self._tls_context or create_tls_context()
         return self._tls_context
+
+
+def _ignore_progress(_: ProgressKind) -> None:
+    """For requests that nobody watches."""
 
 
 def _build_headers(own_headers: Mapping[str, str], body: RequestBody, key: str | None) -> dict[str, str]:

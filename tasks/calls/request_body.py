@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -39,20 +39,27 @@ class RequestBody:
         """Size in bytes."""
         return sum(size for _, size in self.pieces)
 
-    def content(self) -> bytes | httpx.AsyncByteStream:
-        """The body for httpx: one bytes object when it is small, else a stream."""
+    def content(self, on_slice: Callable[[], None] | None = None) -> bytes | httpx.AsyncByteStream:
+        """The body for httpx: bytes when it is small, else a stream, of which each slice calls ``on_slice``."""
         if len(self.pieces) == 1:
             piece, size = self.pieces[0]
             if isinstance(piece, bytes) and size <= STREAM_OVER_BYTES:
                 return piece
-        return _BodyStream(self.pieces) if self.pieces else b""
+        return _BodyStream(self.pieces, on_slice) if self.pieces else b""
 
 
 class _BodyStream(httpx.AsyncByteStream):
-    def __init__(self, pieces: Sequence[tuple[bytes | Path, int]]) -> None:
+    def __init__(self, pieces: Sequence[tuple[bytes | Path, int]], on_slice: Callable[[], None] | None) -> None:
         self._pieces = pieces
+        self._on_slice = on_slice
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for data in self._read_slices():
+            yield data
+            if self._on_slice is not None:
+                self._on_slice()
+
+    async def _read_slices(self) -> AsyncIterator[bytes]:
         for piece, size in self._pieces:
             if isinstance(piece, bytes):
                 for start in range(0, size, _SLICE_BYTES):

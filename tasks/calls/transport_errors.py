@@ -37,7 +37,7 @@ class NotSent(TransportError):
 class ReplyLost(TransportError):
     """The request may have arrived, and no complete reply came.
 
-    Kinds: ``reset``, ``short_body``, ``deadline``, ``stalled``, ``too_large``, ``protocol``.
+    Kinds: ``reset``, ``short_body``, ``deadline``, ``overdue``, ``stalled``, ``too_large``, ``protocol``.
 
     ``reset`` covers a kept-alive connection that the server closed while the request went out: the client cannot know
     whether the server read it first.

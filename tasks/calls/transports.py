@@ -9,6 +9,8 @@ from __future__ import annotations
 import ssl
 import urllib.request
 from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -21,6 +23,25 @@ from mediamill.tasks.calls.ssrf_guard import is_loopback
 
 _KEEPALIVE_SECONDS = 20.0
 """Seconds an idle connection is kept: shorter than common servers keep it, so that the client closes first."""
+
+ProgressKind = Literal["connected", "sent", "received"]
+"""What an exchange has come to: it has a connection, or a part of the request went out or one of the reply came in."""
+
+OnProgress = Callable[[ProgressKind], None]
+
+on_progress: ContextVar[OnProgress | None] = ContextVar("on_progress", default=None)
+"""What the request that this task sends reports to; aiohttp gives its connector no other context."""
+
+
+class _ReportingConnector(aiohttp.TCPConnector):
+    """Reports that a request has its connection: from then on the server may have received it."""
+
+    async def connect(self, *args: Any, **kwargs: Any) -> Any:
+        """A connection, new or kept."""
+        connection = await super().connect(*args, **kwargs)
+        if (report := on_progress.get()) is not None:
+            report("connected")
+        return connection
 
 
 def create_tls_context() -> ssl.SSLContext:
@@ -42,7 +63,7 @@ def create_transport(
     """
 
     def open_session() -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(
+        connector = _ReportingConnector(
             limit=0,
             ssl=context,
             keepalive_timeout=_KEEPALIVE_SECONDS,

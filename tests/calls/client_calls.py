@@ -17,18 +17,18 @@ MB = 1 << 20
 
 
 async def send(
-    client: Client, origin: str, request: Request = POST, *, timeout_seconds: float = 5.0, **more: int
+    client: Client, origin: str, request: Request = POST, *, timeout_seconds: float = 5.0, max_bytes: int = 64 * MB
 ) -> Reply:
-    return await client.send(origin, request, key=KEY, timeout_seconds=timeout_seconds, **more)
+    return await client.send(origin, request, key=KEY, timeout_seconds=timeout_seconds, max_bytes=max_bytes)
 
 
 async def assert_fails(
-    client: Client, origin: str, *, timeout_seconds: float = 5.0, request: Request = POST, **more: int
+    client: Client, origin: str, *, timeout_seconds: float = 5.0, request: Request = POST, max_bytes: int = 64 * MB
 ) -> str:
     """Class and kind of the failure; it must come in time and must not contain the key."""
     began_at = time.monotonic()
     with pytest.raises(TransportError) as caught:
-        await send(client, origin, request, timeout_seconds=timeout_seconds, **more)
+        await send(client, origin, request, timeout_seconds=timeout_seconds, max_bytes=max_bytes)
     assert time.monotonic() - began_at < timeout_seconds + 3
     text = "".join(traceback.format_exception(caught.value)) + repr(caught.value)
     assert KEY not in text

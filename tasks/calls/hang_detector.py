@@ -1,0 +1,204 @@
+"""Requests that hang: found by what the provider's other answers took, and abandoned so that they can be sent again.
+
+A request is overdue when nothing came for longer than :class:`ResponseTimes` says. It is abandoned when the provider
+has answered one that was sent clearly later. While the provider answers nothing at all, waiting is all there is: one
+overdue request now and then is abandoned and sent again, to find out when the provider is back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+
+from mediamill.tasks.calls.response_times import Deadline, ResponseTimes
+from mediamill.tasks.calls.transport_errors import ReplyLost
+from mediamill.tasks.calls.transports import OnProgress, ProgressKind
+from mediamill.tasks.wire import Reply
+
+OVERDUE = "overdue"
+"""Kind of problem of a request that was abandoned."""
+
+_LATER_SHARE = 0.5
+"""A request counts as overtaken by one that was sent at least this share of its deadline later, and as waiting in a
+silence when no reply came for that long. Requests that were sent together are not answered in order."""
+_EXTRA_SHARE, _EXTRA_BURST = 0.1, 10.0
+"""Abandoned requests per answered one, while others are answered."""
+_SILENCE_SHARE = 0.25
+"""Abandoned requests per answered one that waited while nothing was answered, beside as many as are in flight."""
+_FIRST_PROBE_SECONDS, _PROBE_GROWTH, _MAX_PROBE_SECONDS = 5.0, 1.5, 10.0
+_DEADLINE_GROWTH = 2.0
+"""A request that was abandoned gets twice the time when it is sent again: it may be slow by itself."""
+_MAX_REMEMBERED = 10_000
+
+
+@dataclass(slots=True, eq=False)
+class _Exchange:
+    """A request on the wire. ``sent_at`` is None until it is connected."""
+
+    key: str
+    size: float
+    scope: asyncio.Timeout
+    deadline: Deadline | None
+    max_silence: float
+    sent_at: float | None = None
+    progressed_at: float = 0.0
+    longest_silence: float = 0.0
+    waited_in_silence: bool = False
+    timer: asyncio.TimerHandle | None = None
+
+    @property
+    def margin(self) -> float:
+        return _LATER_SHARE * self.deadline.seconds if self.deadline else 0.0
+
+
+class HangDetector:
+    """Watches the repeatable requests to one provider, model and operation. Used on one event loop, with its clock.
+
+    Args:
+        times: what is known of the provider's silences.
+    """
+
+    def __init__(self, times: ResponseTimes | None = None) -> None:
+        self.times = times or ResponseTimes()
+        self._overdue: list[_Exchange] = []
+        self._in_flight = self._max_in_flight = 0
+        self._answers = self._abandoned_in_silence = 0
+        self._replied_at = float("-inf")  # when something came last, or when waiting began
+        self._answered_sent_at = float("-inf")  # when the latest of the requests that were answered had been sent
+        self._tokens = _EXTRA_BURST
+        self._times_abandoned: dict[str, int] = {}
+        self._probe_at = float("-inf")
+        self._probe_wait = _FIRST_PROBE_SECONDS
+        self._review_timer: asyncio.TimerHandle | None = None
+
+    async def watch(self, send: Callable[[OnProgress], Awaitable[Reply]], *, key: str, size: float, host: str) -> Reply:
+        """Send a request, and abandon it when it hangs.
+
+        Args:
+            send: sends it. It reports progress to its argument, first that the request is connected.
+            key: the same for each attempt at the same request.
+            size: of its work, see :func:`measure_work`.
+            host: named in messages.
+
+        Raises:
+            ReplyLost: ``overdue`` when it was abandoned: it may have been carried out and billed.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = self.times.find_deadline(size)
+        growth = _DEADLINE_GROWTH ** self._times_abandoned.get(key, 0)
+        if self._in_flight == 0:
+            self._replied_at = loop.time()
+        self._in_flight += 1
+        self._max_in_flight = max(self._max_in_flight, self._in_flight)
+        scope = asyncio.timeout(None)
+        exchange = _Exchange(key, size, scope, deadline, growth * deadline.seconds if deadline else 0.0)
+        try:
+            async with scope:
+                reply = await send(partial(self._note_progress, exchange, loop))
+        except TimeoutError:
+            if not scope.expired():
+                raise
+            raise self._record_abandoned(exchange, host, loop.time()) from None
+        finally:
+            self._in_flight -= 1
+            self._forget(exchange)
+        self._record_reply(exchange, reply, loop.time())
+        return reply
+
+    def _note_progress(self, exchange: _Exchange, loop: asyncio.AbstractEventLoop, kind: ProgressKind) -> None:
+        now = loop.time()
+        if kind == "received":
+            self._replied_at = now
+        if exchange.sent_at is None:
+            exchange.sent_at = now
+            if exchange.deadline is not None:
+                exchange.timer = loop.call_at(now + exchange.max_silence, self._check, exchange, loop)
+        else:
+            exchange.longest_silence = max(exchange.longest_silence, now - exchange.progressed_at)
+        exchange.progressed_at = now
+
+    def _check(self, exchange: _Exchange, loop: asyncio.AbstractEventLoop) -> None:
+        """The exchange's timer: it is overdue, unless there was progress."""
+        due_at = exchange.progressed_at + exchange.max_silence
+        if due_at > loop.time():
+            exchange.timer = loop.call_at(due_at, self._check, exchange, loop)
+            return
+        exchange.timer = None
+        self._overdue.append(exchange)
+        self._review(loop.time())
+
+    def _record_reply(self, exchange: _Exchange, reply: Reply, now: float) -> None:
+        """Any reply ends a silence; only an answer shows that requests sent before it are lost."""
+        self._replied_at, self._probe_wait = now, _FIRST_PROBE_SECONDS
+        if exchange.sent_at is None or reply.status >= 400:  # noqa: PLR2004 - HTTP's errors
+            return
+        self.times.record_answer(exchange.size, max(exchange.longest_silence, now - exchange.progressed_at))
+        self._times_abandoned.pop(exchange.key, None)
+        self._answers += 1
+        self._tokens = min(_EXTRA_BURST, self._tokens + _EXTRA_SHARE)
+        self._answered_sent_at = max(self._answered_sent_at, exchange.sent_at)
+        if self._overdue:
+            self._review(now)
+
+    def _record_abandoned(self, exchange: _Exchange, host: str, now: float) -> ReplyLost:
+        silence = now - exchange.progressed_at
+        if not exchange.waited_in_silence:
+            self.times.record_abandoned(exchange.size, silence)
+        self._times_abandoned[exchange.key] = self._times_abandoned.pop(exchange.key, 0) + 1
+        if len(self._times_abandoned) > _MAX_REMEMBERED:
+            self._times_abandoned.pop(next(iter(self._times_abandoned)))
+        usual = exchange.deadline.usual if exchange.deadline else 0.0
+        return ReplyLost(
+            OVERDUE,
+            f"{host}: nothing came for {silence:.1f} s; 99 % of such requests are answered within {usual:.1f} s",
+        )
+
+    def _review(self, now: float) -> None:
+        """Abandon what was overtaken, or in a silence one request when it is time to try again."""
+        silent = []
+        for exchange in list(self._overdue):
+            assert exchange.sent_at is not None
+            if exchange.progressed_at + exchange.max_silence > now:  # the server has gone on sending
+                self._overdue.remove(exchange)
+                self._check(exchange, asyncio.get_running_loop())
+            elif self._may_abandon(exchange):
+                self._abandon(exchange, now)
+            elif now - self._replied_at >= exchange.margin:
+                exchange.waited_in_silence = True
+                silent.append(exchange)
+        if silent and now >= self._probe_at:
+            self._abandon(min(silent, key=lambda exchange: exchange.max_silence), now)
+            self._probe_at = now + self._probe_wait
+            self._probe_wait = min(self._probe_wait * _PROBE_GROWTH, _MAX_PROBE_SECONDS)
+        if self._overdue and self._review_timer is None:
+            next_at = self._probe_at if silent else now + min(e.margin for e in self._overdue)
+            self._review_timer = asyncio.get_running_loop().call_at(next_at, self._review_again)
+
+    def _review_again(self) -> None:
+        self._review_timer = None
+        if self._overdue:
+            self._review(asyncio.get_running_loop().time())
+
+    def _may_abandon(self, exchange: _Exchange) -> bool:
+        """Others that were sent later are answered, and it is one of the few, or the provider had been silent."""
+        if exchange.sent_at is None or self._answered_sent_at < exchange.sent_at + exchange.margin:
+            return False
+        if exchange.waited_in_silence:
+            return self._abandoned_in_silence < self._max_in_flight + _SILENCE_SHARE * self._answers
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+    def _abandon(self, exchange: _Exchange, now: float) -> None:
+        self._abandoned_in_silence += exchange.waited_in_silence
+        self._overdue.remove(exchange)
+        exchange.scope.reschedule(now)
+
+    def _forget(self, exchange: _Exchange) -> None:
+        if exchange.timer is not None:
+            exchange.timer.cancel()
+        if exchange in self._overdue:
+            self._overdue.remove(exchange)

@@ -1,0 +1,50 @@
+"""A provider that accepts requests and never answers: a run goes on long before the stated timeout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.helpers.cli_runs import make_wavs, read_rows, transcribe
+from tests.helpers.local_server import RunningServer
+from tests.helpers.run_checks import assert_bill_within_ledger_bounds
+from tests.helpers.speak_runs import speak, write_text_manifest
+
+pytestmark = pytest.mark.long
+
+PRICE = "openai/whisper-large-v3=0.0015"
+
+
+@pytest.fixture(scope="module")
+def server_options() -> dict[str, Any]:
+    return {"dialect": "together", "price": [PRICE]}
+
+
+def test_requests_that_hang_together_are_sent_again_when_one_is_answered(
+    own_local_server: RunningServer, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    make_wavs(tmp_path / "in", 100)
+    own_local_server.faults({"match": {"nth": list(range(61, 77))}, "fault": {"kind": "hang"}})
+    done = transcribe(tmp_path / "in", out, own_local_server.origin, "--retries", "1", timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert len(read_rows(out)) == 100
+    lost = [row for row in read_rows(out, "calls") if row["outcome"] == "unknown"]
+    assert len(lost) == 16
+    assert {row["error_kind"] for row in lost} == {"overdue"}
+    assert all(row["cost_max_usd"] > 0 and row["cost_usd"] is None for row in lost)
+    assert_bill_within_ledger_bounds(out, own_local_server.bill()["usd"])
+
+
+def test_what_could_be_bought_twice_is_waited_for(own_local_server: RunningServer, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    source = write_text_manifest(tmp_path / "in.csv", [f"Text number {n}." for n in range(60)])
+    own_local_server.faults({"match": {"nth": 50}, "fault": {"kind": "hang"}})
+    done = speak(source, out, own_local_server.origin, "--timeout", "9s")
+    assert done.returncode == 3, done.stderr
+    assert [row["error_kind"] for row in read_rows(out, "failures")] == ["unknown"]
+    lost = [row for row in read_rows(out, "calls") if row["outcome"] == "unknown"]
+    assert [row["error_kind"] for row in lost] == ["deadline"]
+    assert len(read_rows(out, "calls")) == 60
