@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
@@ -135,6 +135,13 @@ class Job(RenamedFields):
     replace: bool = Field(
         default=False, description="let this OUT change provider, model or parameters; every item is done again"
     )
+    moved: bool = Field(
+        default=False,
+        description="the source, OUT or its journal was moved: go on with what is there, and buy nothing again",
+    )
+    copied: bool = Field(
+        default=False, description="OUT is a copy of another: make it an OUT of its own, which has paid nothing yet"
+    )
     no_cache: bool = Field(default=False, description="buy every answer again instead of reusing those in the journal")
     group: Annotated[int, Field(gt=1, le=1000)] | None = Field(
         None, description="number of neighbours in the source that form one item, e.g. 2 for before and after"
@@ -177,7 +184,8 @@ class Job(RenamedFields):
             return None
         if "://" not in value:
             return str(Path(value).expanduser().absolute())
-        if urlsplit(value).password:
+        parts = urlsplit(value)
+        if parts.password or {"password", "sslpassword"} & {name for name, _ in parse_qsl(parts.query)}:
             raise ValueError("keep the password out of the URL; set PGPASSWORD or use a .pgpass file")
         return value
 

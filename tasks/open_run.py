@@ -24,11 +24,13 @@ from mediamill.tasks.capability_context import EngineCapabilityContext
 from mediamill.tasks.engine import Engine
 from mediamill.tasks.errors import StorageError, UsageError
 from mediamill.tasks.journal.journal import Journal
+from mediamill.tasks.journal.journal_choice import choose_journal, write_mark
 from mediamill.tasks.journal.output_binding import Binding
 from mediamill.tasks.journal.output_lock import OutputLock
 from mediamill.tasks.money.budget import Budget
+from mediamill.tasks.moved_out import check_is_same_source, check_place
 from mediamill.tasks.params import list_param_names
-from mediamill.tasks.private_files import check_is_no_link, make_private_folder, open_private
+from mediamill.tasks.private_files import check_is_no_link, make_private_folder
 from mediamill.tasks.renamed_options import get_renamed_params, to_stored_job, to_stored_names
 from mediamill.tasks.resolved_job import ResolvedJob
 from mediamill.tasks.run_context import RunContext, StopSwitch
@@ -41,9 +43,6 @@ from mediamill.tasks.wire import Provider, Wire
 
 if TYPE_CHECKING:
     from mediamill.tasks.sources import Source
-
-JOURNAL_NAME_FILE = ".journal/elsewhere"
-"""File below OUT with the shared journal's name, so that commands on OUT find the journal without an option."""
 
 PRIVATE_FOLDERS = (".journal", ".tmp")
 OUTPUT_FOLDERS = ("results", "failures", "calls", "media", "runs")
@@ -91,9 +90,14 @@ async def open_run(resolved: ResolvedJob, engine: Engine, *, retry: bool) -> tup
     out = resolved.out
     await engine.run_in_thread(create_out_folder, out)
     run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
-    journal = await engine.run_in_thread(Journal.open, out, resolved.job.journal)
+    used = await engine.run_in_thread(lambda: choose_journal(out, resolved.job.journal, moved=resolved.job.moved))
+    resolved = replace(resolved, job=resolved.job.model_copy(update={"journal": used}))
+    journal = await engine.run_in_thread(Journal.open, out, used)
     lock = None
     try:
+        await check_place(out, journal, moved=resolved.job.moved, copied=resolved.job.copied)
+        if resolved.job.moved and source is not None:
+            await engine.run_in_thread(check_is_same_source, journal, source)
         lock = await engine.run_in_thread(OutputLock.acquire, out, journal, run_id)
         root = source.root if source else await engine.run_in_thread(_load_bound_root, journal, resolved)
         await _bind_out(resolved, journal, run_id, root, source)
@@ -130,11 +134,10 @@ async def _bind_out(resolved: ResolvedJob, journal: Journal, run_id: str, root: 
     own_params = resolved.params.model_dump(mode="json", exclude_defaults=True)
     params = to_stored_names(own_params, get_renamed_params(resolved.capability.name))
     binding = Binding.from_values(root, resolved.capability.name, resolved.provider.name, resolved.model, params)
-    with open(out / JOURNAL_NAME_FILE, "w", encoding="utf-8", opener=open_private) as file:  # noqa: ASYNC230
-        file.write(job.journal or "")
-    fields = job.model_dump(mode="json", exclude={"limit", "run_deadline", "schedule"})
+    fields = job.model_dump(mode="json", exclude={"limit", "run_deadline", "schedule", "moved", "copied"})
     fields = to_stored_job({**fields, "out": str(out)})  # others that share the journal name it from any folder
-    await journal.output.bind(out, binding, fields, replace=job.replace, this_run_only=source is None)
+    await journal.output.bind(out, binding, fields, replace=job.replace, this_run_only=source is None, moved=job.moved)
+    write_mark(out, job.journal)  # only now: the journal it names knows OUT
     await journal.runs.start(run_id)
     await journal.asks.recover()
     committed = journal.parts.load_all()

@@ -70,6 +70,11 @@ def resolve_job(job: Job | ResolvedJob) -> ResolvedJob:
         raise UsageError(f"{capability.name} has no subtitles", hint="leave --subtitles out")
     if "://" in job.out_path:
         raise UsageError(f"{job.out_path}: OUT is a local folder", hint="write locally, then copy the folder")
+    if (job.moved or job.copied) and not job.out:
+        flag = "moved" if job.moved else "copied"
+        raise UsageError(f"--{flag} says so of an OUT that exists, and none is named", hint="name it with --out")
+    if job.moved and job.copied:
+        raise UsageError("an OUT was either moved or copied", hint="give --moved or --copied")
     out = Path(job.out_path).expanduser().absolute()
     pricing = Pricing.load(provider.name, provider.billing, find_meter, find_priced_as)
     return ResolvedJob(job, capability, provider, model, params, schema, pricing, out)

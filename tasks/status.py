@@ -7,8 +7,8 @@ from pathlib import Path
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.job import Job, make_job
 from mediamill.tasks.journal.journal import Journal
+from mediamill.tasks.journal.journal_choice import choose_journal
 from mediamill.tasks.journal.output_lock import describe_owner
-from mediamill.tasks.open_run import JOURNAL_NAME_FILE
 from mediamill.tasks.renamed_options import JOB_OPTIONS, override
 from mediamill.tasks.sinks.media import find_previews
 from mediamill.tasks.summary import Status
@@ -25,8 +25,7 @@ def open_existing(out: Path) -> Journal:
         has_steps = (out / "steps").is_dir()
         hint = "name one of the chain's steps, below steps/" if has_steps else "name the folder that --out named"
         raise UsageError(f"{out}: no run has written here", hint=hint)
-    name_file = out / JOURNAL_NAME_FILE
-    journal = Journal.open_existing(out, (name_file.read_text() if name_file.exists() else "") or None)
+    journal = Journal.open_existing(out, choose_journal(out, None))
     journal.output.load_id(out)
     if journal.output.load_binding() is None:
         journal.close()
@@ -45,7 +44,8 @@ def load_bound_job(out: Path) -> Job:
         stored = journal.output.load_job() or {}
     finally:
         journal.close()
-    return make_job(**override(stored, {"out": str(out), "replace": False, "no_cache": False}, JOB_OPTIONS))
+    of_one_run = {"replace": False, "moved": False, "copied": False, "no_cache": False}
+    return make_job(**override(stored, {"out": str(out), **of_one_run}, JOB_OPTIONS))
 
 
 def read_status(out: Path) -> Status:
@@ -83,6 +83,7 @@ def read_status(out: Path) -> Status:
             last_run=last["run_id"] if last else None,
             last_state=last_state,
             busy=busy,
+            copy_of=journal.output.load_place() if journal.output.find_place_change(out) == "copied" else None,
         )
     finally:
         journal.close()

@@ -138,6 +138,7 @@ class Status(_JsonSummary):
 
     ``spent_usd`` is the known cost of its requests. ``unknowns`` are requests whose cost is not settled. Of these,
     ``unstated`` have no known price, so their maximum is unknown too; the others cost at most ``unknown_max_usd``.
+    ``copy_of`` is the folder of which OUT is a copy: what it spent is counted there, too.
     """
 
     out: str
@@ -157,3 +158,4 @@ class Status(_JsonSummary):
     last_run: str | None = None
     last_state: str | None = None
     busy: str | None = None
+    copy_of: str | None = None

@@ -30,7 +30,7 @@ _TEXT_FIELDS = (
     "subtitles",
 )
 _NUMBER_FIELDS = ("limit", "group", "concurrency", "rpm", "retries", "shard_size", "max_memory")
-_FLAG_FIELDS = ("replace", "no_cache", "allow_paths")
+_FLAG_FIELDS = ("replace", "moved", "copied", "no_cache", "allow_paths")
 _METAVARS = {
     "budget": "USD",
     "endpoint_hourly": "USD",

@@ -119,6 +119,8 @@ def print_status(status: Status, *, as_json: bool) -> None:
     print_line(f"  last run {status.last_run}: {status.last_state}")
     if status.busy:
         print_line(f"  in use: {status.busy}")
+    if status.copy_of:
+        print_line(f"  a copy of {status.copy_of}, where what it spent is counted, too; see --copied and --moved")
 
 
 def format_flags(summary: Summary) -> str:

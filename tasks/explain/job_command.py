@@ -14,7 +14,7 @@ from mediamill.tasks.job import Job
 
 _COLUMN_OPTIONS = {"id": "--id-column", "path": "--path-column", "text": "--text-column", "group": "--group-by"}
 _FIELDS_ELSEWHERE = frozenset({"capability", "source", "out", "params", "columns", "allow_hosts", "subtitles"})
-_FIELDS_OF_ONE_RUN = frozenset({"limit", "run_deadline", "schedule", "replace", "no_cache"})
+_FIELDS_OF_ONE_RUN = frozenset({"limit", "run_deadline", "schedule", "replace", "moved", "copied", "no_cache"})
 """They do not belong to OUT: to repeat them would change or leave out items, or buy answers again."""
 
 

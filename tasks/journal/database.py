@@ -16,14 +16,15 @@ from mediamill.tasks.errors import UsageError
 from mediamill.tasks.journal.blobs import BlobStore
 from mediamill.tasks.journal.claims import LEASE_SECONDS, renew
 from mediamill.tasks.journal.db_errors import to_storage_error
-from mediamill.tasks.journal.migrations import check_version, create_or_migrate, read_version
+from mediamill.tasks.journal.migrations import LATEST_VERSION, check_version, create_or_migrate, read_version
 from mediamill.tasks.journal.writer import Handler, JournalWriter
 from mediamill.tasks.private_files import make_private_file, make_private_folder
 
 T = TypeVar("T")
 
 _BUSY_TIMEOUT_MS = 30_000
-_FILE_NAME = "journal.sqlite"
+DATABASE_FILE = "journal.sqlite"
+"""The name of the database in a journal's folder."""
 
 
 class JournalDatabase:
@@ -31,15 +32,19 @@ class JournalDatabase:
 
     Attributes:
         where: its path or URL, for messages.
+        is_shared: whether it is kept elsewhere than in the OUT it was opened for.
         out_id: the OUT it was opened for, once that is known.
         run_id: the run that it writes for.
         lease_name: the name of OUT's lock, once that is held.
+        version: the version of its tables, which may be old in a journal that is only read.
     """
 
-    def __init__(self, location: JournalLocation) -> None:
+    def __init__(self, location: JournalLocation, version: int = LATEST_VERSION) -> None:
+        self.version = version
         self._engine = location.engine
         self._readers = location.readers
         self.where = location.where
+        self.is_shared = location.is_shared
         self._writer = JournalWriter(location.engine, location.where)
         self._closed = False
         self.out_id = ""
@@ -74,13 +79,13 @@ class JournalDatabase:
         location = JournalLocation.from_url(out, url)
         with location.report_open_errors():
             version = None
-            if location.folder is None or (location.folder / _FILE_NAME).exists():
+            if location.folder is None or (location.folder / DATABASE_FILE).exists():
                 with location.readers.connect() as connection:
                     version = read_version(connection)
             if version is None:
                 raise UsageError(f"{location.where}: there is no journal", hint="was it moved or restored?")
             check_version(version, location.where)
-        return cls(location)
+        return cls(location, version)
 
     def keep_leases(self, run_id: str) -> None:
         """Write for ``run_id`` from now on, and keep the leases of its Asks from expiring."""
@@ -149,6 +154,7 @@ class JournalLocation:
     readers: Engine
     where: str
     folder: Path | None = None
+    is_shared: bool = True
 
     @classmethod
     def from_url(cls, out: Path, url: str | None) -> JournalLocation:
@@ -161,8 +167,8 @@ class JournalLocation:
             engine, where = _create_postgresql_engine(url)
             return cls(engine, engine, where)
         folder = Path(url).expanduser().absolute() if url else out / ".journal"
-        engine, readers = _create_sqlite_engines(folder / _FILE_NAME)
-        return cls(engine, readers, str(folder / _FILE_NAME), folder)
+        engine, readers = _create_sqlite_engines(folder / DATABASE_FILE)
+        return cls(engine, readers, str(folder / DATABASE_FILE), folder, is_shared=url is not None)
 
     def make_folders(self, out: Path) -> None:
         """Create what the journal is kept in, for its owner alone; a folder that exists keeps its permissions.
@@ -175,8 +181,8 @@ class JournalLocation:
             if not self.folder.exists():
                 self.folder.parent.mkdir(parents=True, exist_ok=True)
                 make_private_folder(self.folder)
-            for name in (_FILE_NAME, f"{_FILE_NAME}-wal", f"{_FILE_NAME}-shm"):
-                if name == _FILE_NAME or (self.folder / name).exists():
+            for name in (DATABASE_FILE, f"{DATABASE_FILE}-wal", f"{DATABASE_FILE}-shm"):
+                if name == DATABASE_FILE or (self.folder / name).exists():
                     make_private_file(self.folder / name)
 
     @property

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, RowMapping, Update, and_, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, Update, and_, case, func, or_, select, update
 
 from mediamill.tasks.domain import Item
 from mediamill.tasks.journal.database import JournalDatabase
@@ -61,6 +61,21 @@ class Items:
         context = PlanContext(journal.out_id, journal.run_id, shard_size, refresh, open_shard)
         counts, self._open_shard = await journal.write(lambda connection: plan_batch(connection, context, batch))
         return counts
+
+    def has_items(self) -> bool:
+        """Whether OUT has any item."""
+        return self._exists(items.c.out_id == self._journal.out_id)
+
+    def has_any(self, ids: Sequence[str]) -> bool:
+        """Whether one of these items is OUT's."""
+        return any(
+            self._exists(and_(items.c.out_id == self._journal.out_id, items.c.item_id.in_(chunk)))
+            for chunk in split_values(ids)
+        )
+
+    def _exists(self, condition: ColumnElement[bool]) -> bool:
+        statement = select(items.c.item_id).where(condition).limit(1)
+        return self._journal.read_blocking(lambda connection: connection.execute(statement).first()) is not None
 
     async def retry(self, kinds: set[str] | None) -> int:
         """Make failed items pending again: all, or those of the given error kinds. Returns how many.

@@ -9,6 +9,7 @@ from mediamill.tasks.journal.cut_points import CutPointStore
 from mediamill.tasks.journal.database import JournalDatabase, JournalLocation
 from mediamill.tasks.journal.item_history import ItemHistory
 from mediamill.tasks.journal.items import Items
+from mediamill.tasks.journal.migrations import LATEST_VERSION
 from mediamill.tasks.journal.outcomes import Outcomes
 from mediamill.tasks.journal.output_binding import Output
 from mediamill.tasks.journal.parts import Parts
@@ -18,8 +19,8 @@ from mediamill.tasks.journal.runs import Runs
 class Journal(JournalDatabase):
     """The record of every request, reply, cost and outcome. One for each OUT in a process; safe from any thread."""
 
-    def __init__(self, location: JournalLocation) -> None:
-        super().__init__(location)
+    def __init__(self, location: JournalLocation, version: int = LATEST_VERSION) -> None:
+        super().__init__(location, version)
         self.asks = Asks(self, location.blobs)
         self.attempts = Attempts(self)
         self.items = Items(self)

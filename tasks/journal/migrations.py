@@ -61,8 +61,31 @@ def _add_item_origin(connection: Connection) -> None:
         connection.exec_driver_sql(f"ALTER TABLE items ADD COLUMN {column.name} {type_name}")
 
 
-MIGRATIONS: tuple[Migration, ...] = (Migration(2, _create_migrations_table), Migration(3, _add_item_origin))
+def _add_files_of_out(connection: Connection) -> None:
+    """Add where each OUT was, when each part was last modified, and the other files that belong to an OUT."""
+    for table, column in (("outs", Column("place", Text)), ("parts", Column("mtime_ns", BigInteger))):
+        type_name = column.type.compile(connection.dialect)
+        connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {column.name} {type_name}")
+    Table(
+        "documents",
+        MetaData(),
+        Column("out_id", String(32), primary_key=True),
+        Column("path", Text, primary_key=True),
+        Column("bytes", BigInteger, nullable=False),
+        Column("sha256", String(64), nullable=False),
+        Column("mtime_ns", BigInteger, nullable=False),
+        Column("content", LargeBinary),
+    ).create(connection)
+
+
+MIGRATIONS: tuple[Migration, ...] = (
+    Migration(2, _create_migrations_table),
+    Migration(3, _add_item_origin),
+    Migration(4, _add_files_of_out),
+)
 """In order, without gaps."""
+LATEST_VERSION = MIGRATIONS[-1].version
+"""The version of the tables as they are today."""
 
 
 def create_or_migrate(engine: Engine, where: str) -> None:

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import uuid
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy import Connection, RowMapping, Update, insert, select, update
 
-from mediamill.tasks.errors import StorageError, UsageError
-from mediamill.tasks.journal.blobs import sync_path
+from mediamill.tasks.errors import UsageError
 from mediamill.tasks.journal.database import JournalDatabase
+from mediamill.tasks.journal.out_copy import make_own_identity
+from mediamill.tasks.journal.out_place import Place, PlaceChange, ensure_out_id, read_out_id, write_out_id
 from mediamill.tasks.journal.tables import items, outs, shards
-from mediamill.tasks.private_files import open_private
 from mediamill.tasks.renamed_options import get_renamed_params, to_new_names
 
-_ID_FILE = "out_id"
+_PLACES_SINCE = 4
+"""The journal's version that first has where each OUT was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +46,44 @@ class Output:
 
     def load_id(self, out: Path) -> bool:
         """Read the OUT's id, which is stored in its folder; False when it was never bound."""
-        out_id = _read_out_id(out)
+        out_id = read_out_id(out)
         self._journal.out_id = out_id or self._journal.out_id
         return out_id is not None
 
+    def find_place_change(self, out: Path) -> PlaceChange:
+        """Whether OUT is where it last was, was moved, is a copy of another OUT, or whether that is unclear."""
+        row = self._load_row()
+        if row is None:
+            return "same"
+        return _load_place(row, out).find_change(out, is_shared=self._journal.is_shared)
+
+    def load_place(self) -> str | None:
+        """The path at which OUT last worked; None when it was never bound."""
+        row = self._load_row()
+        return None if row is None else _load_place(row, Path()).path
+
+    async def become_own(self, out: Path) -> None:
+        """Make a copy of another OUT an OUT of its own: its results stay and cost nothing, its attempts are none.
+
+        Raises:
+            StorageError: when OUT or the journal cannot be written; it is then still a copy.
+        """
+        place, old_id = Place.of_folder(out), self._journal.out_id
+        new_id = await self._journal.write(lambda connection: make_own_identity(connection, old_id, place))
+        write_out_id(out, new_id)
+        self._journal.out_id = new_id
+
     async def bind(
-        self, out: Path, binding: Binding, job: Mapping[str, Any], *, replace: bool, this_run_only: bool = False
+        self,
+        out: Path,
+        binding: Binding,
+        job: Mapping[str, Any],
+        *,
+        replace: bool = False,
+        this_run_only: bool = False,
+        moved: bool = False,
     ) -> None:
-        """Bind OUT, or check that it is bound to the same.
+        """Bind OUT, or check that it is bound to the same; where it is now is recorded.
 
         Args:
             out: the folder of results.
@@ -61,55 +91,40 @@ class Output:
             job: the job as JSON, for ``retry``.
             replace: allow another provider, model and parameters; every item is then done again.
             this_run_only: allow them for this run alone; OUT's binding stays as it is.
+            moved: the source is the same, at another place.
 
         Raises:
             UsageError: naming what differs; also when OUT's results belong to another journal.
             StorageError: when OUT cannot be written.
         """
         self._journal.out_id = ensure_out_id(out)
-        await self._journal.write(
-            lambda connection: self._bind(connection, out, binding, job, replace=replace, this_run_only=this_run_only)
-        )
+        place = Place.of_folder(out)
 
-    def _bind(
-        self,
-        connection: Connection,
-        out: Path,
-        binding: Binding,
-        job: Mapping[str, Any],
-        *,
-        replace: bool,
-        this_run_only: bool,
-    ) -> None:
-        values = {name: getattr(binding, name) for name in Binding.__slots__}
-        values["job"] = orjson.dumps(job).decode()
-        condition = outs.c.out_id == self._journal.out_id
-        row = connection.execute(select(outs).where(condition)).mappings().first()
-        if row is None:
-            if any(out.glob("results/part-*.parquet")):  # a run would remove them as left by a crashed run
-                raise UsageError(f"{out} was made with another journal", hint="name it with --journal")
-            connection.execute(insert(outs).values(out_id=self._journal.out_id, **values))
-            return
-        different = [name for name in Binding.__slots__ if row[name] != values[name]]
-        for name in ("root", "capability"):
-            if name in different:
-                what = "source" if name == "root" else name
-                raise UsageError(
-                    f"{out} holds the results of another {what} ({row[name]})", hint="choose another --out"
-                )
-        if different and this_run_only and not replace:
-            return
-        if different and not replace:
-            was = {**row, "params": _to_shown_params(row["capability"], row["params"])}
-            names = ", ".join(f"{name} was {was[name]}" for name in different)
-            raise UsageError(f"{out}: {names}", hint="--replace does everything again, another --out keeps both")
-        connection.execute(update(outs).where(condition).values(**values))
-        if different:
-            connection.execute(
-                update(items)
-                .where(items.c.out_id == self._journal.out_id)
-                .values(state="pending", transient=0, result_fingerprint=None)  # a failure now replaces the result
-            )
+        def bind_out(connection: Connection) -> None:
+            condition = outs.c.out_id == self._journal.out_id
+            row = connection.execute(select(outs).where(condition)).mappings().first()
+            values = {name: getattr(binding, name) for name in Binding.__slots__}
+            values |= {"job": orjson.dumps(job).decode(), "place": place.to_json()}
+            if row is None:
+                if any(out.glob("results/part-*.parquet")):  # a run would remove them as left by a crashed run
+                    raise UsageError(f"{out} was made with another journal", hint="name it with --journal")
+                connection.execute(insert(outs).values(out_id=self._journal.out_id, **values))
+                return
+            is_moved = moved or _is_below_moved_out(row, binding.root, out)
+            _check_source(row, binding, out, job, is_moved=is_moved)
+            different = [name for name in ("provider", "model", "params") if row[name] != values[name]]
+            if different and this_run_only and not replace:
+                connection.execute(update(outs).where(condition).values(place=values["place"]))
+                return
+            if different and not replace:
+                was = {**row, "params": _to_shown_params(row["capability"], row["params"])}
+                names = ", ".join(f"{name} was {was[name]}" for name in different)
+                raise UsageError(f"{out}: {names}", hint="--replace does everything again, another --out keeps both")
+            connection.execute(update(outs).where(condition).values(**values))
+            if different:
+                connection.execute(_make_all_pending(self._journal.out_id))
+
+        await self._journal.write(bind_out)
 
     def load_job(self) -> dict[str, Any] | None:
         """The job of OUT's last run; None when OUT was never bound."""
@@ -137,39 +152,47 @@ class Output:
         await self._journal.write(store_schemas)
 
     def _load_row(self) -> RowMapping | None:
-        statement = select(outs).where(outs.c.out_id == self._journal.out_id)
+        known = [column for column in outs.c if column.name != "place" or self._journal.version >= _PLACES_SINCE]
+        statement = select(*known).where(outs.c.out_id == self._journal.out_id)
         return self._journal.read_blocking(lambda connection: connection.execute(statement).mappings().first())
 
 
-def ensure_out_id(out: Path) -> str:
-    """The OUT's id, stored in its folder for good; a new one where there is none.
+def _load_place(row: RowMapping, out: Path) -> Place:
+    """Where OUT last worked; of an OUT from before that was recorded, what its job names."""
+    if row.get("place"):
+        return Place.from_json(row["place"])
+    return Place(str(orjson.loads(row["job"]).get("out") or out))
+
+
+def _is_below_moved_out(row: RowMapping, root: str, out: Path) -> bool:
+    """Whether the source lies in OUT, as the manifest of a chain's step does, and was moved together with it."""
+    before = Path(_load_place(row, out).path)
+    was, now = Path(row["root"]), Path(root)
+    return was.is_relative_to(before) and now.is_relative_to(out) and was.relative_to(before) == now.relative_to(out)
+
+
+def _check_source(row: RowMapping, binding: Binding, out: Path, job: Mapping[str, Any], *, is_moved: bool) -> None:
+    """Refuse another capability, and another source unless it was moved.
 
     Raises:
-        StorageError: when it cannot be written.
+        UsageError: naming what differs, and the command that goes on with a moved source.
     """
-    id_path, out_id = out / ".journal" / _ID_FILE, _read_out_id(out)
-    if out_id is not None:
-        return out_id
-    out_id, temporary = uuid.uuid4().hex, id_path.with_name(f".{_ID_FILE}.new")
-    try:
-        with open(temporary, "w", encoding="ascii", opener=open_private) as file:
-            file.write(out_id)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(id_path)
-        sync_path(id_path.parent)
-    except OSError as error:
-        raise StorageError(f"{id_path}: {error.strerror or error}", hint="choose another --out") from None
-    return out_id
+    if row["capability"] != binding.capability:
+        raise UsageError(
+            f"{out} holds the results of another capability ({row['capability']})", hint="choose another --out"
+        )
+    if row["root"] != binding.root and not is_moved:
+        words = ("mediamill", binding.capability, str(job.get("source", binding.root)), "--out", str(out), "--moved")
+        raise UsageError(
+            f"{out} holds the results of another source ({row['root']})",
+            hint=f"choose another --out; where that source was moved, add --moved: {shlex.join(words)}",
+        )
 
 
-def _read_out_id(out: Path) -> str | None:
-    try:
-        return (out / ".journal" / _ID_FILE).read_text(encoding="ascii").strip() or None
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise StorageError(f"{out / '.journal' / _ID_FILE}: {error}", hint="restore it from a copy") from None
+def _make_all_pending(out_id: str) -> Update:
+    """Have every item of an OUT done again; a failure then replaces its result."""
+    new_values = {"state": "pending", "transient": 0, "result_fingerprint": None}
+    return update(items).where(items.c.out_id == out_id).values(**new_values)
 
 
 def _to_shown_params(capability: str, params: str) -> str:

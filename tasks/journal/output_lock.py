@@ -16,7 +16,7 @@ from sqlalchemy import Connection, update
 
 from mediamill.tasks.errors import OutputBusy, StorageError
 from mediamill.tasks.journal.database import JournalDatabase
-from mediamill.tasks.journal.output_binding import ensure_out_id
+from mediamill.tasks.journal.out_place import ensure_out_id
 from mediamill.tasks.journal.sql_dialect import insert_if_absent
 from mediamill.tasks.journal.tables import leases
 from mediamill.tasks.private_files import open_private

@@ -43,6 +43,7 @@ outs = Table(
     Column("job", Text, nullable=False),
     Column("row_schema", LargeBinary),
     Column("schema", LargeBinary),
+    Column("place", Text),
 )
 
 items = Table(
@@ -138,6 +139,18 @@ parts = Table(
     Column("rows", BigInteger, nullable=False),
     Column("bytes", BigInteger, nullable=False),
     Column("sha256", String(64), nullable=False),
+    Column("mtime_ns", BigInteger),
+)
+
+documents = Table(
+    "documents",
+    metadata,
+    Column("out_id", String(32), primary_key=True),
+    Column("path", Text, primary_key=True),
+    Column("bytes", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("mtime_ns", BigInteger, nullable=False),
+    Column("content", LargeBinary),
 )
 
 runs = Table(

@@ -233,6 +233,7 @@ def find_step_folders(out: Path) -> list[Path]:
 def build_task_job(chain: Chain, task: Task, folder: Path, manifest: Path | None) -> Job:
     """The job of a task, on the chain's source or on the manifest from the steps before it."""
     fields = {**task.job_fields(), "out": str(folder), "allow_hosts": chain.allow_hosts}
+    fields |= {"moved": chain.moved, "copied": chain.copied}
     fields["allow_paths"] = chain.allow_paths if manifest is None else _list_step_folders(chain)
     if manifest is None:
         fields["columns"] = chain.columns.model_dump(exclude_defaults=True)
@@ -289,7 +290,7 @@ def _load_locations(folder: Path) -> dict[str, str | None]:
 
 def _to_stored_chain(chain: Chain) -> dict[str, Any]:
     """A chain as its record keeps it."""
-    fields = chain.model_dump(mode="json", exclude_defaults=True)
+    fields = chain.model_dump(mode="json", exclude_defaults=True, exclude={"moved", "copied"})
     for step in fields["steps"]:
         if "task" in step:
             step["task"] = to_stored_job(step["task"])

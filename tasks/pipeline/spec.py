@@ -158,6 +158,8 @@ class Chain(_StrictSpec):
         description="let rows name files anywhere on this machine, or below a list of folders; "
         "default: only below the source's folder and OUT",
     )
+    moved: bool = Field(default=False, description="the source or OUT was moved: go on with the results there are")
+    copied: bool = Field(default=False, description="OUT is a copy of another: make it an OUT of its own")
     schedule: Schedule | None = Field(None, description="when its deployment runs")
     steps: tuple[Step, ...] = Field(min_length=1, max_length=50, description="the steps in their order")
 

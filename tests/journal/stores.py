@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from sqlalchemy import create_engine, text
 
-from mediamill.tasks.domain import Item
+from mediamill.tasks.domain import Cost, Item, Result
 from mediamill.tasks.journal.asks import ClaimResult
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.output_binding import Binding
@@ -27,20 +27,39 @@ SQLITE, POSTGRESQL = "sqlite", "postgresql"
 
 
 class Store:
-    """One database that several OUTs share."""
+    """One database that several OUTs share; with None as its address, one in each OUT."""
 
-    def __init__(self, root: Path, url: str) -> None:
+    def __init__(self, root: Path, url: str | None) -> None:
         self.root = root
         self.url = url
         self.journals: list[Journal] = []
 
     async def open(self, out: str = "a", *, replace: bool = False, **bound: Any) -> Journal:
         """The journal of the OUT ``out`` at the start of a new run; ``bound`` are fields of its binding."""
-        values = {"root": "recordings", "capability": "transcribe", "provider": "p", "model": "m", "params": {}} | bound
-        folder, journal = self.root / out, Journal.open(self.root / out, self.url)
+        journal = Journal.open(self.root / out, self.url)
         self.journals.append(journal)
-        await start_run(journal, folder, Binding.from_values(**values), replace=replace)
+        await self.start(journal, out, replace=replace, **bound)
         return journal
+
+    async def start(self, journal: Journal, out: str, *, replace: bool = False, **bound: Any) -> None:
+        """Start a run in an open journal of the OUT ``out``."""
+        values = {"root": "recordings", "capability": "transcribe", "provider": "p", "model": "m", "params": {}} | bound
+        await start_run(journal, self.root / out, Binding.from_values(**values), replace=replace)
+
+    def reopen(self, out: str) -> Journal:
+        """The journal of an OUT as it is, before a run has started."""
+        journal = Journal.open(self.root / out, self.url)
+        self.journals.append(journal)
+        journal.output.load_id(self.root / out)
+        return journal
+
+    async def record_paid(self, journal: Journal, item: Item, call_id: str, usd: Decimal) -> None:
+        """Record an item's answer, its cost and its result."""
+        await send(journal, f"key of {call_id}", call_id)
+        await reply(journal, [f"key of {call_id}"], call_id)
+        await journal.asks.record_cost(call_id, {}, Cost(usd, "metered", "prices"))
+        payload = {"item_id": item.item_id, "cost_usd": usd, "cached": False, "cost_basis": "metered"}
+        await journal.outcomes.record(item, 0, Result(item.item_id, payload), payload)
 
     def close(self) -> None:
         for journal in self.journals:

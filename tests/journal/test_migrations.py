@@ -22,8 +22,10 @@ from tests.journal.version_1 import journal_path, open_database, read_table, unp
 VERSION = MIGRATIONS[-1].version
 TABLES = ("outs", "items", "shards", "asks", "attempts", "parts", "runs", "leases", "files", "ceilings", "cuts")
 
-LATER_ITEM_COLUMNS = ("first_run", "preparation")
-"""Columns of items that version 1 did not have."""
+LATER_COLUMNS = {"items": ("first_run", "preparation"), "outs": ("place",), "parts": ("mtime_ns",)}
+"""Columns that version 1 did not have, by table."""
+LATER_TABLES = ("migrations", "documents")
+"""Tables that version 1 did not have, besides the one with the version."""
 
 
 def read_tables(connection: Connection) -> dict[str, list[str]]:
@@ -45,9 +47,11 @@ def downgrade_to_version_1(journal: Journal, stored_number: str | None) -> None:
     """Make a journal what one of version 1 was: with ``stored_number`` as its version, or without any."""
 
     def remove_version(connection: Connection) -> None:
-        connection.execute(text("DROP TABLE migrations"))
-        for column in LATER_ITEM_COLUMNS:
-            connection.execute(text(f"ALTER TABLE items DROP COLUMN {column}"))
+        for table in LATER_TABLES:
+            connection.execute(text(f"DROP TABLE {table}"))
+        for table, columns in LATER_COLUMNS.items():
+            for column in columns:
+                connection.execute(text(f"ALTER TABLE {table} DROP COLUMN {column}"))
         if stored_number is None:
             connection.execute(text("DROP TABLE meta"))
         else:
@@ -97,9 +101,10 @@ def test_a_migrated_journal_has_the_tables_of_a_new_one_and_keeps_its_rows(tmp_p
             found.append(read_tables(connection))
     assert found[0] == found[1]
     after = {name: read_table(database, name) for name in TABLES}
-    assert {item.pop(column) for item in after["items"] for column in LATER_ITEM_COLUMNS} == {None}
+    added = [row.pop(name) for table, names in LATER_COLUMNS.items() for row in after[table] for name in names]
+    assert set(added) == {None}
     assert {name: sorted(rows, key=repr) for name, rows in after.items()} == before
-    assert set(found[0]) == {*TABLES, "meta", "migrations"}
+    assert set(found[0]) == {*TABLES, *LATER_TABLES, "meta"}
 
 
 async def test_a_failed_migration_changes_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
