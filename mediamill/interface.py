@@ -38,6 +38,7 @@ from mediamill.tasks.money.prices import Price
 from mediamill.tasks.money.speech import SpeechMeter
 from mediamill.tasks.money.tokens import TokenMeter
 from mediamill.tasks.money.videos import VideoMeter
+from mediamill.tasks.not_taken import NotTaken
 from mediamill.tasks.providers.base import BaseProvider
 from mediamill.tasks.providers.config import ProviderConfig
 from mediamill.tasks.providers.errors.classify import classify_error
@@ -163,6 +164,7 @@ __all__ = [
     "ModelFacts",
     "NamesFiles",
     "NoSuchOption",
+    "NotTaken",
     "Operation",
     "OperationConfig",
     "Option",

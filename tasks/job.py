@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import reprlib
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from mediamill.tasks.bounded_files import load_yaml_file
 from mediamill.tasks.errors import NoSuchOption, UsageError
 from mediamill.tasks.renamed_options import JOB_OPTIONS, RenamedFields, get_renamed_params, override
 
+DEFAULT_SETTLE_SECONDS = 60.0
 _DURATION_PART = re.compile(r"(?P<n>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h|d)?")
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
 
@@ -44,6 +46,18 @@ def parse_duration(text: str | float) -> float:
 def _keep_money_exact(value: Any) -> Any:
     """A number of YAML as its digits: 0.1 is ten cents, not the nearest binary fraction."""
     return str(value) if isinstance(value, float) else value
+
+
+def _load_default_settle() -> float:
+    """The settle time that MEDIAMILL_SETTLE gives, for programs that write files and run them at once; else 60 s."""
+    text = os.environ.get("MEDIAMILL_SETTLE") or str(DEFAULT_SETTLE_SECONDS)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise UsageError(f"MEDIAMILL_SETTLE: {text!r} is no number of seconds", hint="write it like 60 or 0")
+    return seconds
 
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -153,6 +167,11 @@ class Job(RenamedFields):
         default=False,
         description="let rows name files anywhere on this machine; in a job file true, or a list of folders; "
         "default: only below the manifest's folder",
+    )
+    settle: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        default_factory=_load_default_settle,
+        description="seconds for which a file of a folder must be unchanged to be taken, as it may still be written; "
+        "others wait for the next run; 0 takes all; default 60, or MEDIAMILL_SETTLE",
     )
     subtitles: list[Literal["srt", "vtt", "txt", "json"]] = Field(
         default_factory=list,

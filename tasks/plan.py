@@ -13,6 +13,7 @@ from mediamill.tasks import fault_injection
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.journal.items import PROMOTED_PREVIEW, ShardWork
 from mediamill.tasks.journal.planning import LOST_FILE
+from mediamill.tasks.not_taken import NotTaken
 from mediamill.tasks.sinks.media import find_lost_media, find_previews
 
 if TYPE_CHECKING:
@@ -73,6 +74,10 @@ async def plan_source(context: RunContext, source: Source) -> list[ShardWork]:
         counts.skipped += planned.kept
         counts.total += len(batch) - planned.kept
         fault_injection.failpoint("plan.batch.after")
+    context.not_taken = source.not_taken()
+    before = await context.engine.run_in_thread(context.journal.runs.load_not_taken)
+    context.not_taken_changed = (before or NotTaken()).describe() != context.not_taken.describe()
+    await context.journal.runs.record_not_taken(context.not_taken)
     if not counts.planned and context.stop_switch.reason is None:
         raise UsageError(f"{context.job.source}: has no items")
     return await context.journal.items.find_shards_with_work()

@@ -66,7 +66,7 @@ async def publish_outputs(context: RunContext) -> Summary:
     times = context.call_context.hang_detector.times
     await context.journal.learned_limits.store(to_journal_name(context.limiter_name), times.export_state())
     fault_injection.failpoint("publish.report.before")
-    changed = summary.total or summary.calls or not (context.out / "report.html").exists()
+    changed = summary.total or summary.calls or context.not_taken_changed or not (context.out / "report.html").exists()
     if changed:
         now = [(round(context.started_at.timestamp() * 1_000_000), summary.as_dict())] if summary.endpoint_usd else []
         await context.engine.run_in_thread(build_report, context.out, context.journal, now)
@@ -130,6 +130,7 @@ def summarize(context: RunContext) -> Summary:
         report=str(context.out / "report.html"),
         endpoint_usd=compute_endpoint_cost(context),
         flags=dict(counts.flags.most_common()),
+        not_taken=context.not_taken,
     )
 
 

@@ -84,7 +84,7 @@ async def _quote_job(job: Job | ResolvedJob) -> Quote:
             await engine.run_in_thread(journal.close)
     if not totals.items:
         raise UsageError(f"{job.source}: has no items")
-    return _to_quote(totals, resolved)
+    return replace(_to_quote(totals, resolved), not_taken=source.not_taken())
 
 
 def _to_quote(totals: _QuoteTotals, resolved: ResolvedJob) -> Quote:

@@ -23,6 +23,7 @@ from mediamill.tasks.errors import RunStopped
 from mediamill.tasks.job import Job
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.output_lock import OutputLock
+from mediamill.tasks.not_taken import NotTaken
 from mediamill.tasks.sources.row_paths import RowPaths
 from mediamill.tasks.summary import FailureGroup, Progress
 
@@ -78,7 +79,11 @@ class ItemCounts:
 
 @dataclass(slots=True)
 class RunContext:
-    """One run in progress. ``item_slots`` bounds the items that are open at once."""
+    """One run in progress. ``item_slots`` bounds the items that are open at once.
+
+    ``not_taken`` is what its source holds and the run passes over; None in a retry and before the plan.
+    ``not_taken_changed`` says whether an earlier run told something else, so that the page is stale.
+    """
 
     job: Job
     run_id: str
@@ -100,6 +105,8 @@ class RunContext:
     limiter: Limiter
     limiter_name: str
     phase: str = "plan"
+    not_taken: NotTaken | None = None
+    not_taken_changed: bool = False
     counts: ItemCounts = field(default_factory=ItemCounts)
     start_time: float = field(default_factory=time.monotonic)
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))

@@ -84,6 +84,7 @@ def read_status(out: Path) -> Status:
             last_state=last_state,
             busy=busy,
             copy_of=journal.output.load_place() if journal.output.find_place_change(out) == "copied" else None,
+            not_taken=journal.runs.load_not_taken(),
         )
     finally:
         journal.close()

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from mediamill.tasks.domain import format_decimal
+from mediamill.tasks.not_taken import NotTaken
 
 State = Literal["done", "failures", "stopped", "cancelled", "nothing"]
 
@@ -108,6 +109,9 @@ class Summary(_JsonSummary):
     flags: Annotated[dict[str, int], "how many results have each flag, the most frequent first"] = field(
         default_factory=dict
     )
+    not_taken: Annotated[
+        NotTaken | None, "what the source holds and the run did not take, see below; null in a retry"
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +134,7 @@ class Quote(_JsonSummary):
     bad_examples: tuple[str, ...] = ()
     saved_tokens: int = 0
     saved_bytes: int = 0
+    not_taken: NotTaken | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +144,7 @@ class Status(_JsonSummary):
     ``spent_usd`` is the known cost of its requests. ``unknowns`` are requests whose cost is not settled. Of these,
     ``unstated`` have no known price, so their maximum is unknown too; the others cost at most ``unknown_max_usd``.
     ``copy_of`` is the folder of which OUT is a copy: what it spent is counted there, too.
+    ``not_taken`` is what the latest run that read its source passed over.
     """
 
     out: str
@@ -159,3 +165,4 @@ class Status(_JsonSummary):
     last_state: str | None = None
     busy: str | None = None
     copy_of: str | None = None
+    not_taken: NotTaken | None = None

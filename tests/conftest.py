@@ -27,6 +27,9 @@ from tests.helpers.plugins import write_entry_points
 for _name in ("PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING"):
     os.environ.pop(_name, None)
 
+# Tests write files and run them at once; those of the settle time set it themselves.
+os.environ["MEDIAMILL_SETTLE"] = "0"
+
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """One more than cores in the quick tier, whose tests wait for what they start; other tiers watch clocks."""

@@ -31,6 +31,7 @@ LAYERS = (
     {"tasks.websocket_session"},
     {
         "tasks.domain",
+        "tasks.not_taken",
         "tasks.job",
         "tasks.renamed_options",
         "tasks.errors",

@@ -24,6 +24,7 @@ def confirm_run(resolved: ResolvedJob, n_items: int | None) -> None:
     """
     if resolved.job.budget is not None or resolved.is_local or not is_at_terminal():
         return
+    not_taken = None
     if n_items is not None:
         provider = resolved.provider.name
         line, n_todo = f"retry: {pluralize(n_items, 'item')} at {provider}, paid for like new ones", n_items
@@ -32,7 +33,10 @@ def confirm_run(resolved: ResolvedJob, n_items: int | None) -> None:
 
         quoted = quote(resolved)
         line, n_todo = format_quote(quoted), quoted.items - quoted.finished
+        not_taken = quoted.not_taken
     print_note(line)
+    for reason in not_taken.describe() if not_taken else ():
+        print_note(f"  not taken: {reason}")
     if n_todo:
         ask_to_continue()
 

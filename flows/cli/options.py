@@ -29,7 +29,7 @@ _TEXT_FIELDS = (
     "run_deadline",
     "subtitles",
 )
-_NUMBER_FIELDS = ("limit", "group", "concurrency", "rpm", "retries", "shard_size", "max_memory")
+_NUMBER_FIELDS = ("limit", "group", "concurrency", "rpm", "retries", "shard_size", "max_memory", "settle")
 _FLAG_FIELDS = ("replace", "moved", "copied", "no_cache", "allow_paths")
 _METAVARS = {
     "budget": "USD",
@@ -39,6 +39,7 @@ _METAVARS = {
     "out": "FOLDER",
     "subtitles": "srt,vtt",
     "max_memory": "BYTES",
+    "settle": "SECONDS",
 }
 
 
@@ -93,7 +94,7 @@ def _make_job_option(name: str, old_name: str | None = None) -> click.Option:
     flag, hidden = to_flag(old_name or name), old_name is not None
     if name in _FLAG_FIELDS:
         return click.Option([flag], is_flag=True, default=None, help=description, hidden=hidden)
-    kind = {"rpm": float, "max_memory": _BYTES}.get(name, int) if name in _NUMBER_FIELDS else str
+    kind = {"rpm": float, "max_memory": _BYTES, "settle": float}.get(name, int) if name in _NUMBER_FIELDS else str
     metavar = _METAVARS.get(name, "N" if name in _NUMBER_FIELDS else "TEXT")
     return click.Option([flag], type=kind, default=None, metavar=metavar, help=description, hidden=hidden)
 

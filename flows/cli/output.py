@@ -16,6 +16,7 @@ from mediamill.flows.cli.formatting import (
 from mediamill.tasks import capabilities
 
 if TYPE_CHECKING:
+    from mediamill.tasks.not_taken import NotTaken
     from mediamill.tasks.pipeline.result import ChainResult
     from mediamill.tasks.resolved_job import ResolvedJob
     from mediamill.tasks.summary import Quote, Status, Summary
@@ -66,6 +67,7 @@ def print_quote(quote: Quote, *, as_json: bool) -> None:
         print_line(f"  {pluralize(quote.bad_items, 'item')} cannot be used and will cost nothing, e.g.")
         for example in quote.bad_examples:
             print_line(f"    {example}")
+    print_not_taken(quote.not_taken)
 
 
 def print_summary(summary: Summary, *, as_json: bool) -> None:
@@ -75,6 +77,7 @@ def print_summary(summary: Summary, *, as_json: bool) -> None:
         return
     print_line(format_counts(summary))
     print_failures(summary)
+    print_not_taken(summary.not_taken)
     if summary.flags:
         print_line(f"worth a look: {format_flags(summary)}; meanings are in the report")
     if summary.message:
@@ -117,10 +120,17 @@ def print_status(status: Status, *, as_json: bool) -> None:
     unknown_cost = f", up to {format_dollars(status.unknown_max_usd)} more" if status.unknown_max_usd else ""
     print_line(f"  spent {format_dollars(status.spent_usd)}{unknown_cost}{format_unpriced(status.unstated)}")
     print_line(f"  last run {status.last_run}: {status.last_state}")
+    print_not_taken(status.not_taken, indent="  ")
     if status.busy:
         print_line(f"  in use: {status.busy}")
     if status.copy_of:
         print_line(f"  a copy of {status.copy_of}, where what it spent is counted, too; see --copied and --moved")
+
+
+def print_not_taken(not_taken: NotTaken | None, indent: str = "") -> None:
+    """Print what the source holds and the run does not take, a line for each reason."""
+    for reason in not_taken.describe() if not_taken else ():
+        print_line(f"{indent}not taken: {reason}")
 
 
 def format_flags(summary: Summary) -> str:

@@ -16,6 +16,7 @@ from mediamill.flows.cli.output import (
     format_quote,
     format_total_spent,
     print_failures,
+    print_not_taken,
     to_relative_path,
 )
 from mediamill.flows.cli.run_command import execute_job
@@ -71,6 +72,7 @@ def _print_chain_end(end: ChainResult) -> None:
             print_line(f"    {problem}")
         for summary in step.runs.values():
             print_failures(summary)
+            print_not_taken(summary.not_taken, indent="  ")
             if summary.failures:
                 print_line(f"  again:   mediamill retry {to_relative_path(Path(summary.out))}, then run the same file")
     if end.unknown_max_usd:

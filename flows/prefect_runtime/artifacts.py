@@ -97,6 +97,7 @@ def format_summary(summary: Summary) -> str:
     ]
     if summary.flags:
         facts.append(("worth a look", format_flags(summary)))
+    facts += [("not taken", reason) for reason in (summary.not_taken.describe() if summary.not_taken else ())]
     lines = [
         f"## {escape_markdown(summary.capability)}: {escape_markdown(format_counts(summary))}",
         "",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 
@@ -12,6 +13,10 @@ from sqlalchemy import Connection, insert, select, update
 
 from mediamill.tasks.journal.database import JournalDatabase
 from mediamill.tasks.journal.tables import runs
+from mediamill.tasks.not_taken import NotTaken
+
+_NOT_TAKEN = "not_taken"
+_MAX_SEARCHED_RUNS = 100
 
 
 class Runs:
@@ -25,6 +30,13 @@ class Runs:
         self._journal.keep_leases(run_id)
         row = {"run_id": run_id, "out_id": self._journal.out_id, "started_at": time.time_ns() // 1000}
         await self._journal.write(lambda connection: connection.execute(insert(runs), row))
+
+    async def record_not_taken(self, not_taken: NotTaken) -> None:
+        """Record what the run's source holds and the run does not take, before its summary is known."""
+        summary = orjson.dumps({_NOT_TAKEN: asdict(not_taken)}).decode()
+        mine = runs.c.run_id == self._journal.run_id
+        statement = update(runs).where(mine).values(summary=summary)
+        await self._journal.write(lambda connection: connection.execute(statement))
 
     async def finish(self, state: str, summary: Mapping[str, Any]) -> None:
         """Record the run's end, after it has published everything; unfinished earlier runs are closed as crashed."""
@@ -47,6 +59,18 @@ class Runs:
         rows = self._journal.read_blocking(lambda connection: connection.execute(statement).all())
         summaries = ((int(started), orjson.loads(summary)) for started, summary in rows)
         return [(started, summary) for started, summary in summaries if Decimal(summary.get("endpoint_usd") or 0)]
+
+    def load_not_taken(self) -> NotTaken | None:
+        """What the latest run that read its source did not take; None before one has."""
+        statement = (
+            select(runs.c.summary)
+            .where(runs.c.out_id == self._journal.out_id, runs.c.summary.is_not(None))
+            .order_by(runs.c.started_at.desc())
+            .limit(_MAX_SEARCHED_RUNS)
+        )
+        rows = self._journal.read_blocking(lambda connection: connection.execute(statement).scalars().all())
+        found = (orjson.loads(summary).get(_NOT_TAKEN) for summary in rows)
+        return next((NotTaken.from_dict(values) for values in found if values is not None), None)
 
     def load_last(self) -> dict[str, Any] | None:
         """The latest run's row; ``finished_at`` is None while it runs or when it crashed. None without a run."""

@@ -237,6 +237,8 @@ def build_task_job(chain: Chain, task: Task, folder: Path, manifest: Path | None
     fields["allow_paths"] = chain.allow_paths if manifest is None else _list_step_folders(chain)
     if manifest is None:
         fields["columns"] = chain.columns.model_dump(exclude_defaults=True)
+        if chain.settle is not None:
+            fields["settle"] = chain.settle
         return make_job(source=chain.source, limit=chain.limit, **fields)
     params = {name: column for name, column in task.of.items() if name not in ("path", "text")}
     columns: dict[str, Any] = {"id": ID, "params": params}

@@ -160,6 +160,9 @@ class Chain(_StrictSpec):
     )
     moved: bool = Field(default=False, description="the source or OUT was moved: go on with the results there are")
     copied: bool = Field(default=False, description="OUT is a copy of another: make it an OUT of its own")
+    settle: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
+        None, description="seconds for which a file of a folder must be unchanged to be taken; default: as for a job"
+    )
     schedule: Schedule | None = Field(None, description="when its deployment runs")
     steps: tuple[Step, ...] = Field(min_length=1, max_length=50, description="the steps in their order")
 

@@ -67,6 +67,7 @@ class ReportData:
     thumbnails: Mapping[str, str] = field(default_factory=dict)
     sheet: tuple[SheetImage, ...] = ()
     media_files: int = 0
+    not_taken: tuple[str, ...] = ()
 
 
 def gather_report_data(out: Path, journal: Journal) -> ReportData:
@@ -95,6 +96,7 @@ def gather_report_data(out: Path, journal: Journal) -> ReportData:
         spent=journal.attempts.sum_costs(),
         budget=None,
         last_run=journal.runs.load_last(),
+        not_taken=tuple(not_taken.describe()) if (not_taken := journal.runs.load_not_taken()) else (),
         simulated=any(row.get("simulated") for row in results),
         flags=_count_flags(journal.outcomes.stream_done_results()),
         thumbnails=_make_thumbnails(journal, visual_ids) if visual_ids else {},

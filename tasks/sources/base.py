@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mediamill.tasks.domain import Item
+from mediamill.tasks.not_taken import NotTaken
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,6 +41,10 @@ class Source(Protocol):
 
     def size_hint(self) -> int | None:
         """How many Items there are, where that is known without reading everything."""
+        ...
+
+    def not_taken(self) -> NotTaken:
+        """What :meth:`items` has read so far and not taken; empty where every row or file is an Item."""
         ...
 
 

@@ -10,7 +10,8 @@ from mediamill.tasks.errors import NoSuchOption, UsageError
 from mediamill.tasks.job import Columns, Job
 from mediamill.tasks.sources.base import Source
 from mediamill.tasks.sources.columns import is_text_only
-from mediamill.tasks.sources.folder import FolderSource, GlobSource, collect_extensions
+from mediamill.tasks.sources.extensions import collect_extensions
+from mediamill.tasks.sources.folder import FolderSource, GlobSource
 from mediamill.tasks.sources.grouped import GroupedSource
 from mediamill.tasks.sources.locate import is_url
 from mediamill.tasks.sources.manifest import MANIFEST_EXTENSIONS, ManifestSource
@@ -82,7 +83,7 @@ def _open_local(given: str, job: Job, kinds: frozenset[str], param_names: frozen
         )
     out = None if "://" in job.out_path else os.path.realpath(os.path.expanduser(job.out_path))  # noqa: PTH111
     source_type = FolderSource if is_folder else GlobSource
-    folder = source_type(given, kinds, out, allow_paths=job.allow_paths)
+    folder = source_type(given, kinds, out, allow_paths=job.allow_paths, settle=job.settle)
     if next(folder.items(), None) is None:
         raise folder.to_empty_error()
     return folder

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
+import time
 from collections import Counter
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
@@ -12,36 +14,24 @@ from typing import TYPE_CHECKING
 from mediamill.tasks.domain import Item
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.job import AllowedPaths
+from mediamill.tasks.not_taken import NotTaken
 from mediamill.tasks.run_log import RUN_LOGGER, write_record
+from mediamill.tasks.sources.extensions import (
+    HEAD_BYTES,
+    SHARED_EXTENSIONS,
+    collect_extensions,
+    get_extension,
+    looks_like_mpeg,
+)
 from mediamill.tasks.sources.locate import find_id_problem, fingerprint_file, to_printable
 from mediamill.tasks.sources.row_paths import RowPaths
-from mediamill.tasks.sources.walk import FoundFile, walk
+from mediamill.tasks.sources.walk import FoundFile, Skipped, walk
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _WILDCARDS = frozenset("*?[")
-_AUDIO_AND_VIDEO = frozenset(
-    """
-    .webm .mp4 .mp4v .m4v .f4v .mkv .mk3d .mov .qt .avi .divx .mpg .mpeg .mpe .m2p .vob .ts .m2t .mts .m2ts .3gp .3gpp
-    .3g2 .flv .ogv .ogx .asf .wmv .rm .rmvb .dv .mxf .wtv .nut
-    """.split()  # noqa: SIM905
-)
-
-EXTENSIONS = {
-    "audio": _AUDIO_AND_VIDEO
-    | frozenset(
-        """
-        .wav .wave .bwf .rf64 .w64 .mp3 .mpga .mpa .m2a .mp2 .mp1 .m4a .m4b .m4r .f4a .mka .weba .flac .ogg .oga .opus
-        .spx .aac .adts .latm .loas .wma .aiff .aif .aifc .amr .awb .caf .au .snd .wv .ac3 .eac3 .ec3 .dts .dtshd
-        .ape .tta .tak .mpc .mpp .shn .ra .voc .sph .nist .qcp .dsf
-        """.split()  # noqa: SIM905
-    ),
-    "video": _AUDIO_AND_VIDEO | frozenset(".m1v .m2v .h264 .264 .hevc .h265 .265 .ivf .gif".split()),  # noqa: SIM905
-    "image": frozenset(".jpg .jpeg .jpe .jfif .mpo .png .webp .gif .bmp .tif .tiff .heic .heif .avif .jp2".split()),  # noqa: SIM905
-    "text": frozenset({".txt", ".md"}),
-}
-"""File extensions by kind, lower case. Files that may hold both audio and video are of both kinds."""
+_MAX_COUNTED_EXTENSIONS = 1000
 
 
 class FolderSource:
@@ -52,43 +42,44 @@ class FolderSource:
         kinds: kinds of media, which are recognised by the files' extensions.
         out: absolute path of OUT, which is skipped when it is inside.
         allow_paths: the job's option; without it links that lead out of the folder are not followed.
+        settle: a file changed more recently than so many seconds ago is not taken: it may still be written.
     """
 
     def __init__(
-        self, given: str, kinds: frozenset[str], out: str | None = None, *, allow_paths: AllowedPaths = False
+        self,
+        given: str,
+        kinds: frozenset[str],
+        out: str | None = None,
+        *,
+        allow_paths: AllowedPaths = False,
+        settle: float = 0.0,
     ) -> None:
         self._given = given
         self._folder = os.path.realpath(os.path.expanduser(given))  # noqa: PTH111
         self.root = self._folder
         self.name = os.path.basename(self._folder) or "root"  # noqa: PTH119
-        self._kinds, self._out = kinds, out
+        self._kinds, self._out, self._settle = kinds, out, settle
         self._row_paths = RowPaths(self._folder, allow_paths)
         self._extensions = collect_extensions(kinds)
-        self._other_suffixes: Counter[str] = Counter()
-        self._n_outside_links = 0
+        self._other_extensions: Counter[str] = Counter()
+        self._skipped: Counter[Skipped] = Counter()
+        self._n_unsettled = 0
 
     def items(self) -> Iterator[Item]:
         """Sorted by relative path."""
-        self._other_suffixes.clear()
-        self._n_outside_links = 0
-        files = walk(
-            self._folder,
-            is_wanted=self._is_wanted,
-            should_enter=self._should_enter,
-            excluded=self._out,
-            is_allowed=self._row_paths.allows,
-            on_outside_link=self._count_outside_link,
-        )
+        self._other_extensions.clear()
+        self._skipped.clear()
+        self._n_unsettled, index = 0, 0
         try:
-            for index, file in enumerate(files):
-                yield self._to_item(index, file)
+            for file in walk(self._folder, self, excluded=self._out):
+                if self._is_settled(file):
+                    yield self._to_item(index, file)
+                    index += 1
+                else:
+                    self._n_unsettled += 1
         except OSError as error:
             raise UsageError(f"{self._given}: {error.strerror or error}") from None
-        if self._n_outside_links:
-            message = (
-                f"links that lead out of the folder: {self._n_outside_links}, not taken; --allow-paths follows them"
-            )
-            write_record(RUN_LOGGER, logging.WARNING, "links_skipped", message, links=self._n_outside_links)
+        self._log_not_taken()
 
     def row_schema(self) -> pa.Schema | None:
         """None: files have no rows."""
@@ -98,18 +89,55 @@ class FolderSource:
         """None: not known without walking the whole folder."""
         return None
 
+    def not_taken(self) -> NotTaken:
+        """What was read in the folder so far and not taken."""
+        return NotTaken(
+            dict(self._other_extensions),
+            outside_links=self._skipped[Skipped.OUTSIDE_LINK],
+            linked_folders=self._skipped[Skipped.LINKED_FOLDER],
+            broken_links=self._skipped[Skipped.BROKEN_LINK],
+            unsettled=self._n_unsettled,
+            settle_seconds=self._settle,
+            pattern=self._make_example_pattern(),
+        )
+
     def to_empty_error(self) -> UsageError:
         """The error for a folder without items, to be called after :meth:`items` was read to its end."""
         kinds = " or ".join(sorted(self._kinds))
-        n_others = sum(self._other_suffixes.values())
+        not_taken = self.not_taken()
+        if not_taken.unsettled:
+            return UsageError(
+                f"{self._given}: every {kinds} file, {not_taken.unsettled:,} in all, was changed less than "
+                f"{self._settle:g} s ago and may still be written",
+                hint=f"run it again in {self._settle:g} s, or add --settle 0 to take them now",
+            )
+        n_others = sum(not_taken.extensions.values())
         details = ""
         if n_others:
-            suffixes = ", ".join(suffix or "no extension" for suffix, _ in self._other_suffixes.most_common(5))
+            suffixes = ", ".join(suffix or "no extension" for suffix, _ in self._other_extensions.most_common(5))
             details = f" (found {n_others} other file{'s' if n_others > 1 else ''}: {suffixes})"
-        if self._n_outside_links:
-            details += f" (links that lead out of the folder: {self._n_outside_links}; --allow-paths follows them)"
+        links = [reason for reason in not_taken.describe() if reason.startswith("links")]
+        details += "".join(f" ({reason})" for reason in links)
         hint = f"{kinds} files end in {' '.join(sorted(self._extensions))}; a single file may be named directly"
         return UsageError(f"no {kinds} files in {self._given}{details}", hint=hint)
+
+    def is_wanted(self, relative: str, location: str) -> bool:
+        """Every file of the right kind that is not hidden."""
+        name = relative.rpartition("/")[2]
+        return not name.startswith(".") and self._has_right_kind(name, location)
+
+    def should_enter(self, relative: str) -> bool:
+        """Every folder that is not hidden."""
+        return not relative.rpartition("/")[2].startswith(".")
+
+    def is_allowed(self, location: str) -> bool:
+        """Links that stay in the folder, or lead to where the job allows."""
+        return self._row_paths.allows(location)
+
+    def on_skipped(self, location: str, reason: Skipped) -> None:
+        """Count it; the files behind a link that stays in the folder are found under their own path."""
+        if reason is not Skipped.LINKED_FOLDER or not self._is_inside(os.path.realpath(location)):
+            self._skipped[reason] += 1
 
     def _to_item(self, index: int, file: FoundFile) -> Item:
         item_id = to_printable(file.relative)
@@ -125,24 +153,37 @@ class FolderSource:
     def _source_prefix(self) -> str:
         return self._given.rstrip("/") + "/"
 
-    def _is_wanted(self, relative: str) -> bool:
-        name = relative.rpartition("/")[2]
-        return not name.startswith(".") and self._has_right_kind(name)
+    def _make_example_pattern(self) -> str | None:
+        extension = next((suffix for suffix, _ in self._other_extensions.most_common() if suffix), None)
+        return to_printable(f"{self._source_prefix()}**/*{extension}") if extension else None
 
-    def _has_right_kind(self, name: str) -> bool:
-        dot = name.rfind(".")
-        suffix = name[dot:].lower() if dot > 0 else ""
-        if suffix in self._extensions:
+    def _has_right_kind(self, name: str, location: str) -> bool:
+        extension = get_extension(name)
+        if extension in self._extensions and (extension not in SHARED_EXTENSIONS or _holds_mpeg(location)):
             return True
-        self._other_suffixes[to_printable(suffix)] += 1
+        self._count_extension(to_printable(extension))
         return False
 
-    def _should_enter(self, relative: str) -> bool:
-        return not relative.rpartition("/")[2].startswith(".")
+    def _count_extension(self, extension: str) -> None:
+        if extension not in self._other_extensions and len(self._other_extensions) >= _MAX_COUNTED_EXTENSIONS:
+            extension = "others"
+        self._other_extensions[extension] += 1
 
-    def _count_outside_link(self, relative: str) -> None:
-        del relative
-        self._n_outside_links += 1
+    def _is_settled(self, file: FoundFile) -> bool:
+        """False for a file that changed just now. One from the future is of another clock, which tells nothing."""
+        return file.file_stat is None or abs(time.time() - file.file_stat.st_mtime) >= self._settle
+
+    def _is_inside(self, path: str) -> bool:
+        return f"{path}/".startswith(f"{self._folder.rstrip('/')}/")
+
+    def _log_not_taken(self) -> None:
+        not_taken = self.not_taken()
+        if not_taken:
+            message = f"not taken from {self._given}: {'; '.join(not_taken.describe())}"
+            n_files = sum(not_taken.extensions.values())
+            links = not_taken.outside_links + not_taken.linked_folders + not_taken.broken_links
+            fields = {"files": n_files, "links": links, "unsettled": not_taken.unsettled}
+            write_record(RUN_LOGGER, logging.WARNING, "not_taken", message, **fields)
 
 
 class GlobSource(FolderSource):
@@ -153,12 +194,17 @@ class GlobSource(FolderSource):
     """
 
     def __init__(
-        self, given: str, kinds: frozenset[str], out: str | None = None, *, allow_paths: AllowedPaths = False
+        self,
+        given: str,
+        kinds: frozenset[str],
+        out: str | None = None,
+        *,
+        allow_paths: AllowedPaths = False,
+        settle: float = 0.0,
     ) -> None:
         parts, n_fixed = _split_pattern(given)
-        super().__init__(
-            "/".join(parts[:n_fixed]) or ("/" if given.startswith("/") else "."), kinds, out, allow_paths=allow_paths
-        )
+        folder = "/".join(parts[:n_fixed]) or ("/" if given.startswith("/") else ".")
+        super().__init__(folder, kinds, out, allow_paths=allow_paths, settle=settle)
         self._fixed_prefix = "/".join(parts[:n_fixed])
         self._parts = [
             p for i, p in enumerate(parts[n_fixed:]) if p and not (p == "**" and parts[n_fixed:][i - 1 : i] == [p])
@@ -175,19 +221,21 @@ class GlobSource(FolderSource):
         error = super().to_empty_error()
         return UsageError(error.message.replace(" files in ", " files match "), hint=error.hint)
 
+    def _has_right_kind(self, name: str, location: str) -> bool:
+        last_part = self._parts[-1] if self._parts else ""
+        extension = last_part.rpartition(".")[2] if "." in last_part else ""
+        return bool(extension and not _WILDCARDS & set(extension)) or super()._has_right_kind(name, location)
+
     def _source_prefix(self) -> str:
         return self._fixed_prefix + "/" if self._fixed_prefix else "/" if self._given.startswith("/") else ""
 
-    def _has_right_kind(self, name: str) -> bool:
-        last_part = self._parts[-1] if self._parts else ""
-        extension = last_part.rpartition(".")[2] if "." in last_part else ""
-        return bool(extension and not _WILDCARDS & set(extension)) or super()._has_right_kind(name)
-
-    def _is_wanted(self, relative: str) -> bool:
+    def is_wanted(self, relative: str, location: str) -> bool:
+        """The files that match."""
         names = relative.split("/")
-        return _matches(self._parts, names) and self._has_right_kind(names[-1])
+        return _matches(self._parts, names) and self._has_right_kind(names[-1], location)
 
-    def _should_enter(self, relative: str) -> bool:
+    def should_enter(self, relative: str) -> bool:
+        """The folders in which files may match."""
         for at, name in enumerate(relative.split("/")):
             if at >= len(self._parts) - 1 and self._parts[-1] != "**":
                 return False
@@ -195,6 +243,17 @@ class GlobSource(FolderSource):
                 return not any(n.startswith(".") for n in relative.split("/")[at:])
             if not _matches_name(self._parts[at], name):
                 return False
+        return True
+
+
+def _holds_mpeg(location: str) -> bool:
+    """True where the file's first bytes are MPEG's; what cannot be read is taken, for the reading to say why."""
+    try:
+        if not stat.S_ISREG(os.stat(location).st_mode):  # noqa: PTH116
+            return True
+        with open(location, "rb") as file:  # noqa: PTH123
+            return looks_like_mpeg(file.read(HEAD_BYTES))
+    except OSError:
         return True
 
 
@@ -236,8 +295,3 @@ def _matches(parts: list[str], names: list[str]) -> bool:
 
 def _matches_name(part: str, name: str) -> bool:
     return fnmatchcase(name, part) and (part.startswith(".") or not name.startswith("."))
-
-
-def collect_extensions(kinds: frozenset[str]) -> frozenset[str]:
-    """The extensions of all ``kinds`` together."""
-    return frozenset[str]().union(*(EXTENSIONS.get(kind, frozenset()) for kind in kinds))

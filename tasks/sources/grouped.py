@@ -8,6 +8,7 @@ from itertools import groupby, islice
 from typing import TYPE_CHECKING
 
 from mediamill.tasks.domain import Item, join_locations
+from mediamill.tasks.not_taken import NotTaken
 from mediamill.tasks.sources.base import Source
 from mediamill.tasks.sources.locate import find_id_problem
 
@@ -47,6 +48,10 @@ class GroupedSource:
         """Known where groups have a size and the source's own number of items is known."""
         n_items = self._source.size_hint()
         return -(-n_items // self._size) if n_items is not None and self._size else None
+
+    def not_taken(self) -> NotTaken:
+        """What the grouped source has not taken."""
+        return self._source.not_taken()
 
     def _stream_groups(self) -> Iterator[tuple[str, list[Item]]]:
         items = self._source.items()

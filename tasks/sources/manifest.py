@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mediamill.tasks.domain import Item
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.job import AllowedPaths, Columns
+from mediamill.tasks.not_taken import NotTaken
 from mediamill.tasks.sources.base import ManifestReader, Row
 from mediamill.tasks.sources.columns import plan_columns
 from mediamill.tasks.sources.jsonl import JsonLinesReader, to_text
@@ -75,6 +76,10 @@ class ManifestSource:
     def size_hint(self) -> int | None:
         """Known for Parquet and JSON Lines."""
         return self._reader.row_count()
+
+    def not_taken(self) -> NotTaken:
+        """Nothing: a row that cannot be used is an item with a problem."""
+        return NotTaken()
 
     def to_empty_error(self) -> UsageError:
         """The error for a manifest without a row."""

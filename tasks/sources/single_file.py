@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mediamill.tasks.domain import Item
 from mediamill.tasks.errors import UsageError
+from mediamill.tasks.not_taken import NotTaken
 from mediamill.tasks.sources.locate import find_url_problem, fingerprint_file, fingerprint_value, is_url, to_printable
 
 if TYPE_CHECKING:
@@ -53,3 +54,7 @@ class SingleFileSource:
     def size_hint(self) -> int | None:
         """One."""
         return 1
+
+    def not_taken(self) -> NotTaken:
+        """Nothing: the user named the file."""
+        return NotTaken()

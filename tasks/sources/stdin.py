@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING
 from mediamill.tasks.domain import Item
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.job import AllowedPaths
+from mediamill.tasks.not_taken import NotTaken
 from mediamill.tasks.sources.bounded_lines import read_lines
 from mediamill.tasks.sources.locate import find_id_problem, fingerprint_file, fingerprint_value, locate
 from mediamill.tasks.sources.row_paths import MAX_PATH_LENGTH, RowPaths
@@ -79,6 +80,10 @@ class StdinSource:
     def size_hint(self) -> int | None:
         """None: not known before the end."""
         return None
+
+    def not_taken(self) -> NotTaken:
+        """Nothing: a line that cannot be used is an item with a problem."""
+        return NotTaken()
 
     def _to_item(self, index: int, number: int, line: bytes, problem: str | None) -> Item:
         where = f"stdin line {number}"

@@ -35,7 +35,7 @@ def bare_environment(home: Path, **more: str) -> dict[str, str]:
     """A bare environment with an empty home and the sentinel key."""
     home.mkdir(parents=True, exist_ok=True)
     kept = {k: v for k, v in os.environ.items() if k in ("PATH", "LANG", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH")}
-    return {**kept, "HOME": str(home), "TOGETHER_API_KEY": SENTINEL, **more}
+    return {**kept, "HOME": str(home), "TOGETHER_API_KEY": SENTINEL, "MEDIAMILL_SETTLE": "0", **more}
 
 
 def mediamill(

@@ -10,7 +10,7 @@ import pytest
 from mediamill.tasks.media.formats import DECODERS, DEMUXERS
 from mediamill.tasks.media.frames import DEMUXERS as VIDEO_DEMUXERS
 from mediamill.tasks.media.prepare import prepare_audio
-from mediamill.tasks.sources.folder import EXTENSIONS
+from mediamill.tasks.sources.extensions import EXTENSIONS
 from tests.helpers.audio_files import LIMITS, to_wav, tone, write_tone_file
 
 _NAMES_OF_OTHERS = {"gif", "avif", "heic", "heif", "ism", "isma", "ismv", "psp", "mj2", "mks", "mac", "apl", "dif"}

@@ -55,7 +55,13 @@ def check_main_job(programs: Path, project: Path) -> None:
 def run_installed(programs: Path, project: Path, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a program of an environment in ``project`` with no variable of this process, and demand that it succeeds."""
     home = str(project / "home")
-    env = {"PATH": f"{programs}:{os.defpath}", "HOME": home, "PYTHONPATH": str(project), "LANG": "C.UTF-8"}
+    env = {
+        "PATH": f"{programs}:{os.defpath}",
+        "HOME": home,
+        "PYTHONPATH": str(project),
+        "LANG": "C.UTF-8",
+        "MEDIAMILL_SETTLE": "0",
+    }
     command = [str(programs / program), *arguments]
     done = subprocess.run(command, cwd=project, env=env, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, f"{program} {' '.join(arguments)}: {done.stdout}{done.stderr}"

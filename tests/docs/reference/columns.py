@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from mediamill.tasks import capabilities
 from mediamill.tasks.capabilities.speech.transcript_checks import FLAG_MEANINGS
+from mediamill.tasks.not_taken import NotTaken
 from mediamill.tasks.providers.registry import make_provider
 from mediamill.tasks.publish import PartRecord, RunRecord
 from mediamill.tasks.sinks.calls import CALLS_SCHEMA
@@ -108,6 +109,7 @@ def _describe_run_record() -> list[str]:
         "The record": RunRecord,
         "`summary`": Summary,
         "`summary.failures[]`": FailureGroup,
+        "`summary.not_taken`": NotTaken,
         "`parts[]`": PartRecord,
     }
     blocks = ["Written last, once a run has ended: a run without it was cut short. `--json` prints the summary."]
