@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import logging
 import os
 import secrets
 import sys
@@ -19,6 +20,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar
 from mediamill.tasks.calls.client import Client
 from mediamill.tasks.calls.hang_detector import HangDetector
 from mediamill.tasks.calls.rate_limiter import Limiter
+from mediamill.tasks.calls.server_deaths import ServerDeaths
+from mediamill.tasks.run_log import RUN_LOGGER, write_record
 
 if TYPE_CHECKING:
     from mediamill.tasks.local.spawn import Server
@@ -28,6 +31,7 @@ T = TypeVar("T")
 
 _SWITCH_INTERVAL_SECONDS = 0.001
 _CODE_INTERPRETER = "python"
+_EXIT_POLLS, _EXIT_POLL_SECONDS = 20, 0.025
 
 
 class Engine:
@@ -45,7 +49,10 @@ class Engine:
         self._limiters: dict[str, Limiter] = {}
         self._hang_detectors: dict[str, HangDetector] = {}
         self._local: dict[str, Server] = {}
+        self._local_exits: dict[str, str] = {}
         self._local_lock = asyncio.Lock()
+        self.server_deaths = ServerDeaths(self._find_local_exit)
+        """What the death of a built-in server means for its requests."""
         self.local_key = secrets.token_urlsafe(32)
         """The API key of the built-in servers: other users of this machine do not have it."""
         self.client = Client()
@@ -90,15 +97,48 @@ class Engine:
         return self._hang_detectors[name]
 
     async def get_local_origin(self, engine: str) -> str:
-        """The loopback address of the built-in server, started when the first call needs it."""
+        """The loopback address of the built-in server, started when the first call needs it, and again when it died.
+
+        Raises:
+            UsageError, StorageError: when it does not start.
+        """
         async with self._local_lock:
-            if engine not in self._local:
+            server = self._local.get(engine)
+            if server is not None and (how := server.describe_exit()) is not None:
+                self._bury_local(engine, server, how)
+                server = None
+            if server is None:
                 from mediamill.tasks.local.spawn import spawn
 
                 # Only a run of the code interpreter, whose user allowed it, starts a server that may run code.
                 options = {"allow_local_code": True} if engine == _CODE_INTERPRETER else {}
-                self._local[engine] = await self.run_in_thread(partial(spawn, engine, token=self.local_key, **options))
-            return self._local[engine].origin
+                server = await self.run_in_thread(partial(spawn, engine, token=self.local_key, **options))
+                self._local[engine] = server
+            return server.origin
+
+    async def _find_local_exit(self, origin: str) -> str | None:
+        """How the built-in server at ``origin`` ended; None while it runs."""
+        server = next((server for server in self._local.values() if server.origin == origin), None)
+        if server is None:
+            return self._local_exits.get(origin)
+        for _ in range(_EXIT_POLLS):  # its connections break a moment before it has ended
+            if (how := server.describe_exit()) is not None:
+                return how
+            await asyncio.sleep(_EXIT_POLL_SECONDS)
+        return None
+
+    def _bury_local(self, engine: str, server: Server, how: str) -> None:
+        """Give up what a dead server held, and say that it died: the first time for everybody, then for the log."""
+        write_record(
+            RUN_LOGGER,
+            logging.WARNING,
+            "server_restarted",
+            f"the built-in server ended: {how}; it is started again, and what it worked on is done again",
+            notice=not self._local_exits or None,
+        )
+        self._local_exits[server.origin] = how
+        del self._local[engine]
+        server.close()
 
     def close(self) -> None:
         """Close the client and the built-in server, then end the loop."""

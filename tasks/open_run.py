@@ -179,6 +179,7 @@ def _create_context(
         key=_get_key(engine, provider),
         timeout=job.timeout,
         hang_detector=_get_hang_detector(limiter_name, engine, journal),
+        server_deaths=None if provider.endpoint.origin else engine.server_deaths,
     )
     scratch = out / ".tmp" / "scratch"
     make_private_folder(scratch.parent)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mediamill.flows.cli.console import format_json, print_log_line
-from mediamill.tasks.run_log import PACKAGE_LOGGER, read_fields
+from mediamill.tasks.run_log import PACKAGE_LOGGER, RUN_LOGGER, read_fields
 from mediamill.tasks.untrusted_text import escape_controls
 
 _LEVELS = {0: logging.CRITICAL + 1, 1: logging.INFO}
@@ -72,6 +72,14 @@ class JsonFormatter(_LogFormatter):
         return format_json(values)
 
 
+def _make_notice_handler() -> logging.Handler:
+    """Prints, without an option, the few records that everybody should see (``notice``), in plain words."""
+    handler = StderrHandler(logging.WARNING)
+    handler.addFilter(lambda record: bool(getattr(record, "notice", False)))
+    handler.setFormatter(logging.Formatter("warning: %(message)s"))
+    return handler
+
+
 def configure_logging(options: Mapping[str, Any]) -> None:
     """Show what a command's options ask for: nothing, mediamill's own log, or with ``--debug`` that of libraries too.
 
@@ -94,4 +102,6 @@ def configure_logging(options: Mapping[str, Any]) -> None:
     if level <= logging.CRITICAL:
         PACKAGE_LOGGER.addHandler(handler)
         PACKAGE_LOGGER.setLevel(level)
+    elif not options.get("quiet"):
+        RUN_LOGGER.addHandler(_make_notice_handler())
     PACKAGE_LOGGER.propagate = False  # other packages set up the root's handlers, and each line would come twice

@@ -17,10 +17,19 @@ from mediamill.tasks.calls.rate_limiter import Limiter, Permit
 from mediamill.tasks.calls.remote_jobs import JobFailed, RunningJob
 from mediamill.tasks.calls.response_times import measure_work
 from mediamill.tasks.calls.retry import RetryableError, is_transient_status
+from mediamill.tasks.calls.server_deaths import ServerDeaths
 from mediamill.tasks.calls.settlement import build_answer, parse_reply, split_cost
-from mediamill.tasks.calls.transport_errors import NotSent, ReplyLost
+from mediamill.tasks.calls.transport_errors import NotSent, TransportError
 from mediamill.tasks.domain import Answer
-from mediamill.tasks.errors import AccountStopped, BadReply, CallFailed, MediamillError, UnknownOutcome
+from mediamill.tasks.errors import (
+    AccountStopped,
+    BadReply,
+    CallFailed,
+    MediamillError,
+    ProviderDown,
+    RunStopped,
+    UnknownOutcome,
+)
 from mediamill.tasks.wire import Problem, RateLimits, Reply, Request, Wire
 
 _LOST_MESSAGE = "the request may have been carried out and billed; its answer was lost"
@@ -60,9 +69,10 @@ class WireAttempt:
         problem: Problem | None = None
         self._context.stats.in_flight += 1
         try:
-            origin, request = await self._build_request()
-            await self._record.mark_sending(number, permit.wait)
-            reply = await self._send_request(origin, request)
+            if self._context.server_deaths is None:
+                origin, reply = await self._exchange(number, permit)
+            else:
+                origin, reply = await self._exchange_with_built_in_server(number, permit, self._context.server_deaths)
             limits = self._context.provider.parse_rate_limits(reply)
             problem = self._context.provider.classify(reply, self._asks[0].operation)
             outcome = problem.kind if problem else "ok"
@@ -99,12 +109,29 @@ class WireAttempt:
             reply = await self._context.poller.wait_until_ended(job.look_up, job.first_wait)
         except JobFailed as error:
             raise await self._record_refusal(error.reply, error.problem) from None
+        except RetryableError as error:  # its server is gone, and the job with it
+            await self._record.mark_rejected(error.problem)
+            raise
         finally:
             stats.running_jobs -= 1
         stats.jobs_ended += 1
         stats.job_seconds += time.monotonic() - began_at
         await self._record.mark_replied(reply)
         return await self._settle_reply(reply, number)
+
+    async def _exchange(self, number: int, permit: Permit) -> tuple[str, Reply]:
+        """Send the request and record how that went; the address it went to, and the reply."""
+        origin, request = await self._build_request()
+        await self._record.mark_sending(number, permit.wait)
+        return origin, await self._send_request(origin, request)
+
+    async def _exchange_with_built_in_server(
+        self, number: int, permit: Permit, deaths: ServerDeaths
+    ) -> tuple[str, Reply]:
+        async with deaths.admit(self._record.keys[0]):
+            origin, reply = await self._exchange(number, permit)
+        deaths.record_answer(self._record.keys[0])
+        return origin, reply
 
     async def _build_request(self) -> tuple[str, Request]:
         """Origin and request. Nothing is on record or on the wire yet, so a failure releases the reservation."""
@@ -130,14 +157,8 @@ class WireAttempt:
                     )
                 else:  # a second request could be a second purchase, so this one gets all of its time
                     reply = await send()
-        except NotSent as error:
-            problem = Problem("retry", error.kind, error.message)
-            await record.mark_rejected(problem)
-            raise RetryableError(problem) from None
-        except ReplyLost as error:
-            wait = 0.0 if error.kind == OVERDUE else None
-            problem = Problem("unknown", error.kind, error.message, billed=True, wait=wait)
-            raise await self._record_unknown(problem) from None
+        except TransportError as error:
+            raise await self._record_loss(origin, error) from None
         except MediamillError as error:  # before the first byte: a file that is gone, a key no header can carry
             problem = Problem("fail", "not_sent", error.message)
             await record.mark_rejected(problem)
@@ -176,6 +197,22 @@ class WireAttempt:
             for part, key in zip(parsed, record.keys, strict=True)
         ]
 
+    async def _record_loss(self, origin: str, error: TransportError) -> Exception:
+        """Record that no reply came; the exception to raise for it."""
+        deaths = self._context.server_deaths
+        died = await deaths.explain_loss(origin, self._record.keys[0], error) if deaths else None
+        if died is not None or isinstance(error, NotSent):
+            problem = died or Problem("retry", error.kind, error.message)
+            await self._record.mark_rejected(problem)
+            if problem.verdict == "retry":
+                return RetryableError(problem)
+            call_log.log_final_failure("refused", self._record, problem)
+            if problem.verdict == "stop":
+                return self._stop_run(ProviderDown(problem.message, hint=problem.hint))
+            return CallFailed(problem.message, kind=problem.kind, hint=problem.hint, transient=True)
+        wait = 0.0 if error.kind == OVERDUE else None
+        return await self._record_unknown(Problem("unknown", error.kind, error.message, billed=True, wait=wait))
+
     async def _record_refusal(self, reply: Reply, problem: Problem) -> Exception:
         """Record an error reply; the exception to raise for it."""
         if problem.billed or problem.verdict == "unknown":
@@ -203,6 +240,9 @@ class WireAttempt:
             )
         stop = AccountStopped(problem.message, hint=problem.hint)
         stop.kind = problem.kind
-        # Before the permit is given back, so that no other request is sent to be refused for the same reason.
+        return self._stop_run(stop)
+
+    def _stop_run(self, stop: RunStopped) -> RunStopped:
+        """End the run before the permit is given back, so that no other request is sent to fail for the same reason."""
         self._context.request_stop(stop)
         return stop

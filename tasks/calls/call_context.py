@@ -13,6 +13,7 @@ from mediamill.tasks.calls.hang_detector import HangDetector
 from mediamill.tasks.calls.job_poller import JobPoller
 from mediamill.tasks.calls.rate_limiter import Limiter
 from mediamill.tasks.calls.retry import RetryPolicy
+from mediamill.tasks.calls.server_deaths import ServerDeaths
 from mediamill.tasks.domain import Ask, Usage
 from mediamill.tasks.errors import RunStopped
 from mediamill.tasks.journal.journal import Journal
@@ -59,7 +60,8 @@ class CallContext:
     ``resolve_origin`` gives the address that a Wire's request really goes to, ``limiter_for`` the limiter of an Ask's
     model and operation. ``slots`` bound the requests on the wire at once. ``request_stop`` ends the run;
     ``check_stop`` raises RunStopped once it is to end. ``timeout`` in seconds replaces the Wire's. ``hang_detector``
-    abandons requests that hang before that. The key is held here and nowhere else.
+    abandons requests that hang before that. ``server_deaths`` is there for the built-in provider only. The key is held
+    here and nowhere else.
     """
 
     provider: Provider
@@ -79,6 +81,7 @@ class CallContext:
     timeout: float | None = None
     poller: JobPoller = field(default_factory=JobPoller)
     hang_detector: HangDetector = field(default_factory=HangDetector)
+    server_deaths: ServerDeaths | None = None
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     stats: CallStats = field(default_factory=CallStats)
 

@@ -9,6 +9,7 @@ import orjson
 
 from mediamill.tasks.calls import call_log
 from mediamill.tasks.calls.call_context import CallContext
+from mediamill.tasks.calls.retry import RetryableError
 from mediamill.tasks.calls.transport_errors import NotSent, ReplyLost
 from mediamill.tasks.domain import Ask
 from mediamill.tasks.errors import AccountStopped, CallFailed
@@ -59,6 +60,7 @@ class RunningJob:
         Raises:
             JobFailed: when the provider says that it failed.
             CallFailed: when it is still running at its timeout, or cannot be looked up.
+            RetryableError: when the built-in server that ran it has ended.
             RunStopped: when the run is to end.
         """
         self._context.check_stop()
@@ -71,6 +73,7 @@ class RunningJob:
             )
         reply = await look_up_job(self._context, self._wire, self._ask, self._remote_id, self._origin)
         if reply is None:
+            await self._check_server()
             self._wait = min(self._wait * _FAILED_LOOKUP_GROWTH, _MAX_WAIT_SECONDS)
             return self._wait
         poll = self._context.provider.parse_poll(reply, self._ask.operation)
@@ -82,6 +85,16 @@ class RunningJob:
         wait = poll.wait or self._wait
         self._wait = min(self._wait * _WAIT_GROWTH, _MAX_WAIT_SECONDS)
         return wait
+
+    async def _check_server(self) -> None:
+        """Raise where the job ran on a built-in server whose process has ended."""
+        deaths = self._context.server_deaths
+        if deaths is None:
+            return
+        lost = NotSent("refused", "the server does not answer")
+        problem = await deaths.explain_loss(self._origin, self._remote_id, lost)
+        if problem is not None:
+            raise RetryableError(problem)
 
     def _note_status(self, status: str) -> None:
         if not self._states or self._states[-1][0] != status:

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import tempfile
@@ -48,6 +49,17 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def describe_exit(self) -> str | None:
+        """How the child ended, in words; None while it runs."""
+        code = self.process.poll()
+        if code is None:
+            return None
+        if code == -signal.SIGKILL:
+            return "killed (SIGKILL), as the system does when memory is short"
+        if code < 0:
+            return f"ended by signal {-code} ({signal.strsignal(-code)})"
+        return f"exit code {code}"
 
     def read_log(self) -> str:
         """Return the last 4096 bytes that it wrote to stderr."""

@@ -1,0 +1,66 @@
+"""The built-in server's process dies in mid-run: it is started again, and its items are done again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.cli_runs import mediamill, read_rows
+from tests.helpers.dying_server import make_dying_server
+
+pytestmark = pytest.mark.long
+
+
+def write_prompts(path: Path, prompts: list[str]) -> Path:
+    path.write_text("id,prompt\n" + "".join(f"{n},{prompt}\n" for n, prompt in enumerate(prompts)))
+    return path
+
+
+def test_a_killed_server_is_started_again_and_its_items_are_done_again(tmp_path: Path) -> None:
+    source = write_prompts(tmp_path / "in.csv", [f"Say {n}." for n in range(60)])
+    dying = make_dying_server(tmp_path / "patch", nth=25)
+    options = ("--provider", "local", "--out", tmp_path / "out", "--yes")
+    done = mediamill("complete", source, *options, home=tmp_path / "home", env=dying)
+    assert done.returncode == 0, done.stderr
+    assert len(read_rows(tmp_path / "out")) == 60
+    lost = [row for row in read_rows(tmp_path / "out", "calls") if row["error_kind"] == "server_died"]
+    assert 1 <= len({row["item_ids"][0] for row in lost}) < 60
+    assert {row["outcome"] for row in lost} == {"rejected"}
+    assert done.stderr.count("warning: the built-in server ended: killed (SIGKILL)") == 1
+
+
+def test_what_is_not_sent_again_elsewhere_is_done_again_too(tmp_path: Path) -> None:
+    source = write_prompts(tmp_path / "in.csv", [f"Red circle {n}." for n in range(12)])
+    dying = make_dying_server(tmp_path / "patch", nth=7)
+    options = ("--provider", "local", "--out", tmp_path / "out", "--yes")
+    done = mediamill("generate-image", source, *options, home=tmp_path / "home", env=dying)
+    assert done.returncode == 0, done.stderr
+    assert len(read_rows(tmp_path / "out")) == 12
+
+
+def test_an_item_that_kills_the_server_each_time_fails_and_the_others_are_done(tmp_path: Path) -> None:
+    prompts = [f"Say {n}." for n in range(40)]
+    prompts[7] = prompts[31] = "POISON"
+    prompts[31] += " again"
+    source = write_prompts(tmp_path / "in.csv", prompts)
+    dying = make_dying_server(tmp_path / "patch", poison="POISON")
+    options = ("--provider", "local", "--out", tmp_path / "out", "--yes")
+    done = mediamill("complete", source, *options, home=tmp_path / "home", env=dying)
+    assert done.returncode == 3, done.stderr
+    assert len(read_rows(tmp_path / "out")) == 38
+    failures = read_rows(tmp_path / "out", "failures")
+    assert {(row["item_id"], row["error_kind"]) for row in failures} == {("7", "server_died"), ("31", "server_died")}
+    assert all("ended 3 times while it worked on this" in row["error_message"] for row in failures)
+
+
+def test_a_server_that_ends_with_every_request_stops_the_run_and_a_later_one_goes_on(tmp_path: Path) -> None:
+    source = write_prompts(tmp_path / "in.csv", [f"Say {n}." for n in range(400)])
+    dying = make_dying_server(tmp_path / "patch", poison="Say")
+    options = ("--provider", "local", "--out", tmp_path / "out", "--yes", "--retries", "20")
+    stopped = mediamill("complete", source, *options, home=tmp_path / "home", env=dying)
+    assert stopped.returncode == 4, stopped.stderr
+    assert "the built-in server ended 10 times without an answer" in stopped.stdout + stopped.stderr
+    done = mediamill("complete", source, *options, home=tmp_path / "home")
+    assert done.returncode == 0, done.stderr
+    assert len(read_rows(tmp_path / "out")) == 400

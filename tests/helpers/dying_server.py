@@ -1,0 +1,40 @@
+"""A built-in server whose process kills itself: what a system short of memory does to it, at a known request."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_PATCH = """
+import os, signal, sys
+
+if "mediamill.tasks.local" in sys.orig_argv:
+    import aiohttp.streams
+
+    readany = aiohttp.streams.StreamReader.readany
+    number = 0
+
+    async def read_and_die(stream):
+        global number
+        data = await readany(stream)
+        number += bool(data)
+        if number == {nth} or {poison!r} in data:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return data
+
+    aiohttp.streams.StreamReader.readany = read_and_die
+"""
+
+
+def make_dying_server(folder: Path, *, nth: int = 0, poison: str = "no such text") -> dict[str, str]:
+    """The environment of a run in which every built-in server kills itself.
+
+    Args:
+        folder: for the file that Python imports when it starts.
+        nth: with its request of this number, from 1; 0 for none.
+        poison: with each request that has this text.
+    """
+    folder.mkdir(parents=True)
+    (folder / "sitecustomize.py").write_text(_PATCH.format(nth=nth, poison=poison.encode()))
+    inherited = os.environ.get("PYTHONPATH")
+    return {"PYTHONPATH": f"{folder}{os.pathsep}{inherited}" if inherited else str(folder)}
