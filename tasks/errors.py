@@ -8,7 +8,7 @@
     ├── RunStopped            the run cannot go on; what was paid is kept          exit 4
     │   ├── AccountStopped    key refused, no credits left, spending cap reached
     │   ├── BudgetReached     the next Ask could cost more than the budget has left
-    │   └── ProviderDown      the provider's address does not answer
+    │   └── ProviderDown      the provider does not answer, for longer than the run waits
     └── ItemError             one Item fails, the run goes on                      exit 3
         ├── BadInput          the item's bytes or row are unusable; nothing was sent
         ├── Unpriced          a budget is set and the Ask's maximum cost is not known
@@ -102,9 +102,9 @@ class BudgetReached(RunStopped):
 
 
 class ProviderDown(RunStopped):
-    """The provider's address does not answer."""
+    """The provider does not answer, for longer than the run waits."""
 
-    kind = "network"
+    kind = "provider_gone"
 
 
 class ItemError(MediamillError):

@@ -22,6 +22,7 @@ from mediamill.tasks.renamed_options import JOB_OPTIONS, RenamedFields, get_rena
 
 DEFAULT_SETTLE_SECONDS = 60.0
 _DURATION_PART = re.compile(r"(?P<n>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h|d)?")
+_NO_TIME = frozenset({"0", "0s", "0m", "0h"})
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
 
 
@@ -43,6 +44,10 @@ def parse_duration(text: str | float) -> float:
     return seconds
 
 
+def _parse_if_text(value: Any) -> Any:
+    return parse_duration(value) if isinstance(value, str) else value
+
+
 def _keep_money_exact(value: Any) -> Any:
     """A number of YAML as its digits: 0.1 is ten cents, not the nearest binary fraction."""
     return str(value) if isinstance(value, float) else value
@@ -61,6 +66,7 @@ def _load_default_settle() -> float:
 
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegativeSeconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 AllowedPaths: TypeAlias = bool | list[str]
 """Whether rows may name any file; or the folders below which they may, beside their manifest's own."""
 Usd = Annotated[Decimal, Field(ge=0), BeforeValidator(_keep_money_exact)]
@@ -139,6 +145,11 @@ class Job(RenamedFields):
     run_deadline: Seconds | None = Field(
         None, description="maximum time of the run, e.g. 6h; what is left can be resumed; default: none"
     )
+    wait_for_provider: NonNegativeSeconds | None = Field(
+        None,
+        description="how long to wait for a provider that stops answering, e.g. 1h, or 0; default 10m, or 20s where "
+        "nothing has answered at its address yet",
+    )
     retries: Annotated[int, Field(ge=0, le=20)] = Field(5, description="maximum retries of one request; default 5")
     shard_size: Annotated[int, Field(gt=0, le=100_000)] = Field(
         500, description="items in one Parquet part; default 500"
@@ -179,10 +190,15 @@ class Job(RenamedFields):
     )
     schedule: Schedule | None = Field(None, description="when its deployment runs (`mediamill deploy`)")
 
+    @field_validator("wait_for_provider", mode="before", json_schema_input_type=float | str | None)
+    @classmethod
+    def _parse_wait(cls, value: Any) -> Any:
+        return 0.0 if isinstance(value, str) and value.strip() in _NO_TIME else _parse_if_text(value)
+
     @field_validator("timeout", "run_deadline", mode="before", json_schema_input_type=float | str | None)
     @classmethod
     def _parse_durations(cls, value: Any) -> Any:
-        return parse_duration(value) if isinstance(value, str) else value
+        return _parse_if_text(value)
 
     @field_validator("subtitles", mode="before", json_schema_input_type=list[str] | str)
     @classmethod

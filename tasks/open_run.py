@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,12 +18,14 @@ from mediamill.tasks.calls.call import Caller
 from mediamill.tasks.calls.call_context import CallContext
 from mediamill.tasks.calls.hang_detector import HangDetector
 from mediamill.tasks.calls.output_fetcher import OutputFetcher
+from mediamill.tasks.calls.provider_gate import ProviderGate
 from mediamill.tasks.calls.rate_limiter import Limiter
 from mediamill.tasks.calls.response_times import ResponseTimes, to_journal_name
 from mediamill.tasks.calls.retry import RetryBudget, RetryPolicy
 from mediamill.tasks.capability_context import EngineCapabilityContext
 from mediamill.tasks.engine import Engine
 from mediamill.tasks.errors import StorageError, UsageError
+from mediamill.tasks.item_slots import ItemSlots
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.journal_choice import choose_journal, write_mark
 from mediamill.tasks.journal.output_binding import Binding
@@ -162,16 +165,30 @@ def _create_context(
     quota = provider.quota(operation, model)
     concurrency = job.concurrency or quota.concurrency
     spent = journal.attempts.sum_costs()
+    max_batched_items = min(concurrency * quota.per_request, _MAX_OPEN_ITEMS) if quota.per_request > 1 else 0
+    max_open_items = max(2 * concurrency + 16, max_batched_items, quota.jobs)
+    item_slots = ItemSlots(max_open_items)
+    create_gate = partial(
+        ProviderGate,
+        provider.name,
+        check_stop=stop_switch.raise_if_stopped,
+        request_stop=stop_switch.trigger,
+        wait_seconds=job.wait_for_provider,
+        run_id=run_id,
+    )
+    gate = create_gate(on_outage=limiter.forget_overload)
     call_context = CallContext(
         provider=provider,
         journal=journal,
         client=engine.client,
         budget=Budget(None if job.endpoint_hourly else job.budget, spent.known, spent.unknown_max),
         pricing=resolved.pricing,
-        policy=RetryPolicy(max_retries=job.retries, budget=RetryBudget()),
+        policy=RetryPolicy(max_retries=job.retries, budget=RetryBudget(), gate=gate, step_aside=item_slots.step_aside),
         resolve_origin=_make_origin_resolver(engine, provider, model),
         limiter_for=lambda _: limiter,
         slots=asyncio.Semaphore(concurrency),
+        gate=gate,
+        lookup_gate=create_gate(),
         check_stop=stop_switch.raise_if_stopped,
         request_stop=stop_switch.trigger,
         run_id=run_id,
@@ -186,8 +203,6 @@ def _create_context(
     make_private_folder(scratch)
     schemas = journal.output.load_schemas()
     assert schemas is not None
-    max_batched_items = min(concurrency * quota.per_request, _MAX_OPEN_ITEMS) if quota.per_request > 1 else 0
-    max_open_items = max(2 * concurrency + 16, max_batched_items, quota.jobs)
     return RunContext(
         job=job,
         run_id=run_id,
@@ -204,7 +219,7 @@ def _create_context(
             job, engine, journal, provider, model, scratch, stop_switch.raise_if_stopped, OutputFetcher(call_context)
         ),
         stop_switch=stop_switch,
-        item_slots=asyncio.Semaphore(max_open_items),
+        item_slots=item_slots,
         max_open_items=max_open_items,
         schema=deserialize_schema(schemas[0]),
         row_schema=deserialize_schema(schemas[1]),

@@ -91,6 +91,7 @@ def summarize(context: RunContext) -> Summary:
     run_costs, out_costs = journal.attempts.sum_costs(context.run_id), journal.attempts.sum_costs()
     groups = (*counts.replacement_failures.values(), *group_failures(journal))
     stop_reason = context.stop_switch.reason
+    gates = (context.call_context.gate, context.call_context.lookup_gate)
     items_left = max(counts.total - counts.done - counts.failed, 0)
     state: State
     cut_short = stop_reason is not None and bool(items_left or not (counts.planned or counts.total))
@@ -131,6 +132,8 @@ def summarize(context: RunContext) -> Summary:
         endpoint_usd=compute_endpoint_cost(context),
         flags=dict(counts.flags.most_common()),
         not_taken=context.not_taken,
+        outages=sum(gate.outages for gate in gates),
+        outage_seconds=round(max(gate.measure_outage_seconds() for gate in gates), 1),
     )
 
 

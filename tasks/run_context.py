@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections import Counter
@@ -20,6 +19,7 @@ from mediamill.tasks.capability_context import EngineCapabilityContext
 from mediamill.tasks.domain import Failure
 from mediamill.tasks.engine import Engine
 from mediamill.tasks.errors import RunStopped
+from mediamill.tasks.item_slots import ItemSlots
 from mediamill.tasks.job import Job
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.output_lock import OutputLock
@@ -98,7 +98,7 @@ class RunContext:
     caller: Caller
     capability_context: EngineCapabilityContext
     stop_switch: StopSwitch
-    item_slots: asyncio.Semaphore
+    item_slots: ItemSlots
     max_open_items: int
     schema: pa.Schema
     row_schema: pa.Schema
@@ -132,6 +132,7 @@ class RunContext:
             rate=rate,
             eta_s=self._estimate_seconds_left(items_left, elapsed, rate),
             running=stats.running_jobs,
+            outage=self.call_context.gate.describe_outage() or self.call_context.lookup_gate.describe_outage(),
         )
 
     def _estimate_seconds_left(self, items_left: int, elapsed: float, rate: float) -> float | None:

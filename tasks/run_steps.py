@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from mediamill.tasks import run_log
-from mediamill.tasks.errors import AccountStopped, BudgetReached, RunStopped
+from mediamill.tasks.errors import AccountStopped, BudgetReached, ProviderDown, RunStopped
 from mediamill.tasks.journal.items import ShardWork
 from mediamill.tasks.plan import Retry, plan_retry, plan_source
 from mediamill.tasks.publish import publish_outputs
@@ -114,6 +114,8 @@ class RunSteps:
             await context.engine.run_in_thread(context.close)
 
     async def _cancel_timers(self) -> None:
+        self.context.call_context.gate.close()
+        self.context.call_context.lookup_gate.close()
         if self._deadline_timer is not None:
             self._deadline_timer.cancel()
         if self._drain_task is not None:
@@ -137,7 +139,7 @@ class RunSteps:
         run_log.write_record(RUN_LOGGER, logging.INFO, "run_started", message, **fields)
 
     def _log_stop(self) -> None:
-        """Log, once, why the run is ending. What an account's provider said may repeat what was sent: it is left out.
+        """Log, once, why the run is ending. What a provider said may repeat what was sent: it is left out.
 
         It is called from the run's own steps, because a signal handler that stops a run must not log.
         """
@@ -145,7 +147,7 @@ class RunSteps:
         if reason is None or self._is_stop_logged:
             return
         self._is_stop_logged = True
-        cause = reason.kind if isinstance(reason, AccountStopped) else reason.message
+        cause = reason.kind if isinstance(reason, (AccountStopped, ProviderDown)) else reason.message
         message = f"run {self.context.run_id} stops: {cause}" + (f"; {reason.hint}" if reason.hint else "")
         fields = {"run_id": self.context.run_id, "kind": reason.kind}
         run_log.write_record(RUN_LOGGER, logging.WARNING, "run_stopped", message, **fields)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -97,12 +97,13 @@ class OpenShards:
         if shard in self._open or self._error is not None or self._context.stop_switch.reason is not None:
             self._slots.release()
             return self._open.get(shard)
-        task = self._open[shard] = asyncio.create_task(run_shard(self._context, shard))
+        release_slot = _once(self._slots.release)
+        task = self._open[shard] = asyncio.create_task(run_shard(self._context, shard, release_slot))
+        task.add_done_callback(lambda _: release_slot())
         task.add_done_callback(lambda ended: self._on_shard_end(shard, ended))
         return task
 
     def _on_shard_end(self, shard: int, task: asyncio.Task[ShardResult]) -> None:
-        self._slots.release()
         del self._open[shard]
         error = None if task.cancelled() else task.exception()
         if error is not None:
@@ -113,6 +114,12 @@ class OpenShards:
                 self._error = error  # an error of ours wins over the others that followed from it
             for other in self._open.values():
                 other.cancel()
+
+
+def _once(call: Callable[[], None]) -> Callable[[], None]:
+    """The function, which does nothing from its second call on."""
+    calls = [call]
+    return lambda: calls.pop()() if calls else None
 
 
 def _choose_cause(error: BaseException) -> BaseException:
@@ -128,8 +135,14 @@ def _choose_cause(error: BaseException) -> BaseException:
     return next((each for each in errors if isinstance(each, MediamillError)), errors[0])
 
 
-async def run_shard(context: RunContext, shard: int) -> ShardResult:
+async def run_shard(context: RunContext, shard: int, on_all_begun: Callable[[], None]) -> ShardResult:
     """Do the pending items of one shard and publish its parts.
+
+    Args:
+        context: the run.
+        shard: its number.
+        on_all_begun: called once no item is left to begin: from then on it fills the pipeline no more, and the next
+            shard may begin, however long its last items wait for their retries.
 
     Raises:
         StorageError: when the disk or the journal fails.
@@ -144,6 +157,8 @@ async def run_shard(context: RunContext, shard: int) -> ShardResult:
                 break
             task = group.create_task(_run_item(context, shard, item, result))
             task.add_done_callback(lambda _: context.item_slots.release())
+        del items
+        on_all_begun()
     await _publish_parts(context, shard)
     left = f", {result.left} left" if result.left else ""
     message = f"shard {shard}: {result.done} done, {result.failed} failed{left}"

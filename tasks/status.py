@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+import orjson
 
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.job import Job, make_job
@@ -65,6 +68,7 @@ def read_status(out: Path) -> Status:
             by_state[state] = by_state.get(state, 0) + number
         busy = describe_owner(out)
         last_state = (last["state"] if last["finished_at"] else "running" if busy else "crashed") if last else None
+        stop = _load_stop(last) if last and last_state in ("stopped", "cancelled") else {}
         return Status(
             out=str(out),
             capability=binding.capability,
@@ -85,9 +89,16 @@ def read_status(out: Path) -> Status:
             busy=busy,
             copy_of=journal.output.load_place() if journal.output.find_place_change(out) == "copied" else None,
             not_taken=journal.runs.load_not_taken(),
+            **stop,
         )
     finally:
         journal.close()
+
+
+def _load_stop(run: dict[str, Any]) -> dict[str, str | None]:
+    """What stopped a run, why and what to do, from its summary in the journal."""
+    summary = orjson.loads(run["summary"] or "{}")
+    return {name: summary.get(name) for name in ("stopped_by", "message", "hint")}
 
 
 def count_previews(out: Path) -> int:

@@ -35,6 +35,21 @@ def _to_json(value: Any) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
+class Outage(_JsonSummary):
+    """A provider that does not answer now.
+
+    ``since`` and ``gives_up_at`` are local times in ISO 8601. ``cause`` is what the provider or the network last said.
+    ``next_try_s`` is in seconds; None while a try is under way.
+    """
+
+    provider: str
+    since: str
+    cause: str
+    next_try_s: float | None
+    gives_up_at: str
+
+
+@dataclass(frozen=True, slots=True)
 class Progress(_JsonSummary):
     """The progress of a run: ``rate`` in items a second; ``eta_s`` None while unknown; ``running`` remote jobs."""
 
@@ -51,6 +66,7 @@ class Progress(_JsonSummary):
     rate: float
     eta_s: float | None
     running: int = 0
+    outage: Outage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +115,7 @@ class Summary(_JsonSummary):
     out_cost_usd: Annotated[Decimal, "known cost of OUT's requests in all its runs"]
     seconds: Annotated[float, "seconds that the run took"]
     stopped_by: Annotated[
-        str | None, "what stopped it: budget, account, network, run_deadline or cancelled; null when nothing did"
+        str | None, "what stopped it: budget, account, provider_gone, run_deadline or cancelled; null when nothing did"
     ] = None
     message: Annotated[str | None, "why it stopped, in a sentence"] = None
     hint: Annotated[str | None, "the next step"] = None
@@ -112,6 +128,8 @@ class Summary(_JsonSummary):
     not_taken: Annotated[
         NotTaken | None, "what the source holds and the run did not take, see below; null in a retry"
     ] = None
+    outages: Annotated[int, "how many times the provider stopped answering"] = 0
+    outage_seconds: Annotated[float, "seconds for which it did not answer"] = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +163,7 @@ class Status(_JsonSummary):
     ``unstated`` have no known price, so their maximum is unknown too; the others cost at most ``unknown_max_usd``.
     ``copy_of`` is the folder of which OUT is a copy: what it spent is counted there, too.
     ``not_taken`` is what the latest run that read its source passed over.
+    ``stopped_by``, ``message`` and ``hint`` are those of the last run's summary, where something stopped it.
     """
 
     out: str
@@ -163,6 +182,9 @@ class Status(_JsonSummary):
     unstated: int = 0
     last_run: str | None = None
     last_state: str | None = None
+    stopped_by: str | None = None
+    message: str | None = None
+    hint: str | None = None
     busy: str | None = None
     copy_of: str | None = None
     not_taken: NotTaken | None = None

@@ -27,6 +27,7 @@ _TEXT_FIELDS = (
     "endpoint_hourly",
     "timeout",
     "run_deadline",
+    "wait_for_provider",
     "subtitles",
 )
 _NUMBER_FIELDS = ("limit", "group", "concurrency", "rpm", "retries", "shard_size", "max_memory", "settle")
@@ -36,6 +37,7 @@ _METAVARS = {
     "endpoint_hourly": "USD",
     "timeout": "TIME",
     "run_deadline": "TIME",
+    "wait_for_provider": "TIME",
     "out": "FOLDER",
     "subtitles": "srt,vtt",
     "max_memory": "BYTES",

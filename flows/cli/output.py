@@ -120,6 +120,10 @@ def print_status(status: Status, *, as_json: bool) -> None:
     unknown_cost = f", up to {format_dollars(status.unknown_max_usd)} more" if status.unknown_max_usd else ""
     print_line(f"  spent {format_dollars(status.spent_usd)}{unknown_cost}{format_unpriced(status.unstated)}")
     print_line(f"  last run {status.last_run}: {status.last_state}")
+    if status.message:
+        print_line(f"    {status.message}")
+        if status.hint:
+            print_line(f"    {status.hint}")
     print_not_taken(status.not_taken, indent="  ")
     if status.busy:
         print_line(f"  in use: {status.busy}")

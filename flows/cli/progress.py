@@ -6,10 +6,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 
 from mediamill.flows.cli.console import print_note
 from mediamill.flows.cli.formatting import format_dollars, format_duration
-from mediamill.tasks.summary import Progress
+from mediamill.tasks.summary import Outage, Progress
+from mediamill.tasks.untrusted_text import escape_controls
 
 ShowProgress = Callable[[Progress], None]
 
@@ -64,6 +66,16 @@ def format_progress(progress: Progress) -> str:
     if progress.spent or progress.budget is not None:
         limit_text = f" of {format_dollars(progress.budget)}" if progress.budget is not None else ""
         parts.append(f"{format_dollars(progress.spent)}{limit_text}")
-    if progress.eta_s is not None:
+    if progress.outage is not None:
+        parts.append(format_outage(progress.outage))
+    elif progress.eta_s is not None:
         parts.append(f"{format_duration(progress.eta_s)} left")
     return ", ".join(parts)
+
+
+def format_outage(outage: Outage) -> str:
+    """A provider that does not answer: since when, why, and what happens next."""
+    since, end = (f"{datetime.fromisoformat(time):%H:%M:%S}" for time in (outage.since, outage.gives_up_at))
+    next_try = "trying now" if outage.next_try_s is None else f"next try in {outage.next_try_s:.0f} s"
+    cause = escape_controls(outage.cause)
+    return f"{outage.provider} does not answer since {since} ({cause}): {next_try}, gives up at {end}"

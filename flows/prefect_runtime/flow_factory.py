@@ -31,6 +31,7 @@ _FORM_TYPES: Mapping[str, Any] = {
     "endpoint_hourly": float,
     "timeout": float | str,
     "run_deadline": float | str,
+    "wait_for_provider": float | str,
     "provider": Literal[registry.provider_names()],
 }
 """Types that a form shows as one simple field; the job itself validates the values again."""

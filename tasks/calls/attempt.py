@@ -10,8 +10,10 @@ from urllib.parse import urlsplit
 
 from mediamill.tasks import fault_injection
 from mediamill.tasks.calls import call_log
+from mediamill.tasks.calls.admission import Admission
 from mediamill.tasks.calls.attempt_record import AttemptRecord
 from mediamill.tasks.calls.call_context import CallContext, parse_request_id
+from mediamill.tasks.calls.circuit_breaker import FailureStreak
 from mediamill.tasks.calls.hang_detector import OVERDUE
 from mediamill.tasks.calls.rate_limiter import Limiter, Permit
 from mediamill.tasks.calls.remote_jobs import JobFailed, RunningJob
@@ -53,9 +55,12 @@ class WireAttempt:
         self._record = record
         self._asks = record.asks
         self._remote_job: tuple[str, str] | None = None
+        self._streak: FailureStreak | None = None
 
-    async def send(self, number: int, limiter: Limiter, permit: Permit) -> Sequence[Answer] | None:
-        """Send the request once, as attempt ``number`` (from 1).
+    async def send(
+        self, number: int, limiter: Limiter, permit: Permit, admission: Admission
+    ) -> Sequence[Answer] | None:
+        """Send the request once, as attempt ``number`` (from 1), and tell ``admission`` what that says of the provider.
 
         Returns:
             The answers; None where a job was created, whose end :meth:`await_created_job` waits for.
@@ -70,13 +75,15 @@ class WireAttempt:
         self._context.stats.in_flight += 1
         try:
             if self._context.server_deaths is None:
-                origin, reply = await self._exchange(number, permit)
+                origin, reply = await self._exchange(number, permit, admission)
             else:
-                origin, reply = await self._exchange_with_built_in_server(number, permit, self._context.server_deaths)
+                origin, reply = await self._exchange_with_built_in_server(
+                    number, permit, admission, self._context.server_deaths
+                )
             limits = self._context.provider.parse_rate_limits(reply)
             problem = self._context.provider.classify(reply, self._asks[0].operation)
             outcome = problem.kind if problem else "ok"
-            self._context.stats.answered += 1
+            self._streak = admission.report(problem, reply.status)
             if problem is not None:
                 raise await self._record_refusal(reply, problem)
             if self._wire.job:
@@ -87,7 +94,9 @@ class WireAttempt:
                 await self._record.mark_replied(reply)
         finally:
             self._context.stats.in_flight -= 1
-            limiter.release(permit, outcome, limits, problem.wait if problem else None)
+            is_out = self._context.gate.is_out  # then the gate decides, and an outage is no overload
+            wait = problem.wait if problem and not is_out else None
+            limiter.release(permit, "error" if is_out and outcome == "overloaded" else outcome, limits, wait)
         return None if self._remote_job else await self._settle_reply(reply, number)
 
     async def await_created_job(self, number: int) -> Sequence[Answer]:
@@ -119,17 +128,17 @@ class WireAttempt:
         await self._record.mark_replied(reply)
         return await self._settle_reply(reply, number)
 
-    async def _exchange(self, number: int, permit: Permit) -> tuple[str, Reply]:
+    async def _exchange(self, number: int, permit: Permit, admission: Admission) -> tuple[str, Reply]:
         """Send the request and record how that went; the address it went to, and the reply."""
         origin, request = await self._build_request()
         await self._record.mark_sending(number, permit.wait)
-        return origin, await self._send_request(origin, request)
+        return origin, await self._send_request(origin, request, admission)
 
     async def _exchange_with_built_in_server(
-        self, number: int, permit: Permit, deaths: ServerDeaths
+        self, number: int, permit: Permit, admission: Admission, deaths: ServerDeaths
     ) -> tuple[str, Reply]:
         async with deaths.admit(self._record.keys[0]):
-            origin, reply = await self._exchange(number, permit)
+            origin, reply = await self._exchange(number, permit, admission)
         deaths.record_answer(self._record.keys[0])
         return origin, reply
 
@@ -140,11 +149,14 @@ class WireAttempt:
                 self._wire, self._asks
             )
 
-    async def _send_request(self, origin: str, request: Request) -> Reply:
+    async def _send_request(self, origin: str, request: Request, admission: Admission) -> Reply:
         context, record = self._context, self._record
         try:
             async with context.slots:
+                if not admission.may_go():
+                    raise NotSent("provider_out", "not sent, because the provider does not answer")
                 context.stats.sent += 1
+                admission.start()
                 record.start_clock()
                 timeout_seconds = context.timeout or self._wire.timeout
                 send = partial(context.client.send, origin, request, key=context.key, timeout_seconds=timeout_seconds)
@@ -158,7 +170,7 @@ class WireAttempt:
                 else:  # a second request could be a second purchase, so this one gets all of its time
                     reply = await send()
         except TransportError as error:
-            raise await self._record_loss(origin, error) from None
+            raise await self._record_loss(origin, error, admission) from None
         except MediamillError as error:  # before the first byte: a file that is gone, a key no header can carry
             problem = Problem("fail", "not_sent", error.message)
             await record.mark_rejected(problem)
@@ -197,21 +209,28 @@ class WireAttempt:
             for part, key in zip(parsed, record.keys, strict=True)
         ]
 
-    async def _record_loss(self, origin: str, error: TransportError) -> Exception:
-        """Record that no reply came; the exception to raise for it."""
+    async def _record_loss(self, origin: str, error: TransportError, admission: Admission) -> Exception:
+        """Record that no reply came; the exception to raise for it.
+
+        The death of a built-in server is no outage: another is started.
+        """
         deaths = self._context.server_deaths
         died = await deaths.explain_loss(origin, self._record.keys[0], error) if deaths else None
         if died is not None or isinstance(error, NotSent):
             problem = died or Problem("retry", error.kind, error.message)
+            if died is None:
+                self._streak = admission.report(problem) or self._context.gate.outage
             await self._record.mark_rejected(problem)
             if problem.verdict == "retry":
-                return RetryableError(problem)
+                return RetryableError(problem, streak=self._streak)
             call_log.log_final_failure("refused", self._record, problem)
             if problem.verdict == "stop":
                 return self._stop_run(ProviderDown(problem.message, hint=problem.hint))
             return CallFailed(problem.message, kind=problem.kind, hint=problem.hint, transient=True)
         wait = 0.0 if error.kind == OVERDUE else None
-        return await self._record_unknown(Problem("unknown", error.kind, error.message, billed=True, wait=wait))
+        problem = Problem("unknown", error.kind, error.message, billed=True, wait=wait)
+        self._streak = admission.report(problem)
+        return await self._record_unknown(problem)
 
     async def _record_refusal(self, reply: Reply, problem: Problem) -> Exception:
         """Record an error reply; the exception to raise for it."""
@@ -219,7 +238,7 @@ class WireAttempt:
             return await self._record_unknown(problem, reply)
         await self._record.mark_rejected(problem, reply)
         if problem.verdict == "retry":
-            return RetryableError(problem, reply.status)
+            return RetryableError(problem, reply.status, self._streak)
         call_log.log_final_failure("refused", self._record, problem, reply.status)
         return self._to_error(problem, reply.status)
 
@@ -228,7 +247,7 @@ class WireAttempt:
         await self._record.mark_unknown(problem, reply)
         status = reply.status if reply else None
         if self._wire.repeatable:
-            return RetryableError(problem, status)
+            return RetryableError(problem, status, self._streak)
         call_log.log_final_failure("reply_lost", self._record, problem, status)
         return UnknownOutcome(f"{_LOST_MESSAGE}: {problem.message}", status=status, hint=LOOK_UP_HINT)
 

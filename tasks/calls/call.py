@@ -2,7 +2,7 @@
 
 claim --- hit ------------------------------------> parse (free)
   | this process has it
-reserve > limit > sending (durable) > wire > replied (durable) > parse > settle
+gate > reserve > limit > sending (durable) > wire > replied (durable) > parse > settle
                                         |
                    rejected (unbilled) or unknown (may be billed: stays charged)
 """
@@ -17,6 +17,7 @@ from typing import Any
 
 from mediamill.tasks import fault_injection
 from mediamill.tasks.calls import call_log
+from mediamill.tasks.calls.admission import Admission
 from mediamill.tasks.calls.attempt import LOOK_UP_HINT, WireAttempt
 from mediamill.tasks.calls.attempt_record import AttemptRecord
 from mediamill.tasks.calls.batching import PendingAsk, RequestBatcher
@@ -26,7 +27,7 @@ from mediamill.tasks.calls.request_key import request_key
 from mediamill.tasks.calls.retry import RetryableError, send_with_retries
 from mediamill.tasks.calls.settlement import build_answer, parse_reply, settle_cost, split_cost
 from mediamill.tasks.domain import FREE, Answer, Ask, Cost, Usage
-from mediamill.tasks.errors import BadInput, CallFailed, ItemError, MediamillError, ProviderDown, UnknownOutcome
+from mediamill.tasks.errors import BadInput, CallFailed, ItemError, MediamillError, UnknownOutcome
 from mediamill.tasks.journal.asks import Attempt, ClaimResult
 from mediamill.tasks.wire import Parsed, Problem, Reply
 
@@ -34,7 +35,6 @@ _BUSY_POLL_SECONDS = 0.5
 _DRAIN_POLL_SECONDS = 0.25
 _MAX_SIBLINGS = 16_384
 """Parsed answers that are kept from replies to several Asks: such a reply is read once, not once for each Ask."""
-_UNREACHABLE_KINDS = frozenset({"dns", "refused", "tls", "connect_timeout"})
 
 
 class Caller:
@@ -79,6 +79,8 @@ class Caller:
     async def drain(self, seconds: float) -> None:
         """Cancel what waits at once. What is on the wire gets ``seconds``, then it is cut off and becomes unknown."""
         until = time.monotonic() + seconds
+        self._context.gate.wake_all()
+        self._context.lookup_gate.wake_all()
         while self._running:
             seconds_left = until - time.monotonic()
             for task in list(self._running.values()):
@@ -178,18 +180,20 @@ class Caller:
         record: AttemptRecord | None = None
 
         def keep_record(begun: AttemptRecord) -> None:
-            nonlocal record
-            record = begun
+            nonlocal record, count
+            record, count = begun, count + 1
 
         async def send_once() -> Sequence[Answer]:
-            nonlocal count
-            self._context.check_stop()
-            count += 1
-            return await self._send_attempt(batch, count, keep_record)
+            while True:
+                with await self._context.gate.admit(batch[0].key) as admission:
+                    answers = await self._send_attempt(batch, count + 1, admission, keep_record)
+                if answers is not None:
+                    return answers
 
         def log_retry(error: RetryableError, wait_seconds: float) -> None:
             assert record is not None
-            call_log.log_retry(record, error.problem, error.status, wait_seconds)
+            is_out = self._context.gate.is_out
+            call_log.log_retry(record, error.problem, error.status, None if is_out else wait_seconds)
 
         try:
             return await send_with_retries(send_once, self._context.policy, log_retry)
@@ -202,9 +206,12 @@ class Caller:
             raise
 
     async def _send_attempt(
-        self, batch: Sequence[PendingAsk], number: int, on_record: Callable[[AttemptRecord], None]
-    ) -> Sequence[Answer]:
-        """Reserve the maximum it can cost, wait for a permit, then send once, under the record ``on_record`` gets."""
+        self, batch: Sequence[PendingAsk], number: int, admission: Admission, on_record: Callable[[AttemptRecord], None]
+    ) -> Sequence[Answer] | None:
+        """Reserve the maximum it can cost, wait for a permit, then send once, under the record ``on_record`` gets.
+
+        None where an outage began before it could go: nothing was sent, and it waits at the gate again.
+        """
         context, ask = self._context, batch[0].ask
         ceiling = sum_usages(p.ask.ceiling for p in batch)
         max_usd = context.pricing.ceiling(ask.model, ask.operation, ceiling)
@@ -212,13 +219,17 @@ class Caller:
         with await context.budget.reserve(max_usd) as reservation:
             with reservation.release_on_error():
                 permit = await self._acquire_permit(limiter, ceiling)
+            if not admission.may_go():
+                limiter.release(permit, "unused")
+                reservation.release()
+                return None
             task = asyncio.current_task()
             self._on_wire.add(task)
             record = AttemptRecord(context, batch, max_usd, reservation)
             on_record(record)
             attempt = WireAttempt(context, batch[0].wire, record)
             try:
-                answers = await attempt.send(number, limiter, permit)
+                answers = await attempt.send(number, limiter, permit, admission)
             finally:
                 self._on_wire.discard(task)
             return await attempt.await_created_job(number) if answers is None else answers
@@ -241,12 +252,8 @@ class Caller:
             resumed = WireAttempt(context, pending.wire, record)
             return (await resumed.follow_job(remote_id, await context.resolve_origin(pending.wire)))[0]
 
-    def _to_final_error(self, problem: Problem, status: int | None, attempts: int) -> Exception:
-        if problem.kind in _UNREACHABLE_KINDS and not self._context.stats.answered:
-            return ProviderDown(
-                f"nothing answers at {self._context.provider.name}: {problem.message}",
-                hint="check the network and --base-url; the run can be resumed",
-            )
+    @staticmethod
+    def _to_final_error(problem: Problem, status: int | None, attempts: int) -> CallFailed:
         error = CallFailed(
             problem.message, kind=problem.kind, transient=True, status=status, hint=problem.hint or "run again later"
         )

@@ -11,6 +11,7 @@ from decimal import Decimal
 from mediamill.tasks.calls.client import Client
 from mediamill.tasks.calls.hang_detector import HangDetector
 from mediamill.tasks.calls.job_poller import JobPoller
+from mediamill.tasks.calls.provider_gate import ProviderGate
 from mediamill.tasks.calls.rate_limiter import Limiter
 from mediamill.tasks.calls.retry import RetryPolicy
 from mediamill.tasks.calls.server_deaths import ServerDeaths
@@ -26,14 +27,13 @@ REQUEST_ID_HEADERS = ("x-request-id", "x-together-request-id", "x-together-trace
 
 @dataclass(slots=True)
 class CallStats:
-    """Counts of this run's calls so far, for progress and to notice an outage.
+    """Counts of this run's calls so far, for progress.
 
     ``running_jobs`` are at work at the provider; ``job_seconds`` is the total time of the ``jobs_ended``.
     """
 
     in_flight: int = 0
     sent: int = 0
-    answered: int = 0
     cache_hits: int = 0
     running_jobs: int = 0
     job_seconds: float = 0.0
@@ -58,7 +58,8 @@ class CallContext:
     """Everything a call needs besides the Ask itself.
 
     ``resolve_origin`` gives the address that a Wire's request really goes to, ``limiter_for`` the limiter of an Ask's
-    model and operation. ``slots`` bound the requests on the wire at once. ``request_stop`` ends the run;
+    model and operation. ``slots`` bound the requests on the wire at once. Paid requests go through ``gate``, look-ups
+    of jobs through ``lookup_gate``: they hold them back while the provider is out. ``request_stop`` ends the run;
     ``check_stop`` raises RunStopped once it is to end. ``timeout`` in seconds replaces the Wire's. ``hang_detector``
     abandons requests that hang before that. ``server_deaths`` is there for the built-in provider only. The key is held
     here and nowhere else.
@@ -73,6 +74,8 @@ class CallContext:
     resolve_origin: Callable[[Wire], Awaitable[str]]
     limiter_for: Callable[[Ask], Limiter]
     slots: asyncio.Semaphore
+    gate: ProviderGate
+    lookup_gate: ProviderGate
     check_stop: Callable[[], None]
     request_stop: Callable[[RunStopped], None]
     run_id: str

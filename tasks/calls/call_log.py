@@ -58,11 +58,12 @@ def log_reuse(ask: Ask, run_id: str, call_id: str | None) -> None:
         write_record(CALLS_LOGGER, logging.DEBUG, "reused", message, **fields)
 
 
-def log_retry(record: LoggedAttempt, problem: Problem, status: int | None, wait_seconds: float) -> None:
-    """An attempt failed and is sent again after a pause."""
+def log_retry(record: LoggedAttempt, problem: Problem, status: int | None, wait_seconds: float | None) -> None:
+    """An attempt failed and is sent again after a pause; None: once the provider answers again."""
     if CALLS_LOGGER.isEnabledFor(logging.WARNING):
-        text = f"{_describe_cause(problem, status)}; sent again in {wait_seconds:.2f} s"
-        fields = {"kind": problem.kind, "status": status, "wait_seconds": round(wait_seconds, 3)}
+        when = "once the provider answers" if wait_seconds is None else f"in {wait_seconds:.2f} s"
+        text = f"{_describe_cause(problem, status)}; sent again {when}"
+        fields = {"kind": problem.kind, "status": status, "wait_seconds": _round(wait_seconds)}
         _write(logging.WARNING, "retry", record, text, **fields)
 
 
@@ -99,6 +100,21 @@ def log_download_retry(host: str, problem: Problem, wait_seconds: float) -> None
     message = f"download from {host}: {problem.kind}; tried again in {wait_seconds:.1f} s"
     fields = {"host": host, "kind": problem.kind, "wait_seconds": round(wait_seconds, 3)}
     write_record(CALLS_LOGGER, logging.WARNING, "download_retry", message, **fields)
+
+
+def log_outage(provider: str, run_id: str, kind: str, status: int | None, wait_seconds: float) -> None:
+    """The provider does not answer; from now on one request at a time is sent, to see whether it does."""
+    cause = f"{kind} (HTTP {status})" if status else kind
+    message = f"{provider} does not answer ({cause}): one request at a time tries it, for up to {wait_seconds:g} s"
+    fields = {"run_id": run_id, "kind": kind, "status": status, "wait_seconds": wait_seconds}
+    write_record(CALLS_LOGGER, logging.WARNING, "provider_out", message, **fields)
+
+
+def log_outage_end(provider: str, run_id: str, seconds: float) -> None:
+    """The provider answers again."""
+    fields = {"run_id": run_id, "seconds": round(seconds, 1)}
+    message = f"{provider} answers again after {seconds:.0f} s"
+    write_record(CALLS_LOGGER, logging.WARNING, "provider_back", message, **fields)
 
 
 def log_limit_change(limiter: str, limit: str, old: float | None, new: float | None, cause: str) -> None:

@@ -102,6 +102,8 @@ class Limiter:
         self._ramp = Gcra(None)
         self._ramp_ends_at = float("-inf")
         self._paused_until = float("-inf")
+        self._is_paused_by_overload = False
+        self._size_at_success = self._window.size
         self._in_flight = 0
         self._next_number = 0
         self._queue: deque[_Waiter] = deque()
@@ -161,6 +163,7 @@ class Limiter:
             self._apply_stated_limits(limits, now)
         if outcome == "ok":
             self._window.record_success()
+            self._size_at_success = self._window.size
         elif outcome == "rate_limit":
             rate, number = self._rate, permit.number
             self._pause(
@@ -168,11 +171,18 @@ class Limiter:
             )
         elif outcome == "overloaded":
             self._window.record_overload(permit.number, self._next_number)
-            self._pause(now, wait or 0.0)
+            self._pause(now, wait or 0.0, by_overload=True)
         self._set_pace()
         self._log_changes(rate_before, concurrency_before, outcome)
         if self._queue:
             self._grant_waiting()
+
+    def forget_overload(self) -> None:
+        """Take back what was cut for lack of capacity since the last success: it was an outage, not too much load."""
+        self._window.restore_size(max(self._window.size, self._size_at_success))
+        if self._is_paused_by_overload:
+            self._paused_until = self._ramp_ends_at = float("-inf")
+        self._grant_waiting()
 
     def export_state(self) -> dict[str, Any]:
         """What was learned, as JSON, for :meth:`restore_state` in a later run."""
@@ -184,6 +194,7 @@ class Limiter:
         if isinstance(rate, dict):
             self._rate.restore_state(rate)
         self._window.restore_size(state.get("window"))
+        self._size_at_success = self._window.size
         self._set_pace()
         self._logged_rate, self._logged_concurrency = self.requests_per_second, self.concurrency
 
@@ -224,8 +235,9 @@ class Limiter:
             log_limit_change(self._name, "concurrency", self._logged_concurrency, concurrency, "grown back")
             self._logged_concurrency = concurrency
 
-    def _pause(self, now: float, seconds: float) -> None:
+    def _pause(self, now: float, seconds: float, *, by_overload: bool = False) -> None:
         if seconds > 0 and now + seconds > self._paused_until:
+            self._is_paused_by_overload = by_overload
             self._paused_until = now + seconds
             self._ramp = Gcra(max(4.0, self._window.size) / _RAMP_SECONDS)
             self._ramp_ends_at = self._paused_until + _RAMP_SECONDS

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 import orjson
@@ -47,7 +46,7 @@ class RunningJob:
         self._ask = ask
         self._remote_id = remote_id
         self._origin = origin
-        self._began_at = time.monotonic()
+        self._began_at = context.lookup_gate.time()
         self._wait = _FIRST_WAIT_SECONDS
         self._states: list[tuple[str, float]] = []
 
@@ -64,7 +63,7 @@ class RunningJob:
             RunStopped: when the run is to end.
         """
         self._context.check_stop()
-        if time.monotonic() - self._began_at > self._wire.job_timeout:
+        if self._context.lookup_gate.time() - self._began_at > self._wire.job_timeout:
             raise CallFailed(
                 f"the job {self._remote_id} is still running after {self._wire.job_timeout:.0f} s",
                 kind="job_running",
@@ -74,6 +73,8 @@ class RunningJob:
         reply = await look_up_job(self._context, self._wire, self._ask, self._remote_id, self._origin)
         if reply is None:
             await self._check_server()
+            if self._context.lookup_gate.is_out:
+                return _FIRST_WAIT_SECONDS  # the gate decides when it is looked up again
             self._wait = min(self._wait * _FAILED_LOOKUP_GROWTH, _MAX_WAIT_SECONDS)
             return self._wait
         poll = self._context.provider.parse_poll(reply, self._ask.operation)
@@ -98,7 +99,7 @@ class RunningJob:
 
     def _note_status(self, status: str) -> None:
         if not self._states or self._states[-1][0] != status:
-            self._states.append((status, round(time.monotonic() - self._began_at, 1)))
+            self._states.append((status, round(self._context.lookup_gate.time() - self._began_at, 1)))
 
     def _build_job_headers(self) -> dict[str, str]:
         return {JOB_ID_HEADER: self._remote_id, JOB_STATES_HEADER: orjson.dumps(self._states).decode()}
@@ -110,14 +111,19 @@ async def look_up_job(context: CallContext, wire: Wire, ask: Ask, remote_id: str
     Raises:
         CallFailed: when the provider does not know the job.
         AccountStopped: when the provider refuses the account.
+        RunStopped: when the run is to end.
     """
     request = context.provider.build_poll_request(wire, remote_id, ask.operation)
-    try:
-        reply = await context.client.send(origin, request, key=context.key, timeout_seconds=_LOOKUP_TIMEOUT_SECONDS)
-    except (NotSent, ReplyLost) as error:
-        call_log.log_failed_lookup(ask, context.run_id, remote_id, error.kind, None)
-        return None
-    problem = context.provider.classify(reply, ask.operation)
+    with await context.lookup_gate.admit(remote_id) as admission:
+        admission.start()
+        try:
+            reply = await context.client.send(origin, request, key=context.key, timeout_seconds=_LOOKUP_TIMEOUT_SECONDS)
+        except (NotSent, ReplyLost) as error:
+            call_log.log_failed_lookup(ask, context.run_id, remote_id, error.kind, None)
+            admission.report(Problem("retry", error.kind, error.message))
+            return None
+        problem = context.provider.classify(reply, ask.operation)
+        admission.report(problem, reply.status)
     if problem is None:
         return reply
     if problem.verdict in ("retry", "unknown"):

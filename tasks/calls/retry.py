@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
+from mediamill.tasks.calls.circuit_breaker import FailureStreak
 from mediamill.tasks.wire import Problem
 
 T = TypeVar("T")
@@ -18,6 +21,8 @@ T = TypeVar("T")
 MAX_WAIT_SECONDS = 60.0
 """Maximum wait before one retry, whatever a server asks for."""
 
+_TIMER_MARGIN_SECONDS = 0.001
+"""A timer may fire by the clock's step too early; without it the token would not be there yet."""
 _TRANSIENT_STATUSES = frozenset({408, 425, 429})
 _MIN_SERVER_ERROR = 500
 
@@ -33,53 +38,85 @@ class RetryableError(Exception):
     Attributes:
         problem: why it failed; its ``wait`` is the provider's own hint.
         status: of the error reply, where there was one.
+        streak: the failures in a row that it belongs to, where a gate counts them.
         attempts: how many there were in all, once it leaves :func:`send_with_retries`.
     """
 
-    def __init__(self, problem: Problem, status: int | None = None) -> None:
+    def __init__(self, problem: Problem, status: int | None = None, streak: FailureStreak | None = None) -> None:
         super().__init__(problem.message)
         self.problem = problem
         self.status = status
+        self.streak = streak
         self.attempts = 0
 
 
 class RetryBudget:
-    """A token bucket over all calls of a process, so that an outage does not multiply the load.
+    """Bounds the retries of all calls of a run by what succeeds, so that a failing provider does not get more load.
 
-    A retry takes a token. A success brings ``refill_per_success`` of one back, and time brings ``per_second``. With no
-    token left a retry waits its turn, so that retries come at ``per_second`` and no faster; none is refused.
+    Each success allows ``per_success`` retries, and up to ``burst`` of them may be saved; beside that there are
+    ``per_second``. With none left, retries wait their turn; none is refused. Used on one event loop.
     """
 
-    def __init__(
-        self,
-        *,
-        refill_per_success: float = 0.1,
-        burst: float = 50.0,
-        per_second: float = 5.0,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._refill_per_success = refill_per_success
+    def __init__(self, *, per_success: float = 1.0, burst: float = 50.0, per_second: float = 5.0) -> None:
+        self._per_success = per_success
         self._burst = burst
         self._per_second = per_second
-        self._clock = clock
         self._tokens = burst
-        self._updated_at = clock()
+        self._updated_at: float | None = None
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
 
     def record_success(self) -> None:
         """Count an attempt that succeeded."""
-        self._tokens = min(self._burst, self._tokens + self._refill_per_success)
+        self._tokens = min(self._burst, self._tokens + self._per_success)
+        if self._waiting:
+            self._grant()
 
-    def take(self) -> float:
-        """Take a token; returns the seconds until there is one."""
-        now = self._clock()
-        self._tokens = min(self._burst, self._tokens + (now - self._updated_at) * self._per_second)
+    async def take(self) -> None:
+        """Wait until a retry may be made, first come, first served."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        self._grant()
+        try:
+            await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled():  # granted at the same moment
+                self._tokens += 1
+            raise
+
+    def _grant(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        elapsed = now - (now if self._updated_at is None else self._updated_at)
         self._updated_at = now
-        self._tokens -= 1
-        return max(0.0, -self._tokens / self._per_second)
+        self._tokens = min(self._burst, self._tokens + elapsed * self._per_second)
+        while self._waiting and (self._tokens >= 1 or self._waiting[0].done()):
+            future = self._waiting.popleft()
+            if not future.done():
+                self._tokens -= 1
+                future.set_result(None)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._waiting:
+            self._timer = loop.call_later((1 - self._tokens) / self._per_second + _TIMER_MARGIN_SECONDS, self._grant)
 
-    def give_back(self) -> None:
-        """Return the token of a retry that was not made after all."""
-        self._tokens = min(self._burst, self._tokens + 1)
+
+class OutageGate(Protocol):
+    """What a retry policy needs of a provider's gate."""
+
+    @property
+    def is_out(self) -> bool:
+        """Whether the provider is out."""
+
+    def time(self) -> float:
+        """A clock that stops during outages, in seconds."""
+
+    async def pause(self, seconds: float) -> None:
+        """Sleep; an outage ends it."""
+
+    def confirm_outage(self, first: FailureStreak) -> bool:
+        """Whether a call that used up its retries, and first failed in that streak, failed by an outage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +124,16 @@ class RetryPolicy:
     """How one call is retried.
 
     Attributes:
-        max_retries: so there are up to ``max_retries + 1`` attempts.
-        total_seconds: from the first attempt; after that no further one is begun.
+        max_retries: so there are up to ``max_retries + 1`` attempts; those that an outage failed are not counted.
+        total_seconds: from the first attempt; after that no further one is begun. Outages are not counted.
         base_wait: seconds; retry n waits a random time below ``base_wait * 2**n`` when the provider gave no hint.
         max_wait: seconds before one retry.
         budget: shared by all calls; None for no limit.
+        gate: of the provider; None where nothing is known of outages.
         exempt_kinds: kinds of problem that take nothing from the budget, because the limiter already paces them.
-        sleep, clock, jitter: replaced by tests; ``jitter`` gives a random number from 0 to 1.
+        step_aside: entered while a call waits, so that others take its place.
+        sleep, clock, jitter: replaced by tests; ``jitter`` gives a random number from 0 to 1. With a gate it has the
+            clock.
     """
 
     max_retries: int = 5
@@ -101,7 +141,9 @@ class RetryPolicy:
     base_wait: float = 0.5
     max_wait: float = MAX_WAIT_SECONDS
     budget: RetryBudget | None = None
+    gate: OutageGate | None = None
     exempt_kinds: frozenset[str] = frozenset({"rate_limit"})
+    step_aside: Callable[[], AbstractContextManager[None]] = nullcontext
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     clock: Callable[[], float] = time.monotonic
     jitter: Callable[[], float] = field(default=random.random)
@@ -127,7 +169,8 @@ async def send_with_retries(
     Args:
         send_once: makes one attempt.
         policy: when there is another, and how long the pause before it is.
-        on_retry: called before each pause, with why the attempt failed and the pause in seconds.
+        on_retry: called before each pause, with why the attempt failed and the pause in seconds, without what the
+            budget and the gate add.
 
     Raises:
         RetryableError: the last one, with ``attempts`` set.
@@ -146,7 +189,7 @@ async def send_with_retries(
         retry=retry_if_exception_type(RetryableError),
         wait=rules.wait,
         stop=rules.stop,
-        sleep=policy.sleep,
+        sleep=rules.sleep,
         before_sleep=lambda state: on_retry(_get_error(state), state.upcoming_sleep) if on_retry else None,
         reraise=True,
     )
@@ -169,37 +212,47 @@ async def send_with_retries(
 
 
 class _TenacityRules:
-    """A policy for one call, as tenacity wants it: it asks for the wait first, then whether to stop."""
+    """A policy for one call, as tenacity wants it: it asks for the wait first, then whether to stop, then sleeps."""
 
     def __init__(self, policy: RetryPolicy) -> None:
         self._policy = policy
-        self._began_at = policy.clock()
+        self._errors: list[RetryableError] = []
+        self._clock = policy.gate.time if policy.gate else policy.clock
+        self._began_at = self._clock()
 
     def wait(self, state: RetryCallState) -> float:
-        if state.attempt_number > self._policy.max_retries:
-            return 0.0
-        seconds = self._policy.wait(_get_problem(state), state.attempt_number)
-        budget = self._find_budget(state)
-        return max(seconds, budget.take()) if budget else seconds
+        self._errors.append(_get_error(state))
+        if self._is_by_outage(self._errors[-1]):
+            return 0.0  # the gate decides when to go on
+        counted = self._count_attempts()
+        return 0.0 if counted > self._policy.max_retries else self._policy.wait(self._errors[-1].problem, counted)
 
     def stop(self, state: RetryCallState) -> bool:
-        if state.attempt_number > self._policy.max_retries:
-            return True
-        if self._policy.clock() - self._began_at + state.upcoming_sleep <= self._policy.total_seconds:
+        is_last = self._count_attempts() > self._policy.max_retries
+        is_late = self._clock() - self._began_at + state.upcoming_sleep > self._policy.total_seconds
+        if not is_last and not is_late:
             return False
-        if budget := self._find_budget(state):
-            budget.give_back()
-        return True
+        gate = self._policy.gate
+        first = next((error.streak for error in self._errors if not self._is_by_outage(error)), None)
+        return gate is None or first is None or not gate.confirm_outage(first)
 
-    def _find_budget(self, state: RetryCallState) -> RetryBudget | None:
-        return None if _get_problem(state).kind in self._policy.exempt_kinds else self._policy.budget
+    async def sleep(self, seconds: float) -> None:
+        policy, error = self._policy, self._errors[-1]
+        is_paced = error.problem.kind in policy.exempt_kinds
+        with policy.step_aside():
+            await (policy.sleep if is_paced or policy.gate is None else policy.gate.pause)(seconds)
+            if policy.budget is not None and not is_paced and not self._is_by_outage(error):
+                await policy.budget.take()
+
+    def _count_attempts(self) -> int:
+        return sum(not self._is_by_outage(error) for error in self._errors)
+
+    @staticmethod
+    def _is_by_outage(error: RetryableError) -> bool:
+        return error.streak is not None and error.streak.is_outage
 
 
 def _get_error(state: RetryCallState) -> RetryableError:
     error = state.outcome.exception() if state.outcome else None
     assert isinstance(error, RetryableError)
     return error
-
-
-def _get_problem(state: RetryCallState) -> Problem:
-    return _get_error(state).problem

@@ -21,6 +21,7 @@ _RAISED_OPTION = re.compile(r"raise --([a-z-]+)\b")
 _STOP_STEPS = {
     "account": "settle the account or the key with the provider first",
     "network": "check the network and --base-url first",
+    "provider_gone": "check the network and --base-url first",
 }
 
 

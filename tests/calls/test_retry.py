@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from mediamill.tasks.calls.retry import RetryableError, RetryBudget, RetryPolicy, send_with_retries
 from mediamill.tasks.wire import Problem
+from tests.calls.virtual_time import run_virtual
 
 
 class FakeClock:
@@ -108,29 +110,60 @@ def test_a_wait_hint_is_obeyed_and_jittered() -> None:
     assert RetryPolicy(jitter=lambda: 1.0).wait(problem, 1) == pytest.approx(11)
 
 
-async def test_the_retry_budget_bounds_the_rate_of_retries() -> None:
-    clock = FakeClock()
-    budget = RetryBudget(burst=10, per_second=2, clock=clock.read)
-    waits = [budget.take() for _ in range(110)]
-    assert waits[9] == 0
-    assert waits[-1] == pytest.approx(50)  # a hundred too many, at two a second
-    for _ in range(1200):
+def test_retries_come_as_often_as_successes_and_a_few_a_second_beside_them() -> None:
+    async def take_all() -> tuple[float, float]:
+        loop = asyncio.get_running_loop()
+        budget = RetryBudget(burst=10, per_second=2)
+        began_at = loop.time()
+        await asyncio.gather(*(budget.take() for _ in range(110)))
+        without_success = loop.time() - began_at
+        waiting = asyncio.gather(*(budget.take() for _ in range(100)))
+        await asyncio.sleep(0)
+        for _ in range(100):
+            budget.record_success()
+        began_at = loop.time()
+        await waiting
+        return without_success, loop.time() - began_at
+
+    without_success, with_successes = run_virtual(take_all)
+    assert without_success == pytest.approx(50, abs=0.2)  # a hundred too many, at two a second
+    assert with_successes == 0
+
+
+def test_a_retry_that_is_cancelled_returns_its_token() -> None:
+    async def cancel_at_the_grant() -> float:
+        loop = asyncio.get_running_loop()
+        budget = RetryBudget(burst=1, per_second=0.001)
+        await budget.take()
+        waiting = asyncio.create_task(budget.take())
+        await asyncio.sleep(0)
         budget.record_success()
-    assert budget.take() == 0
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        began_at = loop.time()
+        await budget.take()
+        return loop.time() - began_at
+
+    assert run_virtual(cancel_at_the_grant) == 0
 
 
 async def test_rate_limit_retries_take_nothing_from_the_budget() -> None:
     clock = FakeClock()
-    budget = RetryBudget(burst=1, per_second=0.001, clock=clock.read)
+    budget = RetryBudget(burst=1, per_second=0.001)
     send, _ = make_failing_send(4, kind="rate_limit", wait=1.0)
     await send_with_retries(send, make_policy(clock, budget=budget, jitter=lambda: 0.0))
     assert clock.sleeps == [1.0] * 4
 
 
-async def test_a_retry_that_is_not_sent_returns_its_token() -> None:
-    clock = FakeClock()
-    budget = RetryBudget(burst=1, per_second=1, clock=clock.read)
-    send, _ = make_failing_send(99, wait=50.0)
-    with pytest.raises(RetryableError):
-        await send_with_retries(send, make_policy(clock, budget=budget, total_seconds=10.0))
-    assert budget.take() == 0
+async def test_a_waiting_retry_stands_aside_and_comes_back() -> None:
+    clock, states = FakeClock(), []
+
+    @contextmanager
+    def step_aside() -> Iterator[None]:
+        states.append("aside")
+        yield
+        states.append("back")
+
+    send, _ = make_failing_send(2)
+    await send_with_retries(send, make_policy(clock, step_aside=step_aside))
+    assert states == ["aside", "back"] * 2

@@ -156,9 +156,10 @@ def test_a_model_that_does_not_exist_stops_the_run(tmp_path: Path, own_local_ser
 
 def test_a_provider_that_does_not_answer_stops_the_run(tmp_path: Path) -> None:
     make_wavs(tmp_path / "in", 3)
-    done = transcribe(tmp_path / "in", tmp_path / "out", "http://127.0.0.1:9", "--retries", "1")
+    done = transcribe(tmp_path / "in", tmp_path / "out", "http://127.0.0.1:9", "--wait-for-provider", "0")
     assert done.returncode == 4, done.stderr
-    assert "nothing answers" in done.stdout
+    assert "together has not answered at all since" in done.stdout
+    assert "check the network and --base-url" in done.stdout
 
 
 def test_a_pipe_among_the_files_does_not_hang_the_run(tmp_path: Path, own_local_server: RunningServer) -> None:
