@@ -86,6 +86,11 @@ class Columns(BaseModel):
     )
     group: str | None = Field(None, description="column whose equal neighbours form one item, e.g. of several images")
     types: dict[str, str] = Field(default_factory=dict, description="Arrow types of carried columns, e.g. int64")
+    infer_types: bool = Field(
+        default=False,
+        description="give each carried column of a .csv or .tsv the type (int64, float64, bool, date32) from which "
+        "every cell comes back exactly; others stay text",
+    )
 
 
 class Schedule(BaseModel):

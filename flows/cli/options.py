@@ -10,7 +10,7 @@ import click
 
 from mediamill.tasks.bounded_files import parse_yaml
 from mediamill.tasks.errors import UsageError
-from mediamill.tasks.job import Job, load_job, make_job
+from mediamill.tasks.job import Columns, Job, load_job, make_job
 from mediamill.tasks.renamed_options import JOB_OPTIONS, get_renamed_params, to_new_names
 
 PERMITTED = "mediamill.permitted"
@@ -78,6 +78,7 @@ def make_job_options(leave_out: Iterable[str] = ()) -> list[click.Parameter]:
         click.Option(["--group-by"], metavar="COLUMN", help="manifest column whose equal neighbours form one item"),
         click.Option(["--text-column"], help="manifest column with texts; default: found by its name"),
         click.Option(["--id-column"], help="manifest column with each row's unique id; default: found by its name"),
+        click.Option(["--infer-types"], is_flag=True, help=Columns.model_fields["infer_types"].description),
         click.Option(
             ["--allow-host", "allow_hosts"],
             multiple=True,
@@ -136,6 +137,7 @@ def to_job_fields(options: Mapping[str, Any]) -> dict[str, Any]:
     columns = {"id": options.get("id_column"), "path": options.get("path_column")}
     columns["text"] = options.get("text_column")
     columns["group"] = options.get("group_by")
+    columns["infer_types"] = options.get("infer_types") or None
     named_columns = {name: value for name, value in columns.items() if value is not None}
     if named_columns:
         fields["columns"] = named_columns

@@ -57,12 +57,14 @@ class Row:
         where: its place in the file, for messages, e.g. ``row 7 (line 8)``.
         values: by column name.
         problem: why it cannot be used; None when it can.
+        after_damage: it follows a quote that was never closed, so it may be part of that cell.
     """
 
     number: int
     where: str
     values: Mapping[str, Any] = field(default_factory=dict)
     problem: str | None = None
+    after_damage: bool = False
 
 
 class ManifestReader(Protocol):

@@ -2,62 +2,63 @@
 
 from __future__ import annotations
 
-import csv
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.sources.base import Row
-from mediamill.tasks.sources.bounded_lines import read_lines
+from mediamill.tasks.sources.bounded_lines import open_lines
+from mediamill.tasks.sources.columns import ID_NAMES, PATH_NAMES, TEXT_NAMES
+from mediamill.tasks.sources.csv_records import Record, TextLines, has_width, parse_csv
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
+_DELIMITERS = ",;\t|"
+_SEP_LINE = re.compile(r'\s*"?sep=(.)"?\s*', re.IGNORECASE | re.DOTALL)
+_USUAL_NAMES = {*ID_NAMES, *PATH_NAMES, *TEXT_NAMES}
+_QUOTED = re.compile(r'"(?:[^"]|"")*"')
 
 
 class DelimitedReader:
-    """A CSV or TSV file with a header line, UTF-8.
+    """A CSV or TSV file with a header line.
 
-    CSV follows RFC 4180: quoted fields may hold commas, quotes and newlines; a file whose header has semicolons and no
-    comma is split at semicolons. TSV has one row per line: fields in quotes are unquoted, but a single quote at the
-    start of a sentence, as in speech corpora, is kept.
+    CSV follows RFC 4180: quoted fields may hold delimiters, quotes and newlines. The delimiter is what the header
+    has: a comma, a semicolon, a tab or a bar, or what a line ``sep=`` before it says. TSV has one row per line: fields
+    in quotes are unquoted, but a single quote at the start of a sentence, as in speech corpora, is kept.
 
     Raises:
-        UsageError: when the file has no header or is not UTF-8.
+        UsageError: when the file has no header or its text cannot be read.
     """
 
     def __init__(self, path: Path, where: str, *, tabs: bool) -> None:
-        self._path, self._where, self._is_tsv = path, where, tabs
-        self._delimiter = ","
-        with path.open("rb") as file:
-            if file.read(2) in _UTF16_BOMS:
-                raise UsageError(f"{where}: the file is UTF-16", hint="save it as UTF-8")
-            file.seek(0)
-            first = next((line for _, line, _ in read_lines(file)), b"").rstrip()
-        if b";" in first and b"," not in first:
-            self._delimiter = ";"
+        self._path, self._where = path, where
+        self._delimiter, self._has_sep_line = self._find_delimiter("\t" if tabs else ",")
+        self._is_tsv = tabs and self._delimiter == "\t"
         header = next(self._read_records(), None)
         if header is None:
             raise UsageError(f"{where}: the file is empty: not even a line with column names")
-        if header[2]:
-            raise UsageError(f"{where}: the line with column names: {header[2]}")
-        self.column_names = (
-            [name.strip() or f"column_{i}" for i, name in enumerate(header[1], 1)] if any(header[1]) else []
-        )
+        if header.problem:
+            raise UsageError(f"{where}: the line with column names: {header.problem}", hint="save the file as UTF-8")
+        if any("\0" in name for name in header.cells):
+            raise UsageError(f"{where}: the column names hold null characters", hint="save the file as UTF-8")
+        names = [name.strip() for name in header.cells]
+        self.column_names = [name or f"column_{i}" for i, name in enumerate(names, 1)] if any(header.cells) else []
 
     def rows(self) -> Iterator[Row]:
-        """Every row; empty lines are skipped."""
-        records = self._read_records()
-        next(records, None)
+        """Every row; empty lines are skipped, and so are empty cells beyond the last column."""
         names, width = self.column_names, len(self.column_names)
-        for number, (line, cells, problem) in enumerate(records, 1):
+        records = self._read_records(width)
+        next(records, None)
+        for number, (line, cells, problem, after_damage) in enumerate(records, 1):
             where = f"row {number} (line {line})"
             if problem:
                 yield Row(number, where, problem=problem)
-            elif len(cells) == width:
-                yield Row(number, where, dict(zip(names, cells, strict=True)))
+                continue
+            if has_width(cells, width):
+                yield Row(number, where, dict(zip(names, cells[:width], strict=True)), after_damage=after_damage)
             else:
                 yield Row(number, where, problem=f"{len(cells)} fields where the header has {width}")
 
@@ -69,68 +70,52 @@ class DelimitedReader:
         """None: not known before the end."""
         return None
 
-    def _read_records(self) -> Iterator[tuple[int, list[str], str | None]]:
-        with self._path.open("rb") as file:
-            lines = _TextLines(read_lines(file))
-            yield from self._split_tsv(lines) if self._is_tsv else self._parse_csv(lines)
+    def _find_delimiter(self, usual: str) -> tuple[str, bool]:
+        """The delimiter, and whether the first line that is not empty says so."""
+        with open_lines(self._path) as lines:
+            texts = (line.decode("utf-8", "replace") for _, line, _ in lines)
+            header = next((text for text in texts if text.strip("\r\n")), "")
+        sep = _SEP_LINE.fullmatch(header.rstrip("\r\n"))
+        return (sep[1], True) if sep else (_choose_delimiter(header, usual), False)
 
-    def _split_tsv(self, lines: _TextLines) -> Iterator[tuple[int, list[str], str | None]]:
+    def _read_records(self, width: int | None = None) -> Iterator[Record]:
+        with open_lines(self._path) as lines:
+            texts = TextLines(lines)
+            if self._has_sep_line:
+                next(text for text in texts if text.strip("\r\n"))
+                texts.begin_record()
+            yield from self._split_tsv(texts) if self._is_tsv else parse_csv(texts, self._delimiter, width)
+
+    def _split_tsv(self, lines: TextLines) -> Iterator[Record]:
         for text in lines:
-            problem = lines.take_problem()
+            number, problem = lines.line, lines.find_problem()
+            lines.begin_record()
             row = text.rstrip("\r\n")
             if problem or row:
-                yield lines.line, [_unquote(cell) for cell in row.split("\t")], problem
-
-    def _parse_csv(self, lines: _TextLines) -> Iterator[tuple[int, list[str], str | None]]:
-        reader: Any = csv.reader(lines, delimiter=self._delimiter)
-        while True:
-            first_line = lines.line + 1
-            try:
-                cells = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                lines.take_problem()
-                yield first_line, [], _explain_csv_error(error)
-                continue
-            problem = lines.take_problem()
-            if cells or problem:
-                yield first_line, cells, problem
+                yield Record(number, [_unquote(cell) for cell in row.split(self._delimiter)], problem)
 
 
-class _TextLines:
-    """Lines as text. The first problem since the last :meth:`take_problem` is kept, since a row may have many lines."""
+def _choose_delimiter(header: str, usual: str) -> str:
+    """The delimiter of a header: one that stands in it outside quotes, and gives it a column with a usual name.
 
-    def __init__(self, source: Iterator[tuple[int, bytes, str | None]]) -> None:
-        self._source = source
-        self.line = 0
-        self._problem: str | None = None
+    Where none gives one, it is the usual one if it stands in the header, and else a semicolon or a tab.
+    """
+    bare = _QUOTED.sub("x", header)
+    present = [delimiter for delimiter in dict.fromkeys(usual + _DELIMITERS) if delimiter in bare]
+    if not present or (usual == "\t" and usual in present):
+        return usual
+    scores = {delimiter: _count_usual_names(header, delimiter) for delimiter in present}
+    best = max(present, key=lambda delimiter: scores[delimiter])
+    if scores[best] or usual in present:
+        return best if scores[best] else usual
+    return next((delimiter for delimiter in present if delimiter in ";\t" and usual == ","), usual)
 
-    def __iter__(self) -> _TextLines:
-        return self
 
-    def __next__(self) -> str:
-        self.line, line, problem = next(self._source)
-        try:
-            text = line.decode()
-        except UnicodeDecodeError:
-            text, problem = "\n", "the line is not valid UTF-8"
-        self._problem = self._problem or problem
-        return text or "\n"
-
-    def take_problem(self) -> str | None:
-        """The first problem since the last call."""
-        problem, self._problem = self._problem, None
-        return problem
+def _count_usual_names(header: str, delimiter: str) -> int:
+    return sum(cell.strip(' "\r\n\t').lower() in _USUAL_NAMES for cell in header.split(delimiter))
 
 
 def _unquote(cell: str) -> str:
     if len(cell) > 1 and cell[0] == cell[-1] == '"':
         return cell[1:-1].replace('""', '"')
     return cell
-
-
-def _explain_csv_error(error: csv.Error) -> str:
-    if "field larger than" in str(error):
-        return f"a field is longer than {csv.field_size_limit():,} characters: is a quote never closed?"
-    return str(error)

@@ -10,7 +10,7 @@ import orjson
 
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.sources.base import Row
-from mediamill.tasks.sources.bounded_lines import read_lines
+from mediamill.tasks.sources.bounded_lines import open_lines
 from mediamill.tasks.sources.columns import MAX_COLUMNS
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class JsonLinesReader:
-    """One JSON object per line, UTF-8; the columns are all keys that occur, so opening reads the whole file once.
+    """One JSON object per line; the columns are all keys that occur, so opening reads the whole file once.
 
     Raises:
         UsageError: when no line is an object, or there are too many different keys.
@@ -43,8 +43,8 @@ class JsonLinesReader:
     def rows(self) -> Iterator[Row]:
         """Every row; empty lines are skipped."""
         number = 0
-        with self._path.open("rb") as file:
-            for line, text, problem in read_lines(file):
+        with open_lines(self._path) as lines:
+            for line, text, problem in lines:
                 if not text.strip() and not problem:
                     continue
                 number += 1

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from mediamill.tasks.journal.json_codec import is_utf8
+from mediamill.tasks.sources.path_forms import find_composed, find_windows_problem, list_other_forms
 from mediamill.tasks.sources.row_paths import MAX_PATH_LENGTH, PathRefused, RowPaths
 
 MAX_ID_LENGTH = 1000
@@ -42,14 +43,31 @@ def locate(value: str, row_paths: RowPaths) -> LocatedInput:
         path = row_paths.find(value)
         file_stat = os.stat(path)  # noqa: PTH116
     except PathRefused as error:
-        return LocatedInput(problem=str(error))
+        return LocatedInput(problem=find_windows_problem(value) or str(error))
     except FileNotFoundError:
-        return LocatedInput(problem=f"no such file: {value}")
+        return _locate_other_form(value, row_paths)
     except (OSError, ValueError) as error:
         return LocatedInput(problem=f"{value[:200]!r} cannot be read: {getattr(error, 'strerror', None) or error}")
     if not stat.S_ISREG(file_stat.st_mode):
         return LocatedInput(problem=f"{value} is not a file")
     return LocatedInput(path, file_stat)
+
+
+def _locate_other_form(value: str, row_paths: RowPaths) -> LocatedInput:
+    """Find the file of a path that names none as it stands: a path of Windows, or one in the other Unicode form."""
+    problem = find_windows_problem(value) or f"no such file: {value}"
+    for form in (value, *list_other_forms(value)):
+        try:
+            path = row_paths.find(form)
+            path = path if os.path.lexists(path) else find_composed(path) or path
+            if not row_paths.allows(path):
+                continue
+            file_stat = os.stat(path)  # noqa: PTH116
+        except (PathRefused, OSError, ValueError):
+            continue
+        if stat.S_ISREG(file_stat.st_mode):
+            return LocatedInput(path, file_stat)
+    return LocatedInput(problem=problem)
 
 
 def is_url(text: str) -> bool:

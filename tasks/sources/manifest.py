@@ -14,6 +14,7 @@ from mediamill.tasks.job import AllowedPaths, Columns
 from mediamill.tasks.not_taken import NotTaken
 from mediamill.tasks.sources.base import ManifestReader, Row
 from mediamill.tasks.sources.columns import plan_columns
+from mediamill.tasks.sources.infer_types import infer_types
 from mediamill.tasks.sources.jsonl import JsonLinesReader, to_text
 from mediamill.tasks.sources.locate import find_id_problem, fingerprint_file, fingerprint_value, locate
 from mediamill.tasks.sources.row_paths import RowPaths
@@ -21,7 +22,10 @@ from mediamill.tasks.sources.row_paths import RowPaths
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_DELIMITED_EXTENSIONS = frozenset({".csv", ".tsv"})
 MANIFEST_EXTENSIONS = frozenset({".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"})
+
+_MAX_RECOVERED_IDS = 1_000_000
 
 
 class ManifestSource:
@@ -59,12 +63,22 @@ class ManifestSource:
             raise UsageError(f"{given}: columns.types: a Parquet manifest keeps its own types")
         names = self._reader.column_names
         self._plan = plan_columns(given, names, columns, kinds, param_names, requires_text=requires_text)
+        if columns.infer_types:
+            self._infer_types(given)
         self._check_path_type(given)
 
     def items(self) -> Iterator[Item]:
         """One item for each row, in the manifest's order."""
+        recovered_ids: set[str] = set()
         for index, row in enumerate(self._reader.rows()):
-            yield self._to_item(index, row)
+            item = self._to_item(index, row)
+            if row.after_damage and not item.problem:
+                if item.item_id in recovered_ids:
+                    problem = f"{self._file} {row.where}: its id {item.item_id!r} is that of a row before"
+                    item = Item(f"row-{row.number}", index, item.source, row=item.row, problem=problem)
+                elif len(recovered_ids) < _MAX_RECOVERED_IDS:
+                    recovered_ids.add(item.item_id)
+            yield item
 
     def row_schema(self) -> pa.Schema | None:
         """The carried columns; text unless the job or the Parquet file gives another type."""
@@ -132,6 +146,12 @@ class ManifestSource:
         for name, kind in types.items():
             row[name] = _cast_text(name, row[name], kind)
         return row
+
+    def _infer_types(self, given: str) -> None:
+        if Path(self.root).suffix.lower() not in _DELIMITED_EXTENSIONS:
+            raise UsageError(f"{given}: --infer-types is for .csv and .tsv; other manifests have types of their own")
+        names = [name for name in self._plan.carried if name not in self._plan.types]
+        self._plan.types.update(infer_types(self._reader.rows(), names))
 
     def _check_path_type(self, given: str) -> None:
         path = self._plan.path
