@@ -32,6 +32,7 @@ LAYERS = (
     {
         "tasks.domain",
         "tasks.not_taken",
+        "tasks.languages",
         "tasks.job",
         "tasks.renamed_options",
         "tasks.errors",

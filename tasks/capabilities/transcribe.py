@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from mediamill.tasks.capabilities.base import Call, CapabilityContext, Estimate, Media
-from mediamill.tasks.capabilities.speech.piece_transcript import shift_times
+from mediamill.tasks.capabilities.speech.piece_transcript import set_to_clock, shift_times
 from mediamill.tasks.capabilities.speech.recordings import prepare_whole, to_recording_url, transcribe_pieces
 from mediamill.tasks.capabilities.speech.transcript_checks import check_transcript
 from mediamill.tasks.capabilities.speech.transcript_columns import build_transcript_schema
 from mediamill.tasks.domain import JSON, Answer, Ask, Input, Item, Usage
+from mediamill.tasks.languages import to_iso_code
+from mediamill.tasks.media.audio_info import Timeline
 from mediamill.tasks.media.endpoint_fit import CutOptions
 from mediamill.tasks.media.preparations import describe_audio
-from mediamill.tasks.providers.languages import to_iso_code
 from mediamill.tasks.wire import AudioLimits, Provider
 
 if TYPE_CHECKING:
@@ -48,6 +49,11 @@ class SpeechRecognitionParams(BaseModel):
     )
     normalize: bool = Field(default=False, description="normalise the loudness of short clips first")
     trim: bool = Field(default=False, description="cut the silence off both ends of short clips first")
+    audio_track: str | None = Field(
+        None,
+        pattern=r"^([1-9][0-9]?|[A-Za-z]{2,20})$",
+        description="sound track of a file with several: its number from 1, or its language; default: the file's own",
+    )
     transport: Literal["http", "socket"] | None = Field(
         None, description="socket uses the provider's realtime WebSocket; default: what the model needs"
     )
@@ -74,7 +80,7 @@ class TranscribeParams(SpeechRecognitionParams):
     max_speakers: int | None = Field(None, ge=1, le=64, description="maximum number of speakers to expect")
 
 
-_PREPARATION_PARAMS = {"normalize", "trim", "pass_urls", "piece_seconds", "overlap"}
+_PREPARATION_PARAMS = {"normalize", "trim", "pass_urls", "piece_seconds", "overlap", "audio_track"}
 _MAX_CONCURRENT_CUTS = 4
 """Recordings that are cut at the same time; each holds up to a minute of audio in memory."""
 
@@ -149,11 +155,12 @@ class Transcribe:
         )
         is_short = len(answer.data.get("text") or "") <= _MAX_INLINE_CHECK_CHARACTERS
         return {
-            **_shift_transcript(answer.data, source.start),
+            **_shift_transcript(answer.data, source.start, clip.timeline if clip else Timeline()),
             "content_sha256": source.sha256,
             "audio_seconds": audio_seconds,
             "recipe": source.recipe,
             "pieces": 1,
+            "audio_track": clip.info.track.number if clip else None,
             "warnings": list(warnings),
             **(
                 check_transcript(*check_arguments)
@@ -175,11 +182,12 @@ class Transcribe:
         columns, length = merged.columns, merged.columns["duration_s"]
         check_arguments = (columns, self.expected_language(params), length, merged.activity, merged.warnings)
         return {
-            **columns,
+            **_shift_transcript(columns, 0, merged.timeline),
             "content_sha256": media.sha256,
             "audio_seconds": length,
             "recipe": merged.recipe,
             "pieces": merged.count,
+            "audio_track": merged.track,
             "warnings": merged.warnings,
             **await context.run_in_thread(check_transcript, *check_arguments),
             "request_key": merged.first.request_key,
@@ -215,7 +223,7 @@ class Transcribe:
         from mediamill.tasks.media.probe import read_audio_info
 
         path = Path(item.location or "")
-        info = await context.run_in_thread(read_audio_info, path)
+        info = await context.run_in_thread(functools.partial(read_audio_info, path, track=params.audio_track))
         limits = self._get_audio_limits(params, context)
         asks = estimate_pieces(info, path.stat().st_size, limits, _get_cut_options(params))
         sent_seconds = info.seconds + (asks - 1) * Decimal(str(params.overlap))
@@ -228,11 +236,12 @@ class Transcribe:
         return context.provider.audio_limits(self.operation, context.model, params.transport)
 
 
-def _shift_transcript(data: Mapping[str, Any], start: int) -> Mapping[str, Any]:
-    """Make times count from the recording's start, when the sent audio begins ``start`` samples (16 kHz) after it."""
-    if not start:
+def _shift_transcript(data: Mapping[str, Any], start: int, timeline: Timeline) -> Mapping[str, Any]:
+    """Make times count on the file's own clock, when the sent audio begins ``start`` samples (16 kHz) in the track."""
+    if not start and not timeline:
         return data
-    return {**data, **{name: shift_times(data.get(name), start) for name in ("segments", "words")}}
+    shifted = {name: set_to_clock(shift_times(data.get(name), start), timeline) for name in ("segments", "words")}
+    return {**data, **shifted}
 
 
 def _is_diarized(params: SpeechRecognitionParams) -> bool:
@@ -242,7 +251,9 @@ def _is_diarized(params: SpeechRecognitionParams) -> bool:
 @functools.lru_cache(maxsize=256)
 def _get_cut_options(params: SpeechRecognitionParams) -> CutOptions:
     """How to cut. With diarization nothing is cut for its length alone: models tell speakers apart best in a whole."""
-    return CutOptions(params.piece_seconds, params.overlap, _is_diarized(params), params.normalize, params.trim)
+    return CutOptions(
+        params.piece_seconds, params.overlap, _is_diarized(params), params.normalize, params.trim, params.audio_track
+    )
 
 
 @functools.lru_cache(maxsize=256)

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from mediamill.tasks.capabilities.transcribe import SpeechRecognitionParams, Transcribe
-from mediamill.tasks.providers.languages import to_iso_code
+from mediamill.tasks.languages import to_iso_code
 from mediamill.tasks.providers.operations.translation import TRANSLATION
 
 

@@ -3,13 +3,60 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
 
 from mediamill.tasks.domain import Input
 
+RATE = 16_000
+"""Sample rate of everything that is converted, cut or counted."""
+
 _MICRO = Decimal("0.000001")
+_MICROSECOND_DIGITS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """A sound track: its number among the file's sound tracks, from 1; its language; whether it is not the first one.
+
+    ``is_other`` is true when it is not the first track that can be decoded.
+    """
+
+    number: int
+    language: str | None
+    is_other: bool
+
+
+FIRST_TRACK = Track(1, None, is_other=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """From positions in decoded audio to the file's own clock, which begins with its first picture or sound.
+
+    Attributes:
+        shifts: from which position on, in seconds, how many seconds are added; in order. Empty: none anywhere.
+    """
+
+    shifts: tuple[tuple[float, float], ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.shifts)
+
+    def find_start(self, position: float) -> float:
+        """When what begins at a position begins, in seconds."""
+        return self._shift(position, bisect_right(self.shifts, position, key=lambda shift: shift[0]))
+
+    def find_end(self, position: float) -> float:
+        """When what ends at a position ends, in seconds: before a jump of the clock that is at the same position."""
+        return self._shift(position, bisect_left(self.shifts, position, key=lambda shift: shift[0]))
+
+    def _shift(self, position: float, n_passed: int) -> float:
+        if not self.shifts:
+            return position
+        return round(position + self.shifts[max(n_passed - 1, 0)][1], _MICROSECOND_DIGITS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +73,7 @@ class AudioInfo:
             the bit rate, which is off by a third for some MP3 files.
         video: there is a video track too.
         tracks: audio tracks in the file.
+        track: which of them it is.
     """
 
     container: str
@@ -36,6 +84,7 @@ class AudioInfo:
     exact: bool
     video: bool = False
     tracks: int = 1
+    track: Track = FIRST_TRACK
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +120,7 @@ class PreparedAudio:
         info: the recording itself.
         warnings: what the user should know, e.g. ``truncated: 12.1 s of 40.0 s could be decoded``.
         voice_activity: when somebody speaks; None where that was not detected.
+        timeline: from positions in the recording to the file's own clock; empty where they are the same.
     """
 
     input: Input
@@ -78,6 +128,7 @@ class PreparedAudio:
     info: AudioInfo
     warnings: tuple[str, ...] = ()
     voice_activity: VoiceActivity | None = None
+    timeline: Timeline = Timeline()
 
 
 def to_seconds(length: Fraction) -> Decimal:

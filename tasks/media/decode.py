@@ -6,21 +6,25 @@ content is a playlist would otherwise make network requests.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import av
 from av.stream import Disposition
 
 from mediamill.tasks.errors import BadInput
+from mediamill.tasks.media.audio_info import Timeline, Track
 from mediamill.tasks.media.av_input import open_media
 from mediamill.tasks.media.formats import DECODERS, DEMUXERS, MAX_CHANNELS, RATES, container_name
 from mediamill.tasks.media.source_file import count_foreign_tag_bytes
+from mediamill.tasks.media.track_clock import TOLERANCE_SECONDS, TrackClock, make_silence
+from mediamill.tasks.media.tracks import choose_track
 from mediamill.tasks.media.undecodable import undecodable_error
 from mediamill.tasks.media.wav import missing_share
 
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import InputContainer
     from av.packet import Packet
+    from av.stream import Stream
 
 MAX_SECONDS = 24 * 3600
 """Maximum length of a recording that is decoded; a few kilobytes of FLAC can claim days of silence."""
@@ -48,21 +53,42 @@ Check = Callable[[], None]
 """Called regularly while decoding; what it raises ends the work."""
 
 _CHECK_EVERY_PACKETS = 256
+_WITH_CLOCK = frozenset({"mov", "matroska", "webm", "mpegts", "mpeg", "flv", "ogg", "asf", "nut", "wtv", "mxf"})
+"""Demuxers of containers that stamp their packets. Others, such as MP3, count samples, and have no holes."""
+_WITH_START = frozenset({"avi", "rm", "dv"})
+"""Demuxers whose timestamps are good for the start of a track only."""
+_WITH_JUMPS = frozenset({"mpegts", "mpeg", "flv", "ogg"})
+"""Demuxers of streams whose clock may start anew anywhere: broadcasts, and parts joined byte by byte."""
+_WITH_TRACK_LENGTHS = frozenset({"mov", "avi", "mxf", "wtv", "dv", "nut"})
+"""Demuxers of containers that state the length of each track, not only that of the whole."""
+_CLIPPED = frozenset({"mp4", "m4a", "mov", "3gp"})
+_MEASURED = frozenset({"mpegts", "mpeg"})
+"""Demuxers whose lengths are only what their last packets say."""
+_MAX_REORDERED_PACKETS = 32
+"""The first timestamp of a video is within so many packets: they come in the order of decoding."""
 _DECODE_ERRORS = (av.FFmpegError, ValueError, MemoryError, UnicodeError)
 
 
 @dataclass(slots=True)
 class Recording:
-    """An open file and its first audio track, with the counts of decoding it so far.
+    """An open file and one of its audio tracks, with the counts of decoding it so far.
 
     Attributes:
         container, codec: common names, see :mod:`mediamill.tasks.media.formats`.
         declared_seconds: length by the header; None when it states none.
+        is_shared_length: that is the length of all tracks together, and this one may be shorter.
+        track: which of the file's audio tracks it is.
         tracks: audio tracks in the file.
         video: there is a video track too (cover art is not counted).
+        others: the tracks of pictures and sound beside it, where the container stamps its packets.
+        others_start: their first timestamp so far, in seconds; infinite without any.
+        is_late: the container's timestamps do not begin at 0, so that its length may count from there or from 0.
+        is_length_measured: the declared length is only where the file ends.
         has_foreign_tag: an ID3 tag stands before a container that has no place for one.
         samples: decoded samples by sample rate.
         packets, broken_packets: compressed packets so far, and those that could not be decoded.
+        last_time: the latest end of a packet in any track so far, by the container's timestamps, in seconds.
+        clock: where the track stands in time.
     """
 
     path: Path
@@ -73,29 +99,56 @@ class Recording:
     rate: int
     channels: int
     declared_seconds: Fraction | None
+    is_shared_length: bool
+    track: Track
     tracks: int
     video: bool
     has_foreign_tag: bool = False
+    others: list[Stream] = field(default_factory=list)
+    others_start: float = math.inf
+    is_late: bool = False
+    is_length_measured: bool = False
     samples: dict[int, int] = field(default_factory=dict)
     packets: int = 0
     broken_packets: int = 0
+    last_time: float = 0.0
     check: Check | None = None
+    clock: TrackClock = field(default_factory=TrackClock)
+    _seen_packets: dict[int, int] = field(default_factory=dict)
     _decoded_seconds: float = 0.0
     _clock_started: float = field(default_factory=time.thread_time)
 
     @property
     def length(self) -> Fraction:
-        """Exact seconds decoded so far."""
+        """Exact seconds decoded so far, with the silence in holes."""
         return sum((Fraction(n, rate) for rate, n in self.samples.items()), Fraction(0))
 
+    @property
+    def has_holes(self) -> bool:
+        """True when its container stamps the packets well enough to show holes."""
+        return self.clock.has_holes
+
+    @property
+    def timeline(self) -> Timeline:
+        """From positions in what was decoded so far to the file's clock."""
+        return self.clock.to_timeline(self.others_start)
+
     def decode_frames(self, max_seconds: float | None = None) -> Iterator[AudioFrame]:
-        """Decode to the end; single damaged packets are skipped.
+        """Decode to the end; single damaged packets are skipped, and holes in the timestamps are silence.
 
         Raises:
             BadInput: ``too_long`` past ``max_seconds``; ``undecodable`` when it takes too long to decode,
                 or its sample rate or number of channels is implausible.
         """
         bound_seconds = min(max_seconds or MAX_SECONDS, MAX_SECONDS)
+        for silence, frame in self.clock.follow(self._decode(), _measure_frame):
+            for silent_frame in make_silence(frame, silence) if silence else ():
+                self._count_samples(silent_frame, bound_seconds)
+                yield silent_frame
+            self._count_samples(frame, bound_seconds)
+            yield frame
+
+    def _decode(self) -> Iterator[AudioFrame]:
         for packet in self._packets():
             try:
                 decoded = packet.decode()
@@ -103,7 +156,7 @@ class Recording:
                 self.broken_packets += 1
                 continue
             for frame in decoded:
-                self._count_samples(frame, bound_seconds)
+                _check_plausible(frame.sample_rate, frame.layout.nb_channels)
                 yield frame
 
     def pause_clock(self) -> None:
@@ -114,18 +167,22 @@ class Recording:
         """Start the clock again, in the thread that goes on."""
         self._clock_started = time.thread_time() - self._clock_started
 
-    def sum_packet_seconds(self, max_packets: int) -> Fraction | None:
-        """Length by the durations of the packets, undecoded; None when they are too many or one states no duration."""
-        total = Fraction(0)
-        for n, packet in enumerate(self._packets()):
-            if n >= max_packets or (packet.size and not packet.duration):
+    def scan_packets(self, max_packets: int | None = None) -> Fraction | None:
+        """Length by the timestamps and durations of the packets, undecoded; ``clock`` has the holes after it.
+
+        Returns:
+            Seconds; None when there are more than ``max_packets`` or one states no duration.
+        """
+        total, packets = Fraction(0), (packet for packet in self._packets() if packet.size)
+        for n, (_, packet) in enumerate(self.clock.follow(packets, _measure_packet), 1):
+            if (max_packets is not None and n > max_packets) or not packet.duration:
                 return None
-            if packet.size:
-                total += (packet.duration or 0) * (packet.time_base or 0)
-        return total
+            total += packet.duration * (packet.time_base or 0)
+        return total + Fraction(self.clock.silence).limit_denominator(1_000_000)
 
     def _packets(self) -> Iterator[Packet[AudioStream]]:
-        packets = self.handle.demux(self.stream)
+        n_read = 0
+        packets = self.handle.demux([self.stream, *self.others])
         while True:
             try:
                 packet = next(packets)
@@ -134,11 +191,27 @@ class Recording:
             except _DECODE_ERRORS:
                 self.broken_packets += 1
                 return
+            n_read += 1
+            if n_read % _CHECK_EVERY_PACKETS == 0:
+                self._check_limits()
+            self._note_time(packet)
+            if packet.stream_index != self.stream.index:
+                continue
             if packet.size:
                 self.packets += 1
-                if self.packets % _CHECK_EVERY_PACKETS == 0:
-                    self._check_limits()
-            yield packet
+            yield cast("Packet[AudioStream]", packet)
+
+    def _note_time(self, packet: Packet[Any]) -> None:
+        stamp = packet.dts if packet.pts is None else packet.pts
+        if stamp is None or packet.time_base is None:
+            return
+        self.last_time = max(self.last_time, float((stamp + (packet.duration or 0)) * packet.time_base))
+        if packet.stream_index != self.stream.index and packet.size:
+            n_seen = self._seen_packets.get(packet.stream_index, 0)
+            self._seen_packets[packet.stream_index] = n_seen + 1
+            if n_seen < _MAX_REORDERED_PACKETS:
+                start = float(stamp * packet.time_base)  # an MP4 shows nothing of what is before its 0
+                self.others_start = min(self.others_start, max(start, 0.0) if self.container in _CLIPPED else start)
 
     def _check_limits(self) -> None:
         if self.check is not None:
@@ -147,7 +220,6 @@ class Recording:
             raise BadInput(f"decoding it took more than {MAX_CPU_SECONDS:.0f} s of processor time", kind="undecodable")
 
     def _count_samples(self, frame: AudioFrame, bound_seconds: float) -> None:
-        _check_plausible(frame.sample_rate, frame.layout.nb_channels)
         self.samples[frame.sample_rate] = self.samples.get(frame.sample_rate, 0) + frame.samples
         self._decoded_seconds += frame.samples / frame.sample_rate
         if self._decoded_seconds > bound_seconds:
@@ -164,16 +236,19 @@ class Recording:
 
 
 @contextmanager
-def open_recording(path: Path, head: bytes, check: Check | None = None) -> Iterator[Recording]:
-    """Open a file by its content and find its first audio track.
+def open_recording(
+    path: Path, head: bytes, check: Check | None = None, *, track: str | None = None
+) -> Iterator[Recording]:
+    """Open a file by its content and find its audio track.
 
     Args:
         path: a regular file.
         head: its first kilobytes, to say what it is when it is not audio.
         check: called often while decoding; what it raises ends the work.
+        track: which audio track, by its number from 1 or its language; None for the default one.
 
     Raises:
-        BadInput: ``not_audio``, ``undecodable`` or ``no_audio``.
+        BadInput: ``not_audio``, ``undecodable``, ``no_audio`` or ``no_such_track``.
     """
     tag_bytes = count_foreign_tag_bytes(head, path)
     # The protocol's name keeps a file whose own name looks like one from being opened as that.
@@ -183,22 +258,20 @@ def open_recording(path: Path, head: bytes, check: Check | None = None) -> Itera
     except _DECODE_ERRORS:
         raise undecodable_error(head) from None
     with handle:
-        recording = _to_recording(path, handle, head)
+        recording = _to_recording(path, handle, head, track)
         recording.check = check
         recording.has_foreign_tag = bool(tag_bytes)
         yield recording
 
 
-def _to_recording(path: Path, handle: InputContainer, head: bytes) -> Recording:
+def _to_recording(path: Path, handle: InputContainer, head: bytes, wanted_track: str | None) -> Recording:
     video_streams = [s for s in handle.streams if s.type == "video"]
     video = any(not s.disposition & Disposition.attached_pic for s in video_streams)
-    tracks = [s for s in handle.streams.audio if s.codec_context is not None]
-    stream = next((s for s in tracks if s.codec_context.name in DECODERS), None)
-    if stream is None:
-        if tracks:
-            raise BadInput(f"audio in the codec {tracks[0].codec_context.name!r} cannot be decoded", kind="undecodable")
+    streams = [s for s in handle.streams.audio if s.codec_context is not None]
+    if not streams:
         holds = "images or video but no audio" if video_streams else "no audio"
         raise BadInput(f"the file has no audio track: it holds {holds}", kind="no_audio")
+    stream, track = choose_track(streams, wanted_track)
     stream.codec_context.options = _DECODER_OPTIONS
     codec = stream.codec_context.name.removesuffix("float").removeprefix("lib")
     name = container_name(handle.format.name, head, codec, brand=handle.metadata.get("major_brand", ""), video=video)
@@ -208,7 +281,42 @@ def _to_recording(path: Path, handle: InputContainer, head: bytes) -> Recording:
     declared_seconds = _read_declared_seconds(handle, stream)
     if declared_seconds is not None and name == "wav":
         declared_seconds /= 1 - missing_share(head, path.stat().st_size)
-    return Recording(path, handle, stream, name, codec, rate, channels, declared_seconds, len(tracks), video)
+    demuxers = frozenset(handle.format.name.split(","))
+    is_shared = not demuxers & _WITH_TRACK_LENGTHS and len(_find_timed_streams(handle)) > 1
+    has_clock = bool(demuxers & (_WITH_CLOCK | _WITH_START))
+    clock = TrackClock(has_holes=bool(demuxers & _WITH_CLOCK), can_jump=bool(demuxers & _WITH_JUMPS))
+    return Recording(
+        path,
+        handle,
+        stream,
+        name,
+        codec,
+        rate,
+        channels,
+        declared_seconds,
+        is_shared,
+        track,
+        len(streams),
+        video,
+        clock=clock,
+        others=[s for s in _find_timed_streams(handle) if s is not stream] if has_clock else [],
+        is_late=has_clock and float((stream.start_time or 0) * (stream.time_base or 0)) > TOLERANCE_SECONDS,
+        is_length_measured=bool(demuxers & _MEASURED),
+    )
+
+
+def _find_timed_streams(handle: InputContainer) -> list[Stream]:
+    """The tracks of pictures and sound; a cover has no time."""
+    return [s for s in handle.streams if s.type in ("audio", "video") and not s.disposition & Disposition.attached_pic]
+
+
+def _measure_frame(frame: AudioFrame) -> tuple[float | None, float]:
+    return frame.time, frame.samples / frame.sample_rate
+
+
+def _measure_packet(packet: Packet[AudioStream]) -> tuple[float | None, float]:
+    base = float(packet.time_base or 0)
+    return None if packet.pts is None else packet.pts * base, (packet.duration or 0) * base
 
 
 def _read_declared_seconds(handle: InputContainer, stream: AudioStream) -> Fraction | None:

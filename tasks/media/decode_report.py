@@ -37,12 +37,26 @@ def decode_warnings(recording: Recording) -> tuple[str, ...]:
     check_damage(recording)
     warnings = []
     is_guess = recording.container == "mp3" and not has_mp3_index(recording.path)
-    missing = (declared or 0) - length
+    missing = _find_missing_seconds(recording)
     if not is_guess and missing > max(_SLACK_SECONDS, _SLACK_SHARE * float(declared or 0)):
         warnings.append(f"truncated: {format_seconds(length)} of {format_seconds(declared or 0)} could be decoded")
     if recording.broken_packets > max(_MAX_STRAY_PACKETS, recording.packets // 100):
         warnings.append(f"damaged: {recording.broken_packets} of {recording.packets} packets could not be decoded")
     return tuple(warnings)
+
+
+def _find_missing_seconds(recording: Recording) -> float:
+    """By how much a recording is shorter than its header says.
+
+    A length of all tracks together says nothing of this one: only a file whose last track ends early is cut off.
+    """
+    declared = recording.declared_seconds
+    if declared is None or recording.is_length_measured or recording.clock.restarts:
+        return 0.0
+    length = float(recording.length)
+    if recording.is_shared_length or recording.is_late:
+        length = max(length, recording.last_time)
+    return float(declared) - length
 
 
 def check_damage(recording: Recording) -> None:
@@ -62,4 +76,8 @@ def check_damage(recording: Recording) -> None:
 
 def to_tracks_warning(recording: Recording) -> tuple[str, ...]:
     """The warning for a file with several audio tracks; empty for one track."""
-    return (f"tracks: the first of {recording.tracks} audio tracks was taken",) if recording.tracks > 1 else ()
+    if recording.tracks == 1:
+        return ()
+    number, language = recording.track.number, recording.track.language
+    which = "the first" if number == 1 else f"number {number}"
+    return (f"tracks: {which} of {recording.tracks} audio tracks was taken{f' ({language})' if language else ''}",)

@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from mediamill.tasks.domain import Payload
 from mediamill.tasks.errors import BadInput
+from mediamill.tasks.media.audio_info import RATE as RATE  # noqa: PLC0414 - many import it from here
+from mediamill.tasks.media.mixdown import ChannelMixer, MixdownReport
 from mediamill.tasks.media.spooled_output import SpooledOutput
 from mediamill.tasks.wire import AudioLimits
 
@@ -21,16 +23,9 @@ if TYPE_CHECKING:
 
 Samples = npt.NDArray[np.int16]
 
-RATE = 16_000
-"""Sample rate of everything that is converted, cut or counted."""
-
 _CODECS = {"flac": ("flac", "audio/flac"), "wav": ("pcm_s16le", "audio/wav"), "pcm": ("pcm_s16le", "audio/pcm")}
 _MUXERS = {"pcm": "s16le"}
 _FRAME_SAMPLES = 4096
-
-
-class UnmixableChannels(BadInput):
-    """Channels that cannot be mixed down to one; the recording itself may be intact."""
 
 
 def choose_format(limits: AudioLimits) -> str:
@@ -49,25 +44,27 @@ def choose_format(limits: AudioLimits) -> str:
     )
 
 
-def to_mono(frames: Iterable[AudioFrame]) -> Iterator[AudioFrame]:
-    """Mix down and resample to 16 kHz mono 16-bit, whatever the frames' rate and layout, even when they change."""
-    resampler, resampled_from = None, None
+def to_mono(frames: Iterable[AudioFrame], report: MixdownReport | None = None) -> Iterator[AudioFrame]:
+    """Mix down and resample to 16 kHz mono 16-bit, whatever the frames' rate and layout, even when they change.
+
+    Args:
+        frames: decoded audio.
+        report: gets what was taken instead of the mix where channels cancel each other out.
+
+    Raises:
+        UnmixableChannels: when FFmpeg cannot mix them.
+    """
+    report = report or MixdownReport()
+    mixer, mixed_form = None, None
     for frame in frames:
         frame_form = (frame.sample_rate, frame.layout.name, frame.format.name)
-        if frame_form != resampled_from:
-            if resampler is not None:
-                yield from resampler.resample(None)
-            resampler, resampled_from = av.AudioResampler("s16", "mono", RATE), frame_form
-        frame.pts = None
-        try:
-            assert resampler is not None
-            yield from resampler.resample(frame)
-        except (av.FFmpegError, ValueError):
-            raise UnmixableChannels(
-                f"{frame.layout.nb_channels} channels cannot be mixed down", kind="undecodable"
-            ) from None
-    if resampler is not None:
-        yield from resampler.resample(None)
+        if mixer is None or frame_form != mixed_form:
+            if mixer is not None:
+                yield from mixer.finish()
+            mixer, mixed_form = ChannelMixer(frame, report), frame_form
+        yield from mixer.push(frame)
+    if mixer is not None:
+        yield from mixer.finish()
 
 
 def to_blocks(frames: Iterable[AudioFrame]) -> Iterator[Samples]:

@@ -40,6 +40,7 @@ class CutOptions:
         overlap: seconds that neighbouring pieces share.
         keep_whole: cut only what cannot be sent whole, and then as little as possible.
         normalize, trim: what is done to short clips first.
+        track: which audio track, by its number from 1 or its language; None for the default one.
     """
 
     piece_seconds: float | None = None
@@ -47,6 +48,7 @@ class CutOptions:
     keep_whole: bool = False
     normalize: bool = False
     trim: bool = False
+    track: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ def prepare_if_fits(
         StorageError: when the scratch folder cannot take it.
     """
     whole_file_limits = limit_whole_file(limits, cut_options)
-    if _cannot_fit(path, whole_file_limits):
+    if _cannot_fit(path, whole_file_limits, cut_options.track):
         return None
     try:
         return prepare_audio(
@@ -104,6 +106,7 @@ def prepare_if_fits(
             scratch,
             normalize=cut_options.normalize,
             trim=cut_options.trim,
+            track=cut_options.track,
             check=check,
         )
     except BadInput as error:
@@ -128,13 +131,13 @@ def estimate_pieces(info: AudioInfo, size: int, limits: AudioLimits, cut_options
     )
 
 
-def _cannot_fit(path: Path, limits: AudioLimits) -> bool:
+def _cannot_fit(path: Path, limits: AudioLimits, track: str | None) -> bool:
     """True when the recording cannot fit by its header; False for small files, which are simply tried."""
     size = read_head(path)[1]
     if size < _MIN_PROBED_BYTES:
         return False
     try:
-        info = read_audio_info(path)
+        info = read_audio_info(path, track=track)
     except BadInput:  # the header does not show it; decoding will
         return False
     seconds = float(info.seconds)

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 _SAMPLE_RATE = 16_000
 _DAMAGE_WARNINGS = ("truncated:", "damaged:")
 _UPRIGHT = 1
+_RECIPE_REASONS = {
+    "channel": "its channels lose their sound when they are mixed",
+    "gaps": "holes in its timestamps are filled with silence",
+}
 
 
 def describe_audio(prepared: PreparedAudio, size: int, limits: AudioLimits, model: str) -> Preparation:
@@ -160,6 +164,9 @@ def _find_reason(prepared: PreparedAudio, size: int, limits: AudioLimits, model:
     effects = [name for name in ("normalize", "trim") if recipe.endswith(f"-{name}") or f"-{name}-" in recipe]
     if effects:
         return f"{' and '.join(effects)} {'say' if len(effects) > 1 else 'says'} so"
+    for part, reason in _RECIPE_REASONS.items():
+        if part in recipe.split("-"):
+            return reason
     if info.video:
         return "only the sound track is sent"
     if info.tracks > 1:
@@ -174,8 +181,9 @@ def _find_reason(prepared: PreparedAudio, size: int, limits: AudioLimits, model:
 
 
 def _describe_tracks(info: AudioInfo) -> tuple[str, ...]:
-    which = f"first of its {info.tracks} sound tracks" if info.tracks > 1 else "sound track"
-    return (f"the {which} was taken out of the video",) if info.video else ()
+    which = f"number {info.track.number} of its {info.tracks} sound tracks" if info.tracks > 1 else "the sound track"
+    source = "the video" if info.video else "the file"
+    return (f"{which} was taken out of {source}",) if info.video or info.tracks > 1 else ()
 
 
 def _describe_resampling(info: AudioInfo) -> list[str]:

@@ -22,8 +22,9 @@ from mediamill.tasks.wire import AudioLimits
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
 
-    from mediamill.tasks.media.audio_info import VoiceActivity
+    from mediamill.tasks.media.audio_info import Track, VoiceActivity
     from mediamill.tasks.media.decode import Check, Recording
+    from mediamill.tasks.media.mixdown import MixdownReport
 
 _USUAL_RATES = range(8_000, 192_001)
 _USUAL_CHANNELS = 8
@@ -38,6 +39,7 @@ def prepare_audio(
     *,
     normalize: bool = False,
     trim: bool = False,
+    track: str | None = None,
     check: Check | None = None,
 ) -> PreparedAudio:
     """Decode a recording to its end and prepare it to be sent.
@@ -46,7 +48,9 @@ def prepare_audio(
     the file is intact. Everything else becomes 16 kHz mono FLAC (``flac-16000-mono``; ``wav-16000-mono``
     where FLAC is not accepted, ``pcm-16000-mono`` for websockets): other containers, video, several tracks,
     damaged or cut-off files, files over the byte limit, and short clips to be trimmed or normalized (``...-trim``,
-    ``...-normalize``).
+    ``...-normalize``). So do recordings with holes in their timestamps, which become silence (``...-gaps``), with
+    channels that cancel each other out in the mix (``...-channel``), and another sound track than the first
+    (``...-track2``).
 
     Args:
         path: the file, whatever its name.
@@ -55,24 +59,27 @@ def prepare_audio(
         scratch: folder for converted recordings over 1 MB; the caller empties it.
         normalize: bring clips of up to ten minutes to one loudness.
         trim: cut silence off both ends of clips of up to ten minutes.
+        track: which audio track, by its number from 1 or its language; None for the default one.
         check: called often while decoding; what it raises ends the work.
 
     Raises:
         BadInput: ``missing``, ``unreadable``, ``not_a_file``, ``empty``, ``not_audio``, ``no_audio``,
-            ``undecodable``, ``too_long``, ``too_large`` or ``unsupported_format``.
+            ``no_such_track``, ``undecodable``, ``too_long``, ``too_large`` or ``unsupported_format``.
         StorageError: when the scratch folder cannot take the conversion.
     """
     head, size = read_head(path)
     if not (normalize or trim):
-        prepared = _match_plain_wav(path, head, size, sha256, limits)
+        prepared = _match_plain_wav(path, head, size, sha256, limits) if track in (None, "1") else None
         if prepared is not None:
-            return add_voice_activity(prepared, path, check)
-        prepared = _prepare_as_is(path, head, size, sha256, limits, check)
+            prepared = add_voice_activity(prepared, path, check)
+        if prepared is not None:
+            return prepared
+        prepared = _prepare_as_is(path, head, size, sha256, limits, track, check)
         if prepared is not None:
             return prepared
     from mediamill.tasks.media.decode import open_recording
 
-    with open_recording(path, head, check) as recording:
+    with open_recording(path, head, check, track=track) as recording:
         return _convert_audio(recording, sha256, limits, scratch, normalize=normalize, trim=trim)
 
 
@@ -94,13 +101,27 @@ def prepare_plain_wav(path: Path, data: bytes, sha256: str, limits: AudioLimits)
     return PreparedAudio(Input(sha256, payload=payload_with_data), prepared.seconds, prepared.info)
 
 
-def add_voice_activity(prepared: PreparedAudio, path: Path, check: Check | None = None) -> PreparedAudio:
-    """The prepared audio of a plain WAV with its voice activity; audio under a second gets none."""
-    if prepared.seconds < 1:
+def can_skip_analysis(prepared: PreparedAudio) -> bool:
+    """True for a plain WAV that is too short for voice activity, and has no channels to be mixed."""
+    return prepared.seconds < 1 and prepared.info.channels == 1
+
+
+def add_voice_activity(prepared: PreparedAudio, path: Path, check: Check | None = None) -> PreparedAudio | None:
+    """The prepared audio of a plain WAV with its voice activity; audio under a second gets none.
+
+    Returns:
+        None when its channels cancel each other out in a mix, so that it must not be sent as it is.
+    """
+    if can_skip_analysis(prepared):
         return prepared
+    from mediamill.tasks.media.mixdown import MixdownReport
     from mediamill.tasks.media.voice_activity import detect_voice_activity
 
-    return replace(prepared, voice_activity=detect_voice_activity(path, check))
+    report = MixdownReport()
+    voice_activity = detect_voice_activity(path, check, report)
+    if report.ranges:
+        return None
+    return prepared if prepared.seconds < 1 else replace(prepared, voice_activity=voice_activity)
 
 
 def _match_plain_wav(path: Path, head: bytes, size: int, sha256: str, limits: AudioLimits) -> PreparedAudio | None:
@@ -116,21 +137,33 @@ def _match_plain_wav(path: Path, head: bytes, size: int, sha256: str, limits: Au
 
 
 def _prepare_as_is(
-    path: Path, head: bytes, size: int, sha256: str, limits: AudioLimits, check: Check | None
+    path: Path,
+    head: bytes,
+    size: int,
+    sha256: str,
+    limits: AudioLimits,
+    track: str | None,
+    check: Check | None,
 ) -> PreparedAudio | None:
     from mediamill.tasks.media.decode import open_recording
+    from mediamill.tasks.media.mixdown import MixdownReport
 
-    with open_recording(path, head, check) as recording:
+    with open_recording(path, head, check, track=track) as recording:
         send_format = _find_as_is_format(recording, size, limits)
         if send_format is None:
             return None
-        voice_activity = _decode_with_activity(recording.decode_frames(limits.max_seconds))
-        if decode_warnings(recording):
+        report = MixdownReport()
+        voice_activity = _decode_with_activity(recording.decode_frames(limits.max_seconds), report)
+        if decode_warnings(recording) or report.ranges or recording.clock.silence:
             return None
         seconds = to_seconds(recording.length)
         payload = Payload(_name_audio_file(path, send_format[1]), send_format[0], size, path=path)
         return PreparedAudio(
-            Input(sha256, payload=payload), seconds, to_audio_info(recording, seconds), voice_activity=voice_activity
+            Input(sha256, payload=payload),
+            seconds,
+            to_audio_info(recording, seconds),
+            voice_activity=voice_activity,
+            timeline=recording.timeline,
         )
 
 
@@ -146,12 +179,13 @@ def _convert_audio(
     recording: Recording, sha256: str, limits: AudioLimits, scratch: Path, *, normalize: bool, trim: bool
 ) -> PreparedAudio:
     from mediamill.tasks.media.encode import RATE, choose_format, encode_audio, to_blocks, to_frames, to_mono
+    from mediamill.tasks.media.mixdown import MixdownReport
     from mediamill.tasks.media.voice_activity import VoiceActivityDetector
 
     file_format = choose_format(limits)
-    recipe, start = f"{file_format}-{RATE}-mono", 0
+    recipe, start, report = f"{file_format}-{RATE}-mono{name_track(recording.track)}", 0, MixdownReport()
     warnings: tuple[str, ...] = ()
-    frames: Iterable[AudioFrame] = to_mono(recording.decode_frames(limits.max_seconds))
+    frames: Iterable[AudioFrame] = to_mono(recording.decode_frames(limits.max_seconds), report)
     if normalize or trim:
         from mediamill.tasks.media.pydub_effects import apply_effects
 
@@ -167,25 +201,33 @@ def _convert_audio(
         if payload.path is not None:
             payload.path.unlink(missing_ok=True)
         raise
+    recipe += "-channel" * bool(report.ranges) + "-gaps" * bool(recording.clock.silence)
     prepared_input = Input(sha256, recipe, start, payload=payload)
     audio_info: AudioInfo = to_audio_info(recording, to_seconds(recording.length))
     return PreparedAudio(
         prepared_input,
         to_seconds(Fraction(samples, RATE)),
         audio_info,
-        warnings + to_tracks_warning(recording),
+        warnings + report.warnings + to_tracks_warning(recording),
         detector.detect(),
+        recording.timeline,
     )
 
 
-def _decode_with_activity(frames: Iterable[AudioFrame]) -> VoiceActivity | None:
+def name_track(track: Track) -> str:
+    """The part of a recipe that tells another sound track from the first; empty for the first."""
+    return f"-track{track.number}" if track.is_other else ""
+
+
+def _decode_with_activity(frames: Iterable[AudioFrame], report: MixdownReport) -> VoiceActivity | None:
     """Decode to the end; the voice activity, or None where the channels cannot be mixed down."""
-    from mediamill.tasks.media.encode import UnmixableChannels, to_blocks, to_mono
+    from mediamill.tasks.media.encode import to_blocks, to_mono
+    from mediamill.tasks.media.mixdown import UnmixableChannels
     from mediamill.tasks.media.voice_activity import VoiceActivityDetector
 
     detector = VoiceActivityDetector()
     try:
-        for block in to_blocks(to_mono(frames)):
+        for block in to_blocks(to_mono(frames, report)):
             detector.feed(block)
     except UnmixableChannels:
         for _ in frames:

@@ -16,14 +16,21 @@ if TYPE_CHECKING:
 
 _MP3_INDEXES = (b"Xing", b"Info", b"VBRI")
 _MAX_PACKETS = 400_000
+_MAX_SCANNED_BYTES = 2 * 2**30
+"""Larger files are not read for their length alone."""
 _WITHOUT_INDEX = frozenset({"aac", "amr", "ac3", "eac3", "ts", "mpeg", "flv", "wv"})
 
 
-def read_audio_info(path: Path) -> AudioInfo:
+def read_audio_info(path: Path, *, track: str | None = None) -> AudioInfo:
     """Read what a recording is, without decoding it.
 
-    The length in the header counts where the container has an index. The packets of other files, such as MP3 without
-    an index, are counted (about 1 ms for a minute of audio); the length is only a guess when that takes too long.
+    The length in the header counts where the container has an index of the track. The packets of other files, such as
+    MP3 without an index or sound beside a video in Matroska, are counted (about 1 ms for a minute of audio); the length
+    is only a guess when that takes too long.
+
+    Args:
+        path: the file.
+        track: which audio track, by its number from 1 or its language; None for the default one.
 
     Raises:
         BadInput: the kinds of :func:`mediamill.tasks.media.prepare.prepare_audio` that show without decoding.
@@ -32,14 +39,14 @@ def read_audio_info(path: Path) -> AudioInfo:
 
     head, size = read_head(path)
     wav_info = parse_wav_header(head, size)
-    if wav_info is not None:
+    if wav_info is not None and track in (None, "1"):
         if not wav_info.seconds:
             raise no_samples_error()
         return wav_info
-    with open_recording(path, head) as recording:
+    with open_recording(path, head, track=track) as recording:
         seconds, exact = recording.declared_seconds, True
         if seconds is None or not _has_index(recording):
-            counted_seconds = recording.sum_packet_seconds(_MAX_PACKETS)
+            counted_seconds = recording.scan_packets(_MAX_PACKETS) if size <= _MAX_SCANNED_BYTES else None
             seconds, exact = (counted_seconds, True) if counted_seconds is not None else (seconds, False)
         if not seconds:
             raise no_samples_error()
@@ -50,7 +57,9 @@ def to_audio_info(recording: Recording, seconds: Decimal, *, exact: bool = True)
     """What an open recording is, of the given length."""
     rate = max(recording.samples, key=recording.samples.__getitem__, default=recording.rate)
     container, codec, channels = recording.container, recording.codec, recording.channels
-    return AudioInfo(container, codec, seconds, rate, channels, exact, recording.video, recording.tracks)
+    return AudioInfo(
+        container, codec, seconds, rate, channels, exact, recording.video, recording.tracks, recording.track
+    )
 
 
 def no_samples_error() -> BadInput:
@@ -61,7 +70,7 @@ def no_samples_error() -> BadInput:
 def _has_index(recording: Recording) -> bool:
     if recording.container == "mp3":
         return has_mp3_index(recording.path)
-    return recording.container not in _WITHOUT_INDEX
+    return recording.container not in _WITHOUT_INDEX and not recording.is_shared_length and not recording.is_late
 
 
 def has_mp3_index(path: Path) -> bool:

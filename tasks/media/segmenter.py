@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mediamill.tasks.domain import Input, Payload
-from mediamill.tasks.media.audio_info import PreparedAudio, VoiceActivity, to_seconds
+from mediamill.tasks.media.audio_info import FIRST_TRACK, PreparedAudio, Timeline, Track, VoiceActivity, to_seconds
 from mediamill.tasks.media.cut import CutPlan, Cutter
 from mediamill.tasks.media.decode_report import check_damage, decode_warnings, to_tracks_warning
 from mediamill.tasks.media.encode import RATE, choose_format, encode_audio, to_blocks, to_frames, to_mono
 from mediamill.tasks.media.endpoint_fit import CutOptions, CutPoints, max_piece_seconds
-from mediamill.tasks.media.prepare import safe_stem
+from mediamill.tasks.media.mixdown import MixdownReport
+from mediamill.tasks.media.prepare import name_track, safe_stem
 from mediamill.tasks.media.probe import to_audio_info
 from mediamill.tasks.media.source_file import read_head
 from mediamill.tasks.media.voice_activity import VoiceActivityDetector
@@ -65,12 +66,15 @@ class Segmenter:
         self._cutter: Cutter | None = None
         self._activity_detector = VoiceActivityDetector()
         self._offset, self._suffix = 0, ""
+        self._mixdown = MixdownReport()
+        self._track, self._track_suffix, self._has_gaps = FIRST_TRACK, "", False
 
     @property
     def recipe(self) -> str:
-        """What decides where the cuts are, apart from the recording itself."""
+        """What decides where the cuts are, apart from the recording itself. Call :meth:`scan` first."""
         effects = "-trim" * self._cut_options.trim + "-normalize" * self._cut_options.normalize
-        return f"cut-{self.plan.max_samples}-{self.plan.overlap}{effects}"
+        source = self._track_suffix + "-gaps" * self._has_gaps
+        return f"cut-{self.plan.max_samples}-{self.plan.overlap}{effects}{source}"
 
     @property
     def cuts(self) -> CutPoints:
@@ -86,6 +90,31 @@ class Segmenter:
     def voice_activity(self) -> VoiceActivity:
         """When somebody speaks in the recording, as far as it has been decoded."""
         return self._activity_detector.detect()
+
+    @property
+    def timeline(self) -> Timeline:
+        """From positions in the recording to the file's clock; complete after the last piece."""
+        return Timeline() if self._recording is None else self._recording.timeline
+
+    @property
+    def track(self) -> Track:
+        """The audio track; known after :meth:`scan`."""
+        return self._track
+
+    def scan(self) -> None:
+        """Read the timestamps, which show where there are holes, and which track it is; nothing is decoded.
+
+        Raises:
+            BadInput: when it cannot be opened, or has no such track.
+        """
+        from mediamill.tasks.media.decode import open_recording
+
+        head, _ = read_head(self._path)
+        with self._lock, open_recording(self._path, head, self._check, track=self._cut_options.track) as recording:
+            self._track, self._track_suffix = recording.track, name_track(recording.track)
+            if recording.has_holes:
+                recording.scan_packets()
+                self._has_gaps = recording.clock.silence > 0
 
     def take_piece(self) -> PreparedAudio | None:
         """The next piece; None after the last.
@@ -116,8 +145,10 @@ class Segmenter:
         if self._check is not None:
             self._check()
         head, _ = read_head(self._path)
-        self._recording = self._stack.enter_context(open_recording(self._path, head, self._check))
-        frames = to_mono(self._recording.decode_frames())
+        self._recording = self._stack.enter_context(
+            open_recording(self._path, head, self._check, track=self._cut_options.track)
+        )
+        frames = to_mono(self._recording.decode_frames(), self._mixdown)
         if self._cut_options.normalize or self._cut_options.trim:
             from mediamill.tasks.media.pydub_effects import apply_effects
 
@@ -140,7 +171,7 @@ class Segmenter:
         )
         try:
             if cutter.is_last:
-                self.warnings += decode_warnings(recording) + to_tracks_warning(recording)
+                self.warnings += decode_warnings(recording) + self._mixdown.warnings + to_tracks_warning(recording)
             else:
                 check_damage(recording)
         except BaseException:
@@ -149,10 +180,18 @@ class Segmenter:
             raise
         piece_input = self._build_input(cutter, payload)
         audio_info = to_audio_info(recording, to_seconds(recording.length))
-        return PreparedAudio(piece_input, to_seconds(Fraction(samples, RATE)), audio_info, self.warnings)
+        return PreparedAudio(
+            piece_input, to_seconds(Fraction(samples, RATE)), audio_info, self.warnings, timeline=recording.timeline
+        )
 
     def _build_input(self, cutter: Cutter, payload: Payload) -> Input:
-        recipe = f"{self.format}-{RATE}-mono{self._suffix}"
+        assert self._recording is not None
+        is_mixed_otherwise = bool(self._mixdown.ranges)
+        if not self._suffix:  # positions are those of the mix
+            is_mixed_otherwise = self._mixdown.overlaps(cutter.start, cutter.end)
+        has_gaps = self._has_gaps or self._recording.clock.silence > 0
+        recipe = f"{self.format}-{RATE}-mono{self._track_suffix}{self._suffix}"
+        recipe += "-channel" * is_mixed_otherwise + "-gaps" * has_gaps
         if cutter.is_last and not cutter.cuts:  # the whole recording fits after all
             return Input(self._sha256, recipe, self._offset, payload=payload)
         end = cutter.end

@@ -22,6 +22,8 @@ from mediamill.tasks.media.source_file import read_head
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mediamill.tasks.media.mixdown import MixdownReport
+
 FRAME_SAMPLES = 320
 """Samples that have one level: 20 ms."""
 
@@ -88,12 +90,17 @@ class VoiceActivityDetector:
         self._buffer, self._buffered_samples = [samples[n_whole:].copy()], len(samples) - n_whole
 
 
-def detect_voice_activity(path: Path, check: Check | None = None) -> VoiceActivity | None:
-    """Decode a recording only to detect its voice activity; None when it cannot be decoded."""
+def detect_voice_activity(
+    path: Path, check: Check | None = None, report: MixdownReport | None = None
+) -> VoiceActivity | None:
+    """Decode a recording only to detect its voice activity; None when it cannot be decoded.
+
+    ``report`` gets what was taken instead of the mix of its channels.
+    """
     detector = VoiceActivityDetector()
     try:
         with open_recording(path, read_head(path)[0], check) as recording:
-            for block in to_blocks(to_mono(recording.decode_frames())):
+            for block in to_blocks(to_mono(recording.decode_frames(), report)):
                 detector.feed(block)
     except BadInput:
         return None

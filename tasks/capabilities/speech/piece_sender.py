@@ -83,6 +83,11 @@ class PieceSender:
 
     @asynccontextmanager
     async def _open_segmenter(self, segmenter: Segmenter) -> AsyncIterator[None]:
+        try:
+            await self._context.run_in_thread(segmenter.scan)
+        except BaseException:
+            self._abandoned = True
+            raise
         segmenter.known_cuts = await self._context.load_cut_points(self._sha256, segmenter.recipe)
         try:
             yield

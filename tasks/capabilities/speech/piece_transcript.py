@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mediamill.tasks.media.audio_info import Timeline
 
 SAMPLE_RATE = 16_000
 """Samples per second of all positions in a recording."""
@@ -52,6 +55,20 @@ def shift_times(timed_texts: list[TimedText] | None, start: int) -> list[TimedTe
     shift = start / SAMPLE_RATE
     return [
         {**timed_text, **{edge: _shift_time(timed_text[edge], shift) for edge in ("start", "end")}}
+        for timed_text in timed_texts
+    ]
+
+
+def set_to_clock(timed_texts: list[TimedText] | None, timeline: Timeline) -> list[TimedText] | None:
+    """Times in decoded audio as times on the file's own clock."""
+    if not timeline or not timed_texts:
+        return timed_texts
+    return [
+        {
+            **timed_text,
+            "start": None if timed_text["start"] is None else timeline.find_start(timed_text["start"]),
+            "end": None if timed_text["end"] is None else timeline.find_end(timed_text["end"]),
+        }
         for timed_text in timed_texts
     ]
 

@@ -16,7 +16,7 @@ from mediamill.tasks.media.endpoint_fit import CutOptions
 from mediamill.tasks.wire import AudioLimits
 
 if TYPE_CHECKING:
-    from mediamill.tasks.media.audio_info import PreparedAudio, VoiceActivity
+    from mediamill.tasks.media.audio_info import PreparedAudio, Timeline, VoiceActivity
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,8 @@ class MergedPieces:
         activity: when the recording sounds like speech.
         recipe: how the pieces were prepared.
         count: number of pieces.
+        timeline: from these times to the file's own clock.
+        track: number of the audio track, from 1.
         first: the first piece's answer.
     """
 
@@ -37,6 +39,8 @@ class MergedPieces:
     activity: VoiceActivity
     recipe: str
     count: int
+    timeline: Timeline
+    track: int
     first: Answer
 
 
@@ -63,16 +67,15 @@ async def prepare_whole(
         BadInput: as :func:`mediamill.tasks.media.endpoint_fit.prepare_if_fits`.
     """
     from mediamill.tasks.media.endpoint_fit import limit_whole_file, prepare_if_fits
-    from mediamill.tasks.media.prepare import add_voice_activity, prepare_plain_wav
+    from mediamill.tasks.media.prepare import add_voice_activity, can_skip_analysis, prepare_plain_wav
 
-    if media.data is not None and not (cut_options.normalize or cut_options.trim):
+    is_plain = not (cut_options.normalize or cut_options.trim) and cut_options.track in (None, "1")
+    if media.data is not None and is_plain:
         clip = prepare_plain_wav(media.path, media.data, media.sha256, limit_whole_file(limits, cut_options))
+        if clip is not None and not can_skip_analysis(clip):
+            clip = await context.run_in_thread(add_voice_activity, clip, media.path, context.raise_if_stopped)
         if clip is not None:
-            return (
-                clip
-                if clip.seconds < 1
-                else await context.run_in_thread(add_voice_activity, clip, media.path, context.raise_if_stopped)
-            )
+            return clip
     return await context.run_in_thread(
         prepare_if_fits, media.path, media.sha256, limits, context.scratch, cut_options, check=context.raise_if_stopped
     )
@@ -127,5 +130,7 @@ async def transcribe_pieces(
         await context.run_in_thread(lambda: segmenter.voice_activity),
         clips[0].input.recipe,
         len(clips),
+        segmenter.timeline,
+        segmenter.track.number,
         answers[0],
     )

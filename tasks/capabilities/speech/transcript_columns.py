@@ -11,8 +11,9 @@ if TYPE_CHECKING:
 def build_transcript_schema() -> pa.Schema:
     """The columns of a recording's text.
 
-    Times are seconds from the start of the recording. Speakers of a recording in several pieces are matched where the
-    pieces overlap. What each flag means: :mod:`mediamill.tasks.capabilities.speech.transcript_checks`.
+    Times are seconds on the file's own clock, from its first picture or sound. Speakers of a recording in several
+    pieces are matched where the pieces overlap. What each flag means is in
+    :mod:`mediamill.tasks.capabilities.speech.transcript_checks`.
     """
     import pyarrow as pa
 
@@ -21,8 +22,8 @@ def build_transcript_schema() -> pa.Schema:
     segment = pa.struct(
         [
             make_field("id", pa.int32(), "number of the segment, from 0"),
-            make_field("start", pa.float64(), "start in seconds"),
-            make_field("end", pa.float64(), "end in seconds"),
+            make_field("start", pa.float64(), "start in seconds from the file's first picture or sound"),
+            make_field("end", pa.float64(), "end in seconds from the file's first picture or sound"),
             make_field("text", pa.string(), "what is said"),
             make_field("speaker", pa.string(), "label of the speaker; null without --diarize"),
         ]
@@ -30,8 +31,8 @@ def build_transcript_schema() -> pa.Schema:
     word = pa.struct(
         [
             make_field("word", pa.string(), "the word, as the model wrote it"),
-            make_field("start", pa.float64(), "start in seconds"),
-            make_field("end", pa.float64(), "end in seconds"),
+            make_field("start", pa.float64(), "start in seconds from the file's first picture or sound"),
+            make_field("end", pa.float64(), "end in seconds from the file's first picture or sound"),
             make_field("speaker", pa.string(), "label of the speaker; null without --diarize"),
             make_field("confidence", pa.float64(), "the model's confidence from 0 to 1; null where it states none"),
         ]
@@ -49,12 +50,12 @@ def build_transcript_schema() -> pa.Schema:
             make_field(
                 "segments",
                 pa.list_(segment),
-                "segments with times from the start of the recording; null where the model returns none",
+                "segments with times on the file's clock; null where the model returns none",
             ),
             make_field(
                 "words",
                 pa.list_(word),
-                "words with times from the start of the recording; null where the model returns none",
+                "words with times on the file's clock; null where the model returns none",
             ),
             make_field(
                 "speakers",
@@ -63,6 +64,11 @@ def build_transcript_schema() -> pa.Schema:
             ),
             make_field("recipe", pa.string(), "how the audio was prepared: as-is, or the format it was converted to"),
             make_field("pieces", pa.int32(), "number of pieces, each a request; 1 for a recording sent whole"),
+            make_field(
+                "audio_track",
+                pa.int32(),
+                "number of the file's sound track that was heard, from 1; null where the provider fetched the file",
+            ),
             make_field("warnings", pa.list_(pa.string()), "what a reader should know about the row"),
             make_field("speech_seconds", pa.float64(), "seconds that sound like speech"),
             make_field("flags", pa.list_(pa.string()), "likely faults of the transcript, found without a reference"),

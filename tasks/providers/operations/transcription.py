@@ -10,9 +10,9 @@ from pydantic import Field
 
 from mediamill.tasks.domain import JSON, Ask, Payload, Usage
 from mediamill.tasks.errors import BadInput
+from mediamill.tasks.languages import to_iso_code
 from mediamill.tasks.money.audio import AudioMeter
 from mediamill.tasks.providers.errors.classify import classify_error
-from mediamill.tasks.providers.languages import to_iso_code
 from mediamill.tasks.providers.operations.base import AudioOperation, OperationConfig, to_parsed
 from mediamill.tasks.providers.operations.realtime import (
     SocketConfig,

@@ -9,8 +9,8 @@ from typing import Any
 
 from mediamill.tasks.domain import Usage
 from mediamill.tasks.errors import BadReply
+from mediamill.tasks.languages import to_iso_code
 from mediamill.tasks.providers.errors.error_body import redact_line
-from mediamill.tasks.providers.languages import to_iso_code
 from mediamill.tasks.providers.operations.reply_json import decode_reply, to_count
 
 Data = dict[str, Any]

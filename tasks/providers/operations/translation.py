@@ -9,8 +9,8 @@ from pydantic import Field
 
 from mediamill.tasks.domain import JSON
 from mediamill.tasks.errors import BadInput, UsageError
+from mediamill.tasks.languages import to_iso_code
 from mediamill.tasks.money.audio import AudioMeter
-from mediamill.tasks.providers.languages import to_iso_code
 from mediamill.tasks.providers.operations.transcription import (
     SpeechToTextConfig,
     SpeechToTextOperation,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mediamill.tasks.errors import BadReply
-from mediamill.tasks.providers.languages import to_iso_code
+from mediamill.tasks.languages import to_iso_code
 from tests.providers.builders import build_ask_for, build_provider, build_reply, parse_body
 
 TOGETHER_DIARIZED: dict[str, Any] = {

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mediamill.tasks.errors import BadInput, UsageError
-from mediamill.tasks.providers.languages import to_iso_code
+from mediamill.tasks.languages import to_iso_code
 from mediamill.tasks.providers.registry import load_config, make_provider, providers_with
 from tests.providers.builders import ENVIRON, PROVIDERS, RECORDING, build_ask, build_form, build_provider
 
