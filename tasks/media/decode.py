@@ -59,7 +59,7 @@ _WITH_START = frozenset({"avi", "rm", "dv"})
 """Demuxers whose timestamps are good for the start of a track only."""
 _WITH_JUMPS = frozenset({"mpegts", "mpeg", "flv", "ogg"})
 """Demuxers of streams whose clock may start anew anywhere: broadcasts, and parts joined byte by byte."""
-_WITH_TRACK_LENGTHS = frozenset({"mov", "avi", "mxf", "wtv", "dv", "nut"})
+_WITH_TRACK_LENGTHS = frozenset({"mov", "avi", "mxf", "dv"})
 """Demuxers of containers that state the length of each track, not only that of the whole."""
 _CLIPPED = frozenset({"mp4", "m4a", "mov", "3gp"})
 _MEASURED = frozenset({"mpegts", "mpeg"})
@@ -174,11 +174,19 @@ class Recording:
             Seconds; None when there are more than ``max_packets`` or one states no duration.
         """
         total, packets = Fraction(0), (packet for packet in self._packets() if packet.size)
-        for n, (_, packet) in enumerate(self.clock.follow(packets, _measure_packet), 1):
-            if (max_packets is not None and n > max_packets) or not packet.duration:
+        typical = self._guess_packet_seconds()
+        for n, (_, packet) in enumerate(self.clock.follow(packets, lambda p: _measure_packet(p, typical)), 1):
+            if (max_packets is not None and n > max_packets) or not (packet.duration or typical):
                 return None
-            total += packet.duration * (packet.time_base or 0)
+            total += packet.duration * (packet.time_base or 0) if packet.duration else typical
         return total + Fraction(self.clock.silence).limit_denominator(1_000_000)
+
+    def _guess_packet_seconds(self) -> Fraction:
+        """Length of a packet whose container does not state it; 0 where packets differ."""
+        context = self.stream.codec_context
+        return (
+            Fraction(context.frame_size, context.sample_rate) if self.has_holes and context.frame_size else Fraction(0)
+        )
 
     def _packets(self) -> Iterator[Packet[AudioStream]]:
         n_read = 0
@@ -314,9 +322,10 @@ def _measure_frame(frame: AudioFrame) -> tuple[float | None, float]:
     return frame.time, frame.samples / frame.sample_rate
 
 
-def _measure_packet(packet: Packet[AudioStream]) -> tuple[float | None, float]:
+def _measure_packet(packet: Packet[AudioStream], typical: Fraction) -> tuple[float | None, float]:
     base = float(packet.time_base or 0)
-    return None if packet.pts is None else packet.pts * base, (packet.duration or 0) * base
+    seconds = packet.duration * base if packet.duration else float(typical)
+    return None if packet.pts is None else packet.pts * base, seconds
 
 
 def _read_declared_seconds(handle: InputContainer, stream: AudioStream) -> Fraction | None:

@@ -53,8 +53,8 @@ def _find_missing_seconds(recording: Recording) -> float:
     declared = recording.declared_seconds
     if declared is None or recording.is_length_measured or recording.clock.restarts:
         return 0.0
-    length = float(recording.length)
-    if recording.is_shared_length or recording.is_late:
+    length = max(float(recording.length), recording.clock.elapsed)
+    if recording.is_shared_length or recording.is_late or recording.container == "avi":
         length = max(length, recording.last_time)
     return float(declared) - length
 

@@ -1,8 +1,8 @@
 """Mix the channels of a recording down to one, and notice where the mix loses what they hold.
 
 Channels of opposite phase cancel each other out, and a mix leaves out the bass channel (LFE) of surround sound. Each
-second is judged before it is passed on: where one channel holds much more than the mix, that channel is taken instead.
-Every other second is the plain mix.
+moment is judged before it is passed on: where one channel holds much more than the mix, that channel is taken instead.
+Everything else is the plain mix.
 """
 
 from __future__ import annotations
@@ -22,21 +22,22 @@ if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
 
 LOST_SHARE = 0.05
-"""The mix has lost a second when it holds less than this share of the power that one of the channels has."""
+"""The mix has lost a moment when it holds less than this share of the power that one of the channels has."""
 
 MIN_POWER = 1e-6
 """-60 dB of full scale. Quieter channels are not judged: it is noise that cancels out."""
 
-_BLOCK_SECONDS = 1.0
+_BLOCK_SECONDS = 0.25
+_NO_NAMES = frozenset({"", "NONE", "UNK", "UNSD"})
 _MAX_BLOCK_FRAMES = 2000
 _SPEECH_HERTZ = 200
 """Power is compared from here on: rumble and hum are no loss."""
 _STRIDE = 4
 """Every fourth sample is enough to measure power."""
 _GLANCE = 4
-"""Every fourth frame shows whether a second needs a closer look, which it gets when a quarter of the loss shows."""
+"""Every fourth frame shows whether a moment needs a closer look, which it gets when a quarter of the loss shows."""
 _KEPT_SHARE = 0.25
-"""The channel of the second before is taken again while it has this share of the loudest one's power."""
+"""The channel of the moment before is taken again while it has this share of the loudest one's power."""
 _SAMPLE_TYPES = frozenset({"u8", "s16", "s32", "flt", "dbl"})
 
 
@@ -81,7 +82,8 @@ class ChannelMixer:
         self._resampler = av.AudioResampler("s16", "mono", RATE)
         self._report = report
         self._rate, self._channels = like.sample_rate, like.layout.nb_channels
-        self._names = [channel.name for channel in like.layout.channels]
+        names = [channel.name for channel in like.layout.channels]
+        self._names = [f"channel {n}" if name in _NO_NAMES else name for n, name in enumerate(names, 1)]
         self._format = like.format.name.removesuffix("p")
         self._is_judged = self._channels > 1 and self._format in _SAMPLE_TYPES
         self._frames: list[AudioFrame] = []
@@ -187,6 +189,7 @@ class ChannelMixer:
 
 def _measure_speech(samples: npt.NDArray[np.int16]) -> float:
     """Mean power of what is above the rumble, of full scale."""
-    spectrum = np.abs(np.fft.rfft(samples.astype(np.float32) / 32768)) ** 2
+    window = np.hanning(len(samples)).astype(np.float32)  # or the rumble would leak into what is above it
+    spectrum = np.abs(np.fft.rfft(samples.astype(np.float32) / 32768 * window)) ** 2
     first = int(_SPEECH_HERTZ * len(samples) / RATE)
-    return float(2 * spectrum[first:].sum() / max(len(samples), 1) ** 2)
+    return float(2 * spectrum[first:].sum() / max(len(samples) * np.square(window).sum(), 1e-9))

@@ -66,6 +66,11 @@ class TrackClock:
         """Seconds so far, with the silence."""
         return self._position
 
+    @property
+    def elapsed(self) -> float:
+        """Seconds from the first timestamp to the end of the latest frame, by the clock."""
+        return self._position + self._shift - (self.start or 0.0)
+
     def follow(
         self, frames: Iterable[Frame], measure: Callable[[Frame], tuple[float | None, float]]
     ) -> Iterator[tuple[float, Frame]]:

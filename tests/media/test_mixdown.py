@@ -1,0 +1,103 @@
+"""Channels are judged before they are mixed: what would be lost is taken from one of them, and told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from mediamill.tasks.media.encode import to_blocks, to_frame, to_mono
+from mediamill.tasks.media.mixdown import MixdownReport
+from mediamill.tasks.media.prepare import prepare_audio
+from mediamill.tasks.wire import AudioLimits
+from tests.helpers.audio_files import LIMITS, syllables, to_wav
+
+SPEECH = syllables(6)
+SILENT = np.zeros_like(SPEECH)
+QUIET = (SPEECH // 200).astype(np.int16)
+
+
+def mix(channels: list[np.ndarray], layout: str, rate: int = 16_000) -> tuple[np.ndarray, MixdownReport]:
+    interleaved = np.ascontiguousarray(np.stack(channels, axis=1).reshape(-1))
+    size = 960 * len(channels)
+    frames = [to_frame(interleaved[n : n + size], rate, layout) for n in range(0, len(interleaved), size)]
+    report = MixdownReport()
+    return np.concatenate(list(to_blocks(to_mono(iter(frames), report)))), report
+
+
+def measure_level(samples: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(samples.astype(float)))))
+
+
+@pytest.mark.parametrize(
+    ("channels", "layout", "taken"),
+    [
+        ([SPEECH, -SPEECH], "stereo", {"FL"}),
+        ([SPEECH // 2, -SPEECH], "stereo", set()),
+        ([SPEECH, SPEECH], "stereo", set()),
+        ([SPEECH, SILENT], "stereo", set()),
+        ([SILENT, SPEECH], "stereo", set()),
+        ([QUIET, -SPEECH + QUIET], "stereo", set()),
+        ([SILENT, SILENT, SILENT, SPEECH, SILENT, SILENT], "5.1", {"LFE"}),
+        ([SILENT, SILENT, SPEECH, SILENT, SILENT, SILENT], "5.1", set()),
+        ([SPEECH, -SPEECH, SILENT, SILENT, SILENT, SILENT], "5.1", {"FL"}),
+    ],
+)
+def test_speech_is_never_lost_in_the_mix(channels: list[np.ndarray], layout: str, taken: set[str]) -> None:
+    mixed, report = mix(channels, layout)
+    assert set(report.samples) == taken
+    assert measure_level(mixed) > 0.15 * measure_level(SPEECH)
+    assert len(mixed) == pytest.approx(len(SPEECH), abs=2)
+    assert bool(report.warnings) == bool(taken)
+
+
+def test_only_the_seconds_that_would_be_lost_are_taken_from_one_channel() -> None:
+    right = np.concatenate([SPEECH[:32_000], -SPEECH[32_000:64_000], SPEECH[64_000:]])
+    mixed, report = mix([SPEECH, right], "stereo")
+    assert np.array_equal(mixed[:27_000], SPEECH[:27_000])
+    assert measure_level(mixed[36_000:60_000]) > 0.9 * measure_level(SPEECH[36_000:60_000])
+    assert all(start >= 31_000 and end <= 69_000 for start, end in report.ranges)
+    assert report.warnings[0].startswith("channels: the 2 channels lose their sound when they are mixed, so for ")
+
+
+@pytest.mark.parametrize("rate", [8_000, 44_100, 48_000])
+def test_the_length_stays_that_of_the_mix(rate: int) -> None:
+    mixed, _ = mix([SPEECH, -SPEECH], "stereo", rate)
+    plain, _ = mix([SPEECH, SPEECH], "stereo", rate)
+    assert len(mixed) == len(plain)
+
+
+def test_rumble_in_the_bass_channel_does_not_replace_a_quiet_film() -> None:
+    rumble = (np.sin(np.arange(len(SPEECH)) * 2 * np.pi * 40 / 16_000) * 12_000).astype(np.int16)
+    _, report = mix([QUIET, QUIET, SILENT, rumble, SILENT, SILENT], "5.1")
+    assert not report.ranges
+
+
+@pytest.mark.parametrize(("seconds", "recipe"), [(6, "flac-16000-mono-channel"), (0.6, "flac-16000-mono-channel")])
+def test_a_wav_of_opposite_phase_is_not_sent_as_it_is(tmp_path: Path, seconds: float, recipe: str) -> None:
+    left = SPEECH[: int(seconds * 16_000)]
+    path = tmp_path / "x.wav"
+    path.write_bytes(to_wav(np.stack([left, -left], axis=1).reshape(-1), channels=2))
+    clip = prepare_audio(path, "0" * 64, LIMITS, tmp_path)
+    assert clip.input.recipe == recipe
+    assert "only channel 1 was taken" in clip.warnings[0]
+    if clip.voice_activity is not None and seconds > 1:
+        assert clip.voice_activity.seconds > 2
+    path.write_bytes(to_wav(np.stack([left, left], axis=1).reshape(-1), channels=2))
+    assert prepare_audio(path, "0" * 64, LIMITS, tmp_path).input.recipe == "as-is"
+
+
+def test_a_flac_of_opposite_phase_is_not_sent_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "x.flac"
+    with av.open(str(path), "w", format="flac") as target:
+        stream = target.add_stream("flac", rate=16_000, layout="stereo", format="s16")
+        interleaved = np.stack([SPEECH, -SPEECH], axis=1).reshape(-1)
+        for n in range(0, len(interleaved), 8192):
+            target.mux(stream.encode(to_frame(interleaved[n : n + 8192], 16_000, "stereo")))
+        target.mux(stream.encode(None))
+    clip = prepare_audio(path, "0" * 64, AudioLimits(frozenset({"flac"}), 2**24), tmp_path)
+    assert clip.input.recipe == "flac-16000-mono-channel"
+    assert clip.voice_activity is not None
+    assert clip.voice_activity.seconds > 2
