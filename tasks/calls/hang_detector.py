@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
-from mediamill.tasks.calls.response_times import Deadline, ResponseTimes
+from mediamill.tasks.calls.response_times import MIN_DEADLINE_SECONDS, Deadline, ResponseTimes
 from mediamill.tasks.calls.transport_errors import ReplyLost
 from mediamill.tasks.calls.transports import OnProgress, ProgressKind
 from mediamill.tasks.wire import Reply
@@ -23,10 +23,9 @@ OVERDUE = "overdue"
 _LATER_SHARE = 0.5
 """A request counts as overtaken by one that was sent at least this share of its deadline later, and as waiting in a
 silence when no reply came for that long. Requests that were sent together are not answered in order."""
-_EXTRA_SHARE, _EXTRA_BURST = 0.1, 10.0
-"""Abandoned requests per answered one, while others are answered."""
-_SILENCE_SHARE = 0.25
-"""Abandoned requests per answered one that waited while nothing was answered, beside as many as are in flight."""
+_EXTRA_SHARE, _EXTRA_BURST = 0.25, 10.0
+"""Abandoned requests per answered one, and at once while others are answered. After a silence as many as are in flight
+may be abandoned beside that share: they are lost."""
 _FIRST_PROBE_SECONDS, _PROBE_GROWTH, _MAX_PROBE_SECONDS = 5.0, 1.5, 10.0
 _DEADLINE_GROWTH = 2.0
 """A request that was abandoned gets twice the time when it is sent again: it may be slow by itself."""
@@ -40,8 +39,7 @@ class _Exchange:
     key: str
     size: float
     scope: asyncio.Timeout
-    deadline: Deadline | None
-    max_silence: float
+    deadline: Deadline | None = None
     sent_at: float | None = None
     progressed_at: float = 0.0
     longest_silence: float = 0.0
@@ -50,7 +48,7 @@ class _Exchange:
 
     @property
     def margin(self) -> float:
-        return _LATER_SHARE * self.deadline.seconds if self.deadline else 0.0
+        return _LATER_SHARE * self.deadline.seconds if self.deadline else float("inf")
 
 
 class HangDetector:
@@ -64,7 +62,7 @@ class HangDetector:
         self.times = times or ResponseTimes()
         self._overdue: list[_Exchange] = []
         self._in_flight = self._max_in_flight = 0
-        self._answers = self._abandoned_in_silence = 0
+        self._answers = self._abandoned = 0
         self._replied_at = float("-inf")  # when something came last, or when waiting began
         self._answered_sent_at = float("-inf")  # when the latest of the requests that were answered had been sent
         self._tokens = _EXTRA_BURST
@@ -86,14 +84,12 @@ class HangDetector:
             ReplyLost: ``overdue`` when it was abandoned: it may have been carried out and billed.
         """
         loop = asyncio.get_running_loop()
-        deadline = self.times.find_deadline(size)
-        growth = _DEADLINE_GROWTH ** self._times_abandoned.get(key, 0)
         if self._in_flight == 0:
             self._replied_at = loop.time()
         self._in_flight += 1
         self._max_in_flight = max(self._max_in_flight, self._in_flight)
         scope = asyncio.timeout(None)
-        exchange = _Exchange(key, size, scope, deadline, growth * deadline.seconds if deadline else 0.0)
+        exchange = _Exchange(key, size, scope)
         try:
             async with scope:
                 reply = await send(partial(self._note_progress, exchange, loop))
@@ -113,28 +109,36 @@ class HangDetector:
             self._replied_at = now
         if exchange.sent_at is None:
             exchange.sent_at = now
-            if exchange.deadline is not None:
-                exchange.timer = loop.call_at(now + exchange.max_silence, self._check, exchange, loop)
+            exchange.timer = loop.call_at(now + MIN_DEADLINE_SECONDS, self._check, exchange, loop)
         else:
             exchange.longest_silence = max(exchange.longest_silence, now - exchange.progressed_at)
         exchange.progressed_at = now
 
     def _check(self, exchange: _Exchange, loop: asyncio.AbstractEventLoop) -> None:
-        """The exchange's timer: it is overdue, unless there was progress."""
-        due_at = exchange.progressed_at + exchange.max_silence
-        if due_at > loop.time():
+        """The exchange's timer: it is overdue, unless there was progress, or is not measured yet."""
+        now = loop.time()
+        exchange.deadline = self.times.find_deadline(exchange.size)
+        due_at = now + MIN_DEADLINE_SECONDS if exchange.deadline is None else self._compute_due_at(exchange)
+        if due_at > now:
             exchange.timer = loop.call_at(due_at, self._check, exchange, loop)
             return
         exchange.timer = None
         self._overdue.append(exchange)
-        self._review(loop.time())
+        self._review(now)
+
+    def _compute_due_at(self, exchange: _Exchange) -> float:
+        assert exchange.deadline is not None
+        growth = _DEADLINE_GROWTH ** self._times_abandoned.get(exchange.key, 0)
+        return exchange.progressed_at + growth * exchange.deadline.seconds
 
     def _record_reply(self, exchange: _Exchange, reply: Reply, now: float) -> None:
         """Any reply ends a silence; only an answer shows that requests sent before it are lost."""
         self._replied_at, self._probe_wait = now, _FIRST_PROBE_SECONDS
         if exchange.sent_at is None or reply.status >= 400:  # noqa: PLR2004 - HTTP's errors
             return
-        self.times.record_answer(exchange.size, max(exchange.longest_silence, now - exchange.progressed_at))
+        silence = max(exchange.longest_silence, now - exchange.progressed_at)
+        is_late = exchange.deadline is not None and silence > exchange.deadline.seconds
+        self.times.record_answer(exchange.size, silence, is_late=is_late)
         self._times_abandoned.pop(exchange.key, None)
         self._answers += 1
         self._tokens = min(_EXTRA_BURST, self._tokens + _EXTRA_SHARE)
@@ -160,7 +164,7 @@ class HangDetector:
         silent = []
         for exchange in list(self._overdue):
             assert exchange.sent_at is not None
-            if exchange.progressed_at + exchange.max_silence > now:  # the server has gone on sending
+            if self._compute_due_at(exchange) > now:  # the server has gone on sending
                 self._overdue.remove(exchange)
                 self._check(exchange, asyncio.get_running_loop())
             elif self._may_abandon(exchange):
@@ -169,7 +173,7 @@ class HangDetector:
                 exchange.waited_in_silence = True
                 silent.append(exchange)
         if silent and now >= self._probe_at:
-            self._abandon(min(silent, key=lambda exchange: exchange.max_silence), now)
+            self._abandon(min(silent, key=lambda exchange: self._times_abandoned.get(exchange.key, 0)), now)
             self._probe_at = now + self._probe_wait
             self._probe_wait = min(self._probe_wait * _PROBE_GROWTH, _MAX_PROBE_SECONDS)
         if self._overdue and self._review_timer is None:
@@ -186,14 +190,14 @@ class HangDetector:
         if exchange.sent_at is None or self._answered_sent_at < exchange.sent_at + exchange.margin:
             return False
         if exchange.waited_in_silence:
-            return self._abandoned_in_silence < self._max_in_flight + _SILENCE_SHARE * self._answers
+            return self._abandoned < self._max_in_flight + _EXTRA_SHARE * self._answers
         if self._tokens < 1:
             return False
         self._tokens -= 1
         return True
 
     def _abandon(self, exchange: _Exchange, now: float) -> None:
-        self._abandoned_in_silence += exchange.waited_in_silence
+        self._abandoned += 1
         self._overdue.remove(exchange)
         exchange.scope.reschedule(now)
 

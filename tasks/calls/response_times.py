@@ -15,17 +15,18 @@ MIN_DEADLINE_SECONDS = 5.0
 
 _QUANTILE = 0.99
 _DEADLINE_FACTOR = 3.0
-_MAX_ABANDONED_FACTOR = 4.0
+_MAX_ABANDONED_FACTOR = 2.0
 """Abandoned requests count as answers that took as long as was waited, so that a deadline that cuts more than one in a
 hundred grows. Without this bound, requests that truly hang would raise it for ever."""
 _MIN_ANSWERS = 30.0
 _MAX_ANSWERS = 2000.0
 """Beyond this many answers of a size all are halved, so that the latest ones decide."""
+_RECORDS_BETWEEN_HALVINGS = 16
 _BUCKET_GROWTH = math.log(1.1)
 _HALF_LIFE_SECONDS = 12 * 3600.0
 _MAX_RESTORED_ANSWERS = 200.0
-_CACHED_RECORDS = 16
-"""Records of a size before its deadline is computed again."""
+_LATE_WEIGHT = 10.0
+"""An answer after the deadline counts as so many: the deadline was wrong, and the provider may have become slower."""
 
 
 def to_journal_name(limiter_name: str) -> str:
@@ -84,12 +85,12 @@ class ResponseTimes:
         self._deadlines: dict[int, tuple[Deadline | None, int]] = {}
         self._records = 0
 
-    def record_answer(self, size: float, silence_seconds: float) -> None:
-        """Count an answer to a request of ``size`` and the longest silence before or within it."""
+    def record_answer(self, size: float, silence_seconds: float, *, is_late: bool = False) -> None:
+        """Count an answer to a request of ``size``, and its longest silence; ``is_late`` when it was overdue."""
         silences = self._classes.setdefault(_get_class(size), _Silences())
-        _count(silences.answered, silence_seconds)
+        _count(silences.answered, silence_seconds, _LATE_WEIGHT if is_late else 1.0)
         self._records += 1
-        if self._records % _CACHED_RECORDS == 0 and silences.answers > _MAX_ANSWERS:
+        if self._records % _RECORDS_BETWEEN_HALVINGS == 0 and silences.answers > _MAX_ANSWERS:
             silences.scale(0.5)
 
     def record_abandoned(self, size: float, silence_seconds: float) -> None:
@@ -100,8 +101,8 @@ class ResponseTimes:
     def find_deadline(self, size: float) -> Deadline | None:
         """The deadline of a request of ``size``; None while too few of its size or larger were answered."""
         size_class = _get_class(size)
-        deadline, computed_at = self._deadlines.get(size_class, (None, -_CACHED_RECORDS))
-        if self._records - computed_at >= _CACHED_RECORDS:
+        deadline, computed_at = self._deadlines.get(size_class, (None, -1))
+        if self._records != computed_at:
             deadline = self._compute_deadline(size_class)
             self._deadlines[size_class] = deadline, self._records
         return deadline
@@ -153,9 +154,9 @@ def _get_class(size: float) -> int:
     return math.frexp(max(1.0, size))[1]
 
 
-def _count(counts: dict[int, float], seconds: float) -> None:
+def _count(counts: dict[int, float], seconds: float, weight: float = 1.0) -> None:
     bucket = math.ceil(math.log(max(seconds, 0.001)) / _BUCKET_GROWTH)
-    counts[bucket] = counts.get(bucket, 0.0) + 1
+    counts[bucket] = counts.get(bucket, 0.0) + weight
 
 
 def _find_quantile(all_counts: Iterable[Mapping[int, float]]) -> float:

@@ -55,13 +55,20 @@ def test_abandoned_requests_lengthen_the_deadline_but_not_for_ever() -> None:
     for seconds in (6.0, 18.0, 50.0, 150.0, 400.0):
         for _ in range(20):
             times.record_abandoned(10, seconds)
-    assert find_seconds(times, 10) == pytest.approx(24.0, rel=0.11)
+    assert find_seconds(times, 10) == pytest.approx(12.0, rel=0.11)
 
 
 def test_the_latest_answers_decide() -> None:
     times = learn(ResponseTimes(), 10, 30.0, 3000)
     learn(times, 10, 2.0, 20_000)
     assert find_seconds(times, 10) == pytest.approx(6.0, rel=0.11)
+
+
+def test_late_answers_count_for_more() -> None:
+    times = learn(ResponseTimes(), 10, 0.5, 1500)
+    for _ in range(2):
+        times.record_answer(10, 12.0, is_late=True)
+    assert find_seconds(times, 10) == pytest.approx(36.0, rel=0.11)
 
 
 @pytest.mark.parametrize(("hours", "expected"), [(0, 9.0), (12, 9.0), (24 * 7, None), (-5, 9.0)])
