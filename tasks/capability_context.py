@@ -23,6 +23,7 @@ from mediamill.tasks.item_record import ItemRecord
 from mediamill.tasks.job import Job
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.media.endpoint_fit import CutPoints
+from mediamill.tasks.os_errors import build_unreadable_error
 from mediamill.tasks.sinks.atomic_file import hash_file
 from mediamill.tasks.sources.columns import find_text_column
 from mediamill.tasks.wire import Provider
@@ -231,7 +232,7 @@ class EngineCapabilityContext:
         try:
             return await self._hash_file(Path(item.location or ""))
         except OSError as error:
-            raise BadInput(f"{item.source}: cannot be read: {error.strerror or error}", kind="unreadable") from None
+            raise build_unreadable_error(error, f"{item.source}: cannot be read: ") from None
 
     async def _hash_file(self, path: Path) -> Media:
         file_stat, data = _read_if_small(path)

@@ -21,6 +21,7 @@ from mediamill.tasks.calls.client import Client
 from mediamill.tasks.calls.hang_detector import HangDetector
 from mediamill.tasks.calls.rate_limiter import Limiter
 from mediamill.tasks.calls.server_deaths import ServerDeaths
+from mediamill.tasks.open_files import raise_open_file_limit
 from mediamill.tasks.run_log import RUN_LOGGER, write_record
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Engine:
         # The loop's thread competes with those of the journal and of the part writers. At the default of 5 ms a request
         # that is ready waits that long for each of them.
         sys.setswitchinterval(_SWITCH_INTERVAL_SECONDS)
+        raise_open_file_limit()
         self.loop = asyncio.new_event_loop()
         self._pool = ThreadPoolExecutor(max(2, os.cpu_count() or 2), thread_name_prefix="media")
         self._limiters: dict[str, Limiter] = {}

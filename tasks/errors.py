@@ -34,6 +34,7 @@ EXIT_CODES = {
     3: "finished, and some items failed",
     4: "stopped by the account, the budget, a deadline or a provider that does not answer; run it again to go on",
     5: "another run holds OUT",
+    129: "stopped by SIGHUP, as when its terminal closed; run it again to go on",
     130: "stopped by Ctrl-C; run it again to go on",
     143: "stopped by SIGTERM; run it again to go on",
 }

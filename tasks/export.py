@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mediamill.tasks.domain import format_decimal
-from mediamill.tasks.errors import NoSuchOption, StorageError, UsageError
+from mediamill.tasks.errors import NoSuchOption, UsageError
+from mediamill.tasks.os_errors import build_storage_error
 from mediamill.tasks.untrusted_text import neutralize_formula
 
 _BATCH_ROWS = 1024
@@ -64,7 +65,7 @@ def export(out: Path, to: Path, *, columns: Sequence[str] = (), long: str | None
         count = _write_tables(temporary, to.suffix.lower(), tables, selected_schema)
         temporary.replace(to)
     except OSError as error:
-        raise StorageError(f"{to}: {error.strerror or error}", hint="choose another --to") from None
+        raise build_storage_error(error, to) from None
     finally:
         temporary.unlink(missing_ok=True)
     return count

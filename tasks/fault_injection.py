@@ -2,8 +2,8 @@
 
 In production ``failpoint`` returns at once. ``MEDIAMILL_FAULTS`` arms failpoints for tests, as
 ``name:nth:action`` separated by commas, e.g. ``journal.replied.after:3:kill``. Actions: ``kill``
-(SIGKILL to this process), ``raise`` (a RuntimeError), ``memory`` (a MemoryError), ``enospc`` and ``erofs`` (the
-matching OSError).
+(SIGKILL to this process), ``raise`` (a RuntimeError), ``memory`` (a MemoryError), ``enospc``, ``erofs``, ``emfile``
+and ``eio`` (the matching OSError).
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def failpoint(name: str) -> None:
         return
     if action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
-    if action in ("enospc", "erofs"):
+    if action in ("enospc", "erofs", "emfile", "eio"):
         code = getattr(errno, action.upper())
         raise OSError(code, os.strerror(code), name)
     if action == "memory":

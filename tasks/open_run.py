@@ -24,7 +24,7 @@ from mediamill.tasks.calls.response_times import ResponseTimes, to_journal_name
 from mediamill.tasks.calls.retry import RetryBudget, RetryPolicy
 from mediamill.tasks.capability_context import EngineCapabilityContext
 from mediamill.tasks.engine import Engine
-from mediamill.tasks.errors import StorageError, UsageError
+from mediamill.tasks.errors import UsageError
 from mediamill.tasks.item_slots import ItemSlots
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.journal_choice import choose_journal, write_mark
@@ -32,6 +32,8 @@ from mediamill.tasks.journal.output_binding import Binding
 from mediamill.tasks.journal.output_lock import OutputLock
 from mediamill.tasks.money.budget import Budget
 from mediamill.tasks.moved_out import check_is_same_source, check_place
+from mediamill.tasks.open_files import limit_by_open_files
+from mediamill.tasks.os_errors import build_storage_error
 from mediamill.tasks.params import list_param_names
 from mediamill.tasks.private_files import check_is_no_link, make_private_folder
 from mediamill.tasks.renamed_options import get_renamed_params, to_stored_job, to_stored_names
@@ -50,6 +52,8 @@ if TYPE_CHECKING:
 PRIVATE_FOLDERS = (".journal", ".tmp")
 OUTPUT_FOLDERS = ("results", "failures", "calls", "media", "runs")
 """Folders of OUT that others may read, as the umask says."""
+
+OUTPUT_FILES = ("report.html", "costs.csv")
 
 _STAGING_STEP_REQUESTS, _STAGING_STEP_EXTRA = 64, 8
 """For every 64 requests in flight, 8 more attempts may wait for their commit in the journal. With few in flight its
@@ -72,10 +76,32 @@ def create_out_folder(out: Path) -> None:
             make_private_folder(out / name)
         for name in OUTPUT_FOLDERS:
             check_is_no_link(out / name)
-    except (FileExistsError, NotADirectoryError):
-        raise UsageError(f"{out}: is not a folder", hint="choose another --out") from None
+            _check_place(out / name, is_folder=True)
+        for name in OUTPUT_FILES:
+            _check_place(out / name, is_folder=False)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UsageError(
+            f"{_find_file_on_path(Path(error.filename or out))}: is not a folder", hint="choose another --out"
+        ) from None
     except OSError as error:
-        raise StorageError(f"{out}: {error.strerror or error}", hint="choose another --out") from None
+        raise build_storage_error(error, error.filename or out) from None
+
+
+def _check_place(path: Path, *, is_folder: bool) -> None:
+    """Refuse a file where a run writes a folder, and a folder where it writes a file, before anything is paid.
+
+    Raises:
+        UsageError: when something of the other kind is in its place.
+    """
+    if path.exists() and path.is_dir() != is_folder:
+        here, needed = ("a file", "a folder") if is_folder else ("a folder", "a file")
+        hint = "move it away, or choose another --out"
+        raise UsageError(f"{path}: is {here}, and the run writes {needed} of that name", hint=hint)
+
+
+def _find_file_on_path(path: Path) -> Path:
+    """The part of a path that is in the way: the first that exists and is no folder."""
+    return next((part for part in (*reversed(path.parents), path) if part.exists() and not part.is_dir()), path)
 
 
 async def open_run(resolved: ResolvedJob, engine: Engine, *, retry: bool) -> tuple[RunContext, Source | None]:
@@ -89,6 +115,7 @@ async def open_run(resolved: ResolvedJob, engine: Engine, *, retry: bool) -> tup
         OutputBusy: when another run holds OUT.
         StorageError: when OUT or the journal cannot be written.
     """
+    choose_concurrency(resolved)
     source = None if retry else await engine.run_in_thread(_open_source, resolved)
     out = resolved.out
     await engine.run_in_thread(create_out_folder, out)
@@ -163,7 +190,7 @@ def _create_context(
     stop_switch = StopSwitch()
     limiter, limiter_name = _get_limiter(resolved, engine, journal)
     quota = provider.quota(operation, model)
-    concurrency = job.concurrency or quota.concurrency
+    concurrency = choose_concurrency(resolved)
     spent = journal.attempts.sum_costs()
     max_batched_items = min(concurrency * quota.per_request, _MAX_OPEN_ITEMS) if quota.per_request > 1 else 0
     max_open_items = max(2 * concurrency + 16, max_batched_items, quota.jobs)
@@ -228,13 +255,28 @@ def _create_context(
     )
 
 
+def choose_concurrency(resolved: ResolvedJob) -> int:
+    """The number of requests in flight at most: the job's, else the provider's, and what open files allow.
+
+    Raises:
+        UsageError: when this process may not open enough files for one.
+    """
+    return limit_by_open_files(get_wanted_concurrency(resolved))
+
+
+def get_wanted_concurrency(resolved: ResolvedJob) -> int:
+    """The number of requests in flight that the job wants, else the provider."""
+    quota = resolved.provider.quota(resolved.capability.operation, resolved.model)
+    return resolved.job.concurrency or quota.concurrency
+
+
 def _get_limiter(resolved: ResolvedJob, engine: Engine, journal: Journal) -> tuple[Limiter, str]:
     """The limiter of this provider, model and operation, with the limits that earlier runs learned; and its name."""
     job, provider, model = resolved.job, resolved.provider, resolved.model
     operation = resolved.capability.operation
     name = f"{provider.name} {provider.endpoint.origin} {model} {operation}"
     quota = provider.quota(operation, model)
-    concurrency = job.concurrency or quota.concurrency
+    concurrency = choose_concurrency(resolved)
     staged = concurrency + concurrency // _STAGING_STEP_REQUESTS * _STAGING_STEP_EXTRA
     quota = replace(quota, concurrency=staged, start=None if job.concurrency else quota.start)
     if job.rpm:

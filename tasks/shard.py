@@ -14,6 +14,7 @@ from mediamill.tasks.domain import Answer, Ask, Failure, Item, Outcome, Result
 from mediamill.tasks.errors import BadInput, ItemError, MediamillError, RunStopped, build_memory_error
 from mediamill.tasks.item_record import ItemRecord
 from mediamill.tasks.journal.planning import LOST_FILE
+from mediamill.tasks.os_errors import build_os_item_error
 from mediamill.tasks.params import resolve_item_params
 from mediamill.tasks.run_context import RunContext
 from mediamill.tasks.run_log import RUN_LOGGER, clean_text, write_record
@@ -277,6 +278,8 @@ def _to_item_error(item: Item, error: Exception) -> ItemError:
     RUN_LOGGER.debug("item %s: internal error", clean_text(item.item_id), exc_info=error)
     if isinstance(error, MemoryError):
         return build_memory_error(f"{item.source}: there was not enough memory for it")
+    if isinstance(error, OSError):
+        return build_os_item_error(error, item.source)
     message = f"{item.source}: internal error: {type(error).__name__}: {error}"
     return ItemError(message, kind="internal", transient=True, hint="run again")
 

@@ -157,7 +157,7 @@ def test_an_export_that_fails_leaves_the_old_file(out: Path, tmp_path: Path, mon
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("mediamill.tasks.export._make_csv_writer", raise_disk_full)
-    with pytest.raises(StorageError, match="No space left"):
+    with pytest.raises(StorageError, match="the disk is full"):
         export(out, to)
     assert to.read_text() == "old"
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".to")]

@@ -36,6 +36,8 @@ LAYERS = (
         "tasks.job",
         "tasks.renamed_options",
         "tasks.errors",
+        "tasks.os_errors",
+        "tasks.open_files",
         "tasks.fault_injection",
         "tasks.untrusted_text",
         "tasks.private_files",

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import sys
 from importlib.metadata import version
 from typing import Any
 
 import click
 
-from mediamill.flows.cli.console import print_json, print_note, print_traceback, redirect_to_null
+from mediamill.flows.cli.console import (
+    open_closed_streams,
+    print_json,
+    print_note,
+    print_traceback,
+    redirect_to_null,
+)
 from mediamill.tasks import capabilities
-from mediamill.tasks.errors import MediamillError
+from mediamill.tasks.errors import MediamillError, StorageError
+from mediamill.tasks.os_errors import build_storage_error
 
 COMMANDS = {
     "quote": "Print what a job would cost; nothing is sent.",
@@ -75,6 +83,11 @@ class _LazyGroup(click.Group):
             if command is not None:
                 error.ctx = click.Context(command, parent=ctx, info_name=name)
             raise
+        except BrokenPipeError as error:  # click would end the process with 1 and no word
+            if {*ctx.help_option_names} & {*sys.argv}:
+                redirect_to_null(sys.stdout)  # it is help that nobody reads any more
+                return 0
+            raise build_storage_error(error, "a pipe to another program") from None
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -89,6 +102,8 @@ def cli() -> None:
 def main() -> None:
     """Entry point of ``mediamill``. Exit codes: see ARCHITECTURE.md."""
     debug = "--debug" in sys.argv
+    _restart_in_utf8()
+    open_closed_streams()
     _forbid_core_files()
     try:
         code = cli.main(prog_name="mediamill", standalone_mode=False)
@@ -101,19 +116,29 @@ def main() -> None:
         code = error.exit_code
     except click.ClickException as error:
         code = _print_usage_error(error)
-    except MediamillError as error:
-        if debug:
-            print_traceback()
-        code = _print_error(error.message, error.hint, error.exit_code)
-    except BrokenPipeError:
-        redirect_to_null(sys.stdout)
-        code = 0
     except Exception as error:  # noqa: BLE001 (a traceback is printed only with --debug)
-        if debug:
-            print_traceback()
-        message = f"internal error: {type(error).__name__}: {error}"
-        code = _print_error(message, "run it again with --debug for the traceback", 1)
+        code = _print_failure(error, debug=debug)
+    except SystemExit:
+        code = 0  # click ends so when nobody reads its help any more; commands print through console
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _restart_in_utf8() -> None:
+    """Start again in Python's UTF-8 mode where file names are taken for ASCII: a locale of C with no coercion."""
+    if sys.getfilesystemencoding() == "ascii":
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606 (our own arguments)
+
+
+def _print_failure(error: Exception, *, debug: bool) -> int:
+    """Print why the command failed: its own error, one of the operating system, or a bug. Return the exit code."""
+    if debug:
+        print_traceback()
+    if isinstance(error, OSError):
+        error = build_storage_error(error, str(error.filename or "the operating system"))
+    if isinstance(error, MediamillError):
+        return _print_error(error.message, error.hint, error.exit_code)
+    message = f"internal error: {type(error).__name__}: {error}"
+    return _print_error(message, "run it again with --debug for the traceback", 1)
 
 
 def _forbid_core_files() -> None:
@@ -148,8 +173,6 @@ def _print_error(message: str, hint: str | None, code: int) -> int:
     if hint:
         print_note(f"  {hint}", level="ERROR")
     if "--json" in sys.argv:
-        try:
+        with contextlib.suppress(StorageError):  # stdout cannot be written: stderr said why there is no result
             print_json({"error": message, "hint": hint, "exit_code": code})
-        except OSError:
-            redirect_to_null(sys.stdout)
     return code

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mediamill.flows.cli.confirm import ask_to_continue, is_at_terminal
-from mediamill.flows.cli.console import print_json, print_line, print_note
+from mediamill.flows.cli.console import print_json, print_line, print_note, report_unprintable_end
 from mediamill.flows.cli.formatting import format_dollars, pluralize
 from mediamill.flows.cli.log_output import configure_logging
 from mediamill.flows.cli.output import (
@@ -54,10 +54,11 @@ def run_chain(chain: Chain, options: Mapping[str, Any]) -> int:
         return summary
 
     result = ChainRun(chain, run_step).execute()
-    if as_json:
-        print_json(result.as_dict())
-    else:
-        _print_chain_end(result)
+    with report_unprintable_end():
+        if as_json:
+            print_json(result.as_dict())
+        else:
+            _print_chain_end(result)
     return 128 + signals[0] if signals and result.exit_code not in (0, 3) else result.exit_code
 
 

@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from typing import IO, cast
 
-from mediamill.flows.cli.console import print_note
+from mediamill.flows.cli.console import LastingStderr, print_note
 from mediamill.flows.cli.formatting import format_dollars, format_duration
 from mediamill.tasks.summary import Outage, Progress
 from mediamill.tasks.untrusted_text import escape_controls
@@ -36,7 +37,7 @@ def _show_live_line() -> Iterator[ShowProgress]:
     from rich.live import Live
     from rich.text import Text
 
-    with Live(console=Console(stderr=True), refresh_per_second=4, transient=True) as live:
+    with Live(console=Console(file=cast("IO[str]", LastingStderr())), refresh_per_second=4, transient=True) as live:
         yield lambda progress: live.update(Text(format_progress(progress), no_wrap=True, overflow="ellipsis"))
 
 

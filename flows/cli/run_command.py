@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import gc
-import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mediamill.flows.cli.confirm import confirm_run
-from mediamill.flows.cli.console import print_note, redirect_to_null
+from mediamill.flows.cli.console import print_note, report_unprintable_end
 from mediamill.flows.cli.log_output import configure_logging
 from mediamill.flows.cli.output import format_opening_line, print_quote, print_summary
 from mediamill.flows.cli.progress import ShowProgress, show_progress
@@ -55,15 +54,15 @@ def run_job_command(
     prefect, how = choose_prefect(requested=options.get("prefect"))
     if not quiet:
         print_note(format_opening_line(resolved, how))
+        if files_note := _describe_open_file_limit(resolved):
+            print_note(f"  {files_note}")
         if prefect and (mismatch := describe_version_mismatch(prefect)):
             print_note(f"  {mismatch}")
     if not options.get("yes"):
         confirm_run(resolved, n_items)
     outcome = execute_job(resolved, prefect, options, retry)
-    try:
+    with report_unprintable_end():
         print_summary(outcome.summary, as_json=as_json)
-    except BrokenPipeError:
-        redirect_to_null(sys.stdout)
     code = (
         128 + outcome.signals[0]
         if outcome.signals and outcome.summary.state == "cancelled"
@@ -74,6 +73,21 @@ def run_job_command(
 
         exit_unreported(code)
     return code
+
+
+def _describe_open_file_limit(resolved: ResolvedJob) -> str | None:
+    """What the limit on open files costs this run; None when it costs nothing."""
+    from mediamill.tasks.open_files import get_open_file_limit, raise_open_file_limit
+    from mediamill.tasks.open_run import choose_concurrency, get_wanted_concurrency
+
+    raise_open_file_limit()
+    wanted, allowed = get_wanted_concurrency(resolved), choose_concurrency(resolved)
+    if allowed == wanted:
+        return None
+    return (
+        f"{allowed} requests in flight instead of {wanted}: this process may have {get_open_file_limit()} files open; "
+        "raise ulimit -n for more"
+    )
 
 
 def execute_job(

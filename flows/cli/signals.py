@@ -1,4 +1,8 @@
-"""Signals: the first one drains a run, the second ends the process at once."""
+"""Signals: the first one drains a run, the second ends the process at once.
+
+A terminal that closes sends SIGHUP, often several: from its shell, from the system, and again when its window is gone.
+It drains a run, and never ends it at once. ``nohup`` has it ignored, and so it stays.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from mediamill.flows.cli.console import print_from_signal_handler, show_cursor
 if TYPE_CHECKING:
     from mediamill.tasks.run import Run
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
@@ -27,6 +31,8 @@ def drain_on_signal(run: Run) -> Iterator[list[int]]:
     previous_handlers: dict[int, Callable[[int, FrameType | None], Any] | int | None] = {}
 
     def on_signal(number: int, _: FrameType | None) -> None:
+        if number == signal.SIGHUP and signals:
+            return
         signals.append(number)
         if len(signals) > 1:
             show_cursor()
@@ -36,9 +42,10 @@ def drain_on_signal(run: Run) -> Iterator[list[int]]:
         run.stop(f"stopped by {signal.Signals(number).name}")
 
     for number in _SIGNALS:
-        previous_handlers[number] = signal.signal(number, on_signal)
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            previous_handlers[number] = signal.signal(number, on_signal)
     try:
         yield signals
     finally:
-        for number in _SIGNALS:
-            signal.signal(number, previous_handlers[number])
+        for handled, handler in previous_handlers.items():
+            signal.signal(handled, handler)

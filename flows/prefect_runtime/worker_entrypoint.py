@@ -38,7 +38,7 @@ def main() -> int:
             is_cut = True
             os.close(write_end)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, on_signal)
     return engine.wait()
 

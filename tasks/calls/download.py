@@ -22,7 +22,8 @@ from mediamill.tasks.calls.call_log import log_download_retry
 from mediamill.tasks.calls.retry import RetryableError, RetryPolicy, is_transient_status, send_with_retries
 from mediamill.tasks.calls.ssrf_guard import SsrfGuard, forbidden_url_error
 from mediamill.tasks.calls.transport_errors import ReplyLost, TransportError
-from mediamill.tasks.errors import BadInput, CallFailed, StorageError
+from mediamill.tasks.errors import BadInput, CallFailed
+from mediamill.tasks.os_errors import build_storage_error
 from mediamill.tasks.retry_after import MAX_WAIT, parse_retry_after
 from mediamill.tasks.wire import Problem
 
@@ -215,4 +216,4 @@ def _raise_storage_error(destination: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageError(f"cannot write {destination.name}: {error.strerror or error}") from None
+        raise build_storage_error(error, f"cannot write {destination.name}") from None

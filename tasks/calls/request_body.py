@@ -18,6 +18,7 @@ import orjson
 
 from mediamill.tasks.domain import Payload
 from mediamill.tasks.errors import BadInput
+from mediamill.tasks.os_errors import build_unreadable_error
 from mediamill.tasks.wire import Request
 
 STREAM_OVER_BYTES = 1 << 20
@@ -134,8 +135,9 @@ def _load_content(payload: Payload) -> bytes | Path:
         # Small files are read here: they were hashed a moment ago, and a thread costs more than the read.
         return payload.path if payload.path.stat().st_size > STREAM_OVER_BYTES else payload.path.read_bytes()
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise BadInput(f"{payload.filename}: cannot be read any more ({reason})", transient=True) from None
+        unreadable = build_unreadable_error(error, f"{payload.filename}: cannot be read any more: ")
+        unreadable.transient = True
+        raise unreadable from None
 
 
 def _format_disposition(name: str) -> bytes:

@@ -14,6 +14,7 @@ import aiohttp
 import httpx
 
 from mediamill.tasks.calls.ssrf_guard import ForbiddenAddress
+from mediamill.tasks.os_errors import OPEN_FILES_KIND, describe_os_error, is_out_of_files
 
 
 class TransportError(Exception):
@@ -31,7 +32,10 @@ class TransportError(Exception):
 
 
 class NotSent(TransportError):
-    """Nothing was sent. Kinds: ``dns``, ``refused``, ``tls``, ``connect_timeout``, ``forbidden`` (a guarded URL)."""
+    """Nothing was sent. Kinds: ``dns``, ``refused``, ``tls``, ``connect_timeout``, ``forbidden`` (a guarded URL).
+
+    ``too_many_open_files`` is no fault of the server: this process may not open another socket.
+    """
 
 
 class ReplyLost(TransportError):
@@ -60,6 +64,9 @@ def classify_transport_error(error: Exception, host: str) -> TransportError:
     """
     if any(isinstance(e, ForbiddenAddress) for e in iter_causes(error)):
         return NotSent("forbidden", f"{host} is not on the public internet")
+    if out_of_files := next((e for e in iter_causes(error) if isinstance(e, OSError) and is_out_of_files(e)), None):
+        words = describe_os_error(out_of_files)
+        return NotSent(OPEN_FILES_KIND, f"no connection could be opened: {words.what}; {words.hint}")
     cause = next((e for e in iter_causes(error) if isinstance(e, aiohttp.ClientError)), error)
     return _to_not_sent(cause, host) or _to_reply_lost(cause, host)
 

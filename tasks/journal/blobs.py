@@ -8,6 +8,7 @@ import uuid
 from pathlib import Path
 
 from mediamill.tasks.errors import StorageError
+from mediamill.tasks.os_errors import build_storage_error
 from mediamill.tasks.private_files import make_folder, open_private
 
 
@@ -46,7 +47,7 @@ class BlobStore:
         try:
             data = self._path(digest).read_bytes()
         except OSError as error:
-            raise StorageError(f"{self._path(digest)}: {error.strerror or error}", hint="restore it") from None
+            raise build_storage_error(error, self._path(digest)) from None
         if hashlib.sha256(data).hexdigest() != digest:
             raise StorageError(f"{self._path(digest)}: is damaged", hint="restore it from a copy")
         return data

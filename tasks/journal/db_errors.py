@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import sqlite3
 
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from mediamill.tasks.errors import StorageError
+from mediamill.tasks.os_errors import build_storage_error, find_open_files_error
 
 _SQLITE_MESSAGES = {
     sqlite3.SQLITE_FULL: ("the disk is full", "free some space, then run again: nothing is lost"),
@@ -20,11 +20,6 @@ _SQLITE_MESSAGES = {
 }
 _FORBIDDEN_SQLSTATES = ("42501", "25006")
 """PostgreSQL: insufficient privilege, read-only transaction."""
-_SQLITE_CODE_BY_ERRNO = {
-    errno.ENOSPC: sqlite3.SQLITE_FULL,
-    errno.EDQUOT: sqlite3.SQLITE_FULL,
-    errno.EROFS: sqlite3.SQLITE_READONLY,
-}
 
 
 def to_storage_error(error: BaseException, where: str) -> StorageError | None:
@@ -32,11 +27,12 @@ def to_storage_error(error: BaseException, where: str) -> StorageError | None:
     if isinstance(error, StorageError):
         return error
     if isinstance(error, OSError):
-        what = _SQLITE_MESSAGES.get(_SQLITE_CODE_BY_ERRNO.get(error.errno or 0, -1))
-        return _build_error(where, *(what or (error.strerror or str(error), "check the disk, then run again")))
+        return build_storage_error(error, where)
     original = error.orig if isinstance(error, DBAPIError) else error
     if isinstance(original, sqlite3.Error):
         code = getattr(original, "sqlite_errorcode", -1) & 0xFF
+        if code == sqlite3.SQLITE_CANTOPEN and (open_files_error := find_open_files_error()):
+            return build_storage_error(open_files_error, where)
         return _build_error(where, *_SQLITE_MESSAGES[code]) if code in _SQLITE_MESSAGES else None
     if isinstance(error, DBAPIError) and getattr(original, "sqlstate", None) in _FORBIDDEN_SQLSTATES:
         return _build_error(

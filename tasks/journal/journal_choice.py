@@ -16,6 +16,7 @@ from mediamill.tasks.journal.blobs import sync_path
 from mediamill.tasks.journal.database import DATABASE_FILE
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.out_place import read_out_id
+from mediamill.tasks.os_errors import build_storage_error
 from mediamill.tasks.private_files import check_is_no_link, open_private
 
 MARK_FILE = ".journal/elsewhere"
@@ -101,7 +102,7 @@ def write_mark(out: Path, journal: str | None) -> None:
         temporary.replace(path)
         sync_path(path.parent)
     except OSError as error:
-        raise StorageError(f"{path}: {error.strerror or error}", hint="choose another --out") from None
+        raise build_storage_error(error, path) from None
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -14,6 +14,7 @@ import orjson
 
 from mediamill.tasks.errors import StorageError
 from mediamill.tasks.journal.blobs import sync_path
+from mediamill.tasks.os_errors import build_storage_error
 from mediamill.tasks.private_files import open_private
 
 ID_FILE = "out_id"
@@ -110,7 +111,7 @@ def write_out_id(out: Path, out_id: str) -> None:
         temporary.replace(id_path)
         sync_path(id_path.parent)
     except OSError as error:
-        raise StorageError(f"{id_path}: {error.strerror or error}", hint="choose another --out") from None
+        raise build_storage_error(error, id_path) from None
 
 
 def read_out_id(out: Path) -> str | None:

@@ -14,11 +14,12 @@ from typing import IO
 import orjson
 from sqlalchemy import Connection, update
 
-from mediamill.tasks.errors import OutputBusy, StorageError
+from mediamill.tasks.errors import OutputBusy
 from mediamill.tasks.journal.database import JournalDatabase
 from mediamill.tasks.journal.out_place import ensure_out_id
 from mediamill.tasks.journal.sql_dialect import insert_if_absent
 from mediamill.tasks.journal.tables import leases
+from mediamill.tasks.os_errors import build_storage_error
 from mediamill.tasks.private_files import open_private
 
 _MAX_TRIES, _PAUSE_SECONDS = 6, 0.05
@@ -46,7 +47,7 @@ class OutputLock:
         try:
             file = open(path, "a+", encoding="utf-8", opener=open_private)  # noqa: SIM115 (Path.open takes no opener)
         except OSError as error:
-            raise StorageError(f"{path}: {error.strerror or error}", hint="choose another --out") from None
+            raise build_storage_error(error, path) from None
         try:
             if not _try_to_lock(file):
                 raise OutputBusy(
@@ -60,7 +61,7 @@ class OutputLock:
             token = journal.write_blocking(lambda connection: _increment_token(connection, journal.lease_name, run_id))
         except OSError as error:
             _close(file)
-            raise StorageError(f"{path}: {error.strerror or error}", hint="choose another --out") from None
+            raise build_storage_error(error, path) from None
         except BaseException:
             _close(file)
             raise

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Self, cast
 import av
 import numpy as np
 
-from mediamill.tasks.errors import BadReply, StorageError
+from mediamill.tasks.errors import BadReply
 from mediamill.tasks.media.audio_info import to_seconds
 from mediamill.tasks.media.av_input import open_media
 from mediamill.tasks.media.encode import Samples, to_frame
 from mediamill.tasks.media.wav import HEAD_BYTES, parse_wav_header
+from mediamill.tasks.os_errors import build_storage_error
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
@@ -90,7 +91,7 @@ def write_unchanged(part: AudioPart, path: Path, file_format: str, rate: int | N
     try:
         path.write_bytes(part.audio)
     except OSError as error:
-        raise StorageError(f"{path}: {error.strerror or error}") from None
+        raise build_storage_error(error, path) from None
     return JoinedAudio(to_seconds(Fraction(samples, found_rate)), found_rate, channels, peak)
 
 
@@ -140,7 +141,7 @@ class AudioJoiner:
             self._container.mux(self._stream.encode(None))
             self._container.close()
         except (av.FFmpegError, OSError) as error:
-            raise StorageError(f"{self._path}: {error.strerror or error}") from None
+            raise build_storage_error(error, self._path) from None
         self._container = None
         channels = 2 if self._layout == "stereo" else 1
         return JoinedAudio(to_seconds(Fraction(self._samples, self._rate)), self._rate, channels, self._peak)
@@ -175,7 +176,7 @@ class AudioJoiner:
                 codec, rate=self._rate, layout=self._layout, format=_get_sample_format(codec)
             )
         except (av.FFmpegError, OSError) as error:
-            raise StorageError(f"{self._path}: {error.strerror or error}") from None
+            raise build_storage_error(error, self._path) from None
         self._stream = cast("AudioStream", stream)
         if codec in _BIT_RATES:
             self._stream.bit_rate = _BIT_RATES[codec] if self._rate > _LOW_RATE else _LOW_BIT_RATE
@@ -192,7 +193,7 @@ class AudioJoiner:
                 self._samples += len(block)
                 self._container.mux(self._stream.encode(frame))
         except (av.FFmpegError, OSError) as error:
-            raise StorageError(f"{self._path}: {error.strerror or error}") from None
+            raise build_storage_error(error, self._path) from None
 
 
 def _fade_ends(samples: Samples, rate: int, *, at_start: bool, at_end: bool) -> Samples:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.media.wav import HEAD_BYTES
+from mediamill.tasks.os_errors import build_unreadable_error
 
 _ID3_HEADER_BYTES = 10
 _UNTAGGED_CONTAINERS = (b"RIFF", b"RF64", b"FORM", b"OggS", b"\x1aE\xdf\xa3", b".snd", b"caff", b"0&\xb2u")
@@ -30,8 +31,7 @@ def read_head(path: Path) -> tuple[bytes, int]:
     except IsADirectoryError:
         raise BadInput("it is not a file but a folder", kind="not_a_file") from None
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise BadInput(f"the file cannot be read: {reason}", kind="unreadable", hint="check its permissions") from None
+        raise build_unreadable_error(error, "the file cannot be read: ") from None
     if not head:
         raise empty_file_error()
     return head, file_status.st_size

@@ -10,7 +10,8 @@ from types import TracebackType
 from typing import IO, Self
 
 from mediamill.tasks.domain import Payload
-from mediamill.tasks.errors import BadInput, MediamillError, StorageError
+from mediamill.tasks.errors import BadInput, MediamillError
+from mediamill.tasks.os_errors import build_storage_error
 
 MAX_IN_MEMORY_BYTES = 2**20
 """A converted recording up to this size stays in memory."""
@@ -60,7 +61,7 @@ class SpooledOutput:
                 self._spill_to_disk()
             return self._file.write(data)
         except OSError as error:
-            self.failure = StorageError(f"{self._scratch}: {error.strerror or error}", hint="free some space there")
+            self.failure = build_storage_error(error, self._scratch)
             raise self.failure from None
 
     def seek(self, offset: int, whence: int = 0) -> int:

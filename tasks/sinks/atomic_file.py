@@ -12,8 +12,8 @@ from typing import Any
 import orjson
 
 from mediamill.tasks import fault_injection
-from mediamill.tasks.errors import StorageError
 from mediamill.tasks.journal.blobs import sync_path
+from mediamill.tasks.os_errors import build_storage_error
 from mediamill.tasks.private_files import make_folders_below, make_private_folder
 
 
@@ -39,7 +39,7 @@ def write_atomically(out: Path, target: Path) -> Iterator[Path]:
         sync_path(target.parent)
         fault_injection.failpoint("part.rename.after")
     except OSError as error:
-        raise StorageError(f"{target}: {error.strerror or error}", hint="free the disk, then run again") from None
+        raise build_storage_error(error, target) from None
     finally:
         if temporary.exists():
             temporary.unlink()
@@ -56,7 +56,7 @@ def remove_file(target: Path) -> None:
             target.unlink()
             sync_path(target.parent)
     except OSError as error:
-        raise StorageError(f"{target}: {error.strerror or error}") from None
+        raise build_storage_error(error, target) from None
 
 
 def write_json(out: Path, target: Path, content: Mapping[str, Any]) -> Path:

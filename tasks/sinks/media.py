@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from mediamill.tasks.errors import StorageError
+from mediamill.tasks.os_errors import build_storage_error
 from mediamill.tasks.sinks.atomic_file import hash_file, write_atomically
 from mediamill.tasks.sinks.safe_names import to_safe_name
 
@@ -49,7 +50,7 @@ def publish_media(path: Path, out: Path, item_id: str, suffix: str) -> MediaFile
         if hash_file(target) != digest:
             raise StorageError(f"{target}: reads back as something else than was written", hint="check the disk")
     except OSError as error:
-        raise StorageError(f"{target}: {error.strerror or error}", hint="free the disk, then run again") from None
+        raise build_storage_error(error, target) from None
     return MediaFile(relative, digest, size)
 
 

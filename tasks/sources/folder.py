@@ -15,6 +15,7 @@ from mediamill.tasks.domain import Item
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.job import AllowedPaths
 from mediamill.tasks.not_taken import NotTaken
+from mediamill.tasks.os_errors import describe_os_error
 from mediamill.tasks.run_log import RUN_LOGGER, write_record
 from mediamill.tasks.sources.extensions import (
     HEAD_BYTES,
@@ -78,7 +79,8 @@ class FolderSource:
                 else:
                     self._n_unsettled += 1
         except OSError as error:
-            raise UsageError(f"{self._given}: {error.strerror or error}") from None
+            cause = describe_os_error(error)
+            raise UsageError(f"{self._given}: {cause.what}", hint=cause.hint) from None
         self._log_not_taken()
 
     def row_schema(self) -> pa.Schema | None:

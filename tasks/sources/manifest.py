@@ -12,6 +12,7 @@ from mediamill.tasks.domain import Item
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.job import AllowedPaths, Columns
 from mediamill.tasks.not_taken import NotTaken
+from mediamill.tasks.os_errors import describe_os_error
 from mediamill.tasks.sources.base import ManifestReader, Row
 from mediamill.tasks.sources.columns import plan_columns
 from mediamill.tasks.sources.infer_types import infer_types
@@ -55,7 +56,8 @@ class ManifestSource:
         try:
             self._reader = _open_reader(Path(self.root), given)
         except OSError as error:
-            raise UsageError(f"{given}: {error.strerror or error}") from None
+            cause = describe_os_error(error)
+            raise UsageError(f"{given}: {cause.what}", hint=cause.hint) from None
         self._column_types = self._reader.column_types()
         if not self._reader.column_names:
             raise self.to_empty_error()

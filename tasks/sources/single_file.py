@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from mediamill.tasks.domain import Item
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.not_taken import NotTaken
+from mediamill.tasks.os_errors import describe_os_error
 from mediamill.tasks.sources.locate import find_url_problem, fingerprint_file, fingerprint_value, is_url, to_printable
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ class SingleFileSource:
         try:
             file_stat = os.stat(self.root)  # noqa: PTH116
         except OSError as error:
-            raise UsageError(f"{self._given}: {error.strerror or error}") from None
+            cause = describe_os_error(error)
+            raise UsageError(f"{self._given}: {cause.what}", hint=cause.hint) from None
         yield Item(self.name, 0, self._given, self.root, fingerprint=fingerprint_file(self.root, file_stat))
 
     def row_schema(self) -> pa.Schema | None:

@@ -156,9 +156,9 @@ def test_a_crash_after_a_paid_reply_does_not_buy_it_again(
 
 DISK_MESSAGES = {
     ("journal.commit.before", "enospc"): "the disk is full",
-    ("journal.commit.before", "erofs"): "the journal cannot be written",
-    ("part.write.before", "enospc"): "No space left on device",
-    ("part.write.before", "erofs"): "Read-only file system",
+    ("journal.commit.before", "erofs"): "the disk is mounted read-only",
+    ("part.write.before", "enospc"): "the disk is full",
+    ("part.write.before", "erofs"): "the disk is mounted read-only",
 }
 
 

@@ -179,7 +179,7 @@ def test_a_damaged_blob_is_an_error_and_a_torn_one_is_rewritten(tmp_path: Path) 
     assert blobs.put(b"reply") == name, "a torn one is written again"
     assert blobs.get(name) == b"reply"
     path.unlink()
-    with pytest.raises(StorageError, match="No such file"):
+    with pytest.raises(StorageError, match="does not exist"):
         blobs.get(name)
 
 

@@ -89,7 +89,7 @@ async def test_a_bad_operation_fails_alone(store: Store) -> None:
     assert await journal.write(insert_name("c")) == 1, "the writer lives on"
 
 
-@pytest.mark.parametrize(("action", "words"), [("enospc", "the disk is full"), ("erofs", "cannot be written")])
+@pytest.mark.parametrize(("action", "words"), [("enospc", "the disk is full"), ("erofs", "mounted read-only")])
 async def test_a_disk_error_fails_every_waiting_operation_with_its_reason(
     sqlite_store: Store, action: str, words: str
 ) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import orjson
 
-from mediamill.tasks.errors import StorageError
+from mediamill.tasks.os_errors import build_storage_error
 from mediamill.tasks.sinks.atomic_file import write_atomically
 from mediamill.tasks.sinks.safe_names import to_safe_name
 from mediamill.tasks.sinks.subtitles.formats import format_transcript
@@ -35,8 +35,6 @@ def write_subtitles(out: Path, rows: Iterable[bytes], formats: Sequence[str]) ->
                 with write_atomically(out, target) as temporary:
                     temporary.write_bytes(content)
             except OSError as error:
-                raise StorageError(
-                    f"{target}: {error.strerror or error}", hint="free the disk, then run again"
-                ) from None
+                raise build_storage_error(error, target) from None
             written += 1
     return written

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import pty
 import select
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,16 +30,25 @@ class Screen:
 
 
 class Terminal:
-    """A command on a pseudo-terminal."""
+    """A command on a pseudo-terminal, in a session of its own, so that a terminal that closes hangs it up.
 
-    def __init__(self, *arguments: str | Path, home: Path) -> None:
+    Args:
+        *arguments: of the command line.
+        home: its home.
+        prefix: a program that starts it.
+    """
+
+    def __init__(self, *arguments: str | Path, home: Path, prefix: Sequence[str] = ()) -> None:
         self._master, slave = pty.openpty()
+        environment = bare_environment(home, TERM="xterm", COLUMNS="100")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "mediamill.flows.cli", *map(str, arguments)],
+            [*prefix, sys.executable, "-m", "mediamill.flows.cli", *map(str, arguments)],
+            cwd=home if prefix else None,  # nohup writes what a terminal would show to a file
             stdin=slave,
             stdout=slave,
             stderr=slave,
-            env=bare_environment(home, TERM="xterm", COLUMNS="100"),
+            preexec_fn=_take_terminal,  # noqa: PLW1509 (a test starts no threads before)
+            env=environment,
         )
         os.close(slave)
         self._output = b""
@@ -52,6 +63,10 @@ class Terminal:
     def type_keys(self, keys: str) -> None:
         """Type keys."""
         os.write(self._master, keys.encode())
+
+    def close(self) -> None:
+        """Close the terminal, as its window does: the system hangs up what runs on it."""
+        os.close(self._master)
 
     def press_ctrl_c(self) -> Screen:
         """Press Ctrl-C until the command ends: one just before a prompt starts to read has no effect until the next.
@@ -86,3 +101,9 @@ class Terminal:
             return False
         self._output += data
         return bool(data)
+
+
+def _take_terminal() -> None:
+    """Make the terminal on stdin the one that controls this process, which leads a new session."""
+    os.setsid()
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)

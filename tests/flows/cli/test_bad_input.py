@@ -200,3 +200,30 @@ def test_an_unknown_engine_gets_every_engine_of_the_help(tmp_path: Path) -> None
     output = run_refused(tmp_path, 2, "serve", "--engine", "nope", "--port", "0")
     for engine in ("local", "echo", "whisper", "flite", "espeak-ng", "tones"):
         assert engine in output
+
+
+@pytest.mark.parametrize("name", ["results", "failures", "calls", "media", "runs", ".journal", ".tmp"])
+def test_a_file_in_the_place_of_one_of_outs_folders_is_named_before_anything_is_paid(
+    name: str, tmp_path: Path, local_server: RunningServer
+) -> None:
+    make_wavs(tmp_path / "in", 1)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_text("mine")
+    done = transcribe(tmp_path / "in", tmp_path / "out", local_server.origin)
+    assert done.returncode == 2, done.stderr
+    assert str(tmp_path / "out" / name) in done.stderr
+    assert "free" not in done.stderr
+    assert local_server.bill()["requests"] == 0
+    assert (tmp_path / "out" / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["report.html", "costs.csv"])
+def test_a_folder_in_the_place_of_one_of_outs_files_is_named_before_anything_is_paid(
+    name: str, tmp_path: Path, local_server: RunningServer
+) -> None:
+    make_wavs(tmp_path / "in", 1)
+    (tmp_path / "out" / name).mkdir(parents=True)
+    done = transcribe(tmp_path / "in", tmp_path / "out", local_server.origin)
+    assert done.returncode == 2, done.stderr
+    assert f"{tmp_path / 'out' / name}: is a folder" in done.stderr
+    assert local_server.bill()["requests"] == 0

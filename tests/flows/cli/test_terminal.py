@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.flows.cli.terminal import Terminal
+from tests.flows.prefect_runtime.prefect_server import wait_until
 from tests.helpers.cli_runs import make_wavs, mediamill, read_rows
 from tests.helpers.local_server import RunningServer, running_server
 
@@ -28,10 +29,13 @@ def slow_local_server() -> Iterator[RunningServer]:
         yield running
 
 
-def start_transcribe(tmp_path: Path, server: RunningServer, *options: str, count: int = 6) -> Terminal:
+def start_transcribe(
+    tmp_path: Path, server: RunningServer, *options: str, count: int = 6, prefix: Sequence[str] = ()
+) -> Terminal:
     make_wavs(tmp_path / "in", count)
     arguments = ("transcribe", tmp_path / "in", "--provider", "together", "--base-url", server.origin)
-    return Terminal(*arguments, "--concurrency", "2", "--out", tmp_path / "out", *options, home=tmp_path / "home")
+    options = ("--concurrency", "2", "--out", str(tmp_path / "out"), *options)
+    return Terminal(*arguments, *options, home=tmp_path / "home", prefix=prefix)
 
 
 def read_status(tmp_path: Path) -> dict[str, int | str | None]:
@@ -96,7 +100,7 @@ def test_a_paid_retry_asks(tmp_path: Path, own_local_server: RunningServer) -> N
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_one_signal_lets_requests_in_flight_end(
     number: int, code: int, tmp_path: Path, own_local_server: RunningServer
 ) -> None:
@@ -113,6 +117,37 @@ def test_one_signal_lets_requests_in_flight_end(
     assert len(read_rows(tmp_path / "out")) == status["done"] == own_local_server.bill()["requests"] < 24
     assert start_transcribe(tmp_path, own_local_server, "--yes", count=24).wait_for_end().code == 0
     assert own_local_server.bill()["requests"] == 24
+
+
+@pytest.mark.long
+def test_further_hangups_of_a_closing_terminal_end_nothing(tmp_path: Path, own_local_server: RunningServer) -> None:
+    terminal = start_transcribe(tmp_path, own_local_server, "--yes", count=24)
+    terminal.wait_for_text("2 in flight")
+    terminal.process.send_signal(signal.SIGHUP)
+    terminal.wait_for_text("stopping")
+    assert terminal.wait_for_end([signal.SIGHUP, signal.SIGHUP]).code == 129
+    status = read_status(tmp_path)
+    assert (status["last_state"], status["unknown_max_usd"]) == ("cancelled", "0")
+
+
+@pytest.mark.long
+def test_a_run_drains_when_its_terminal_is_gone(tmp_path: Path, own_local_server: RunningServer) -> None:
+    terminal = start_transcribe(tmp_path, own_local_server, "--yes", count=24)
+    terminal.wait_for_text("2 in flight")
+    terminal.close()
+    assert terminal.process.wait(60) == 129
+    status = read_status(tmp_path)
+    assert (status["last_state"], status["unknown_max_usd"]) == ("cancelled", "0")
+    assert len(read_rows(tmp_path / "out")) == own_local_server.bill()["requests"] < 24
+
+
+@pytest.mark.long
+def test_a_run_under_nohup_outlives_its_terminal(tmp_path: Path, own_local_server: RunningServer) -> None:
+    terminal = start_transcribe(tmp_path, own_local_server, "--yes", count=12, prefix=["nohup"])
+    wait_until(lambda: own_local_server.bill()["requests"] > 1, "the run to be at work")
+    terminal.close()
+    assert terminal.process.wait(60) == 0
+    assert len(read_rows(tmp_path / "out")) == own_local_server.bill()["requests"] == 12
 
 
 @pytest.mark.long
