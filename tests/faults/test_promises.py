@@ -207,7 +207,7 @@ cp -r "$OUT" "$KEPT"
     ("script", "proof", "message"),
     [
         (FULL_DISK, "100%", "journal.sqlite: the disk is full"),
-        (READ_ONLY_DISK, "Read-only file system", "journal.sqlite: the journal cannot be written"),
+        (READ_ONLY_DISK, "Read-only file system", "the disk is mounted read-only"),
     ],
     ids=["full", "read-only"],
 )
