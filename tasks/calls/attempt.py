@@ -32,6 +32,7 @@ from mediamill.tasks.errors import (
     RunStopped,
     UnknownOutcome,
 )
+from mediamill.tasks.journal.transitions import ClaimLost
 from mediamill.tasks.wire import Problem, RateLimits, Reply, Request, Wire
 
 _LOST_MESSAGE = "the request may have been carried out and billed; its answer was lost"
@@ -92,6 +93,9 @@ class WireAttempt:
                 self._remote_job = remote_id, origin
             else:
                 await self._record.mark_replied(reply)
+        except ClaimLost:
+            outcome = "unused"
+            raise
         finally:
             self._context.stats.in_flight -= 1
             is_out = self._context.gate.is_out  # then the gate decides, and an outage is no overload

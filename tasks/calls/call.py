@@ -29,6 +29,7 @@ from mediamill.tasks.calls.settlement import build_answer, parse_reply, settle_c
 from mediamill.tasks.domain import FREE, Answer, Ask, Cost, Usage
 from mediamill.tasks.errors import BadInput, CallFailed, ItemError, MediamillError, UnknownOutcome
 from mediamill.tasks.journal.asks import Attempt, ClaimResult
+from mediamill.tasks.journal.transitions import ClaimLost
 from mediamill.tasks.wire import Parsed, Problem, Reply
 
 _BUSY_POLL_SECONDS = 0.5
@@ -94,6 +95,19 @@ class Caller:
             task.exception()  # retrieved here, because every waiter may be gone
 
     async def _recall_or_send(self, pending: PendingAsk, *, journal_only: bool) -> Answer:
+        """The Ask's answer, also where another run takes the claim over: that run's answer is waited for."""
+        while True:
+            try:
+                return await self._claim_and_send(pending, journal_only=journal_only)
+            except ClaimLost:
+                call_log.log_claim_lost(pending.ask, self._context.run_id)
+
+    async def _claim_and_send(self, pending: PendingAsk, *, journal_only: bool) -> Answer:
+        """The Ask's answer, from the journal or sent under a claim.
+
+        Raises:
+            ClaimLost: when another run has taken the claim over before anything was sent.
+        """
         sibling = self._siblings.pop(pending.key, None)
         if sibling is not None:
             return self._to_recalled_answer(pending, *sibling)

@@ -58,6 +58,13 @@ def log_reuse(ask: Ask, run_id: str, call_id: str | None) -> None:
         write_record(CALLS_LOGGER, logging.DEBUG, "reused", message, **fields)
 
 
+def log_claim_lost(ask: Ask, run_id: str) -> None:
+    """Another run took a request over before it was sent, and its answer is waited for."""
+    if CALLS_LOGGER.isEnabledFor(logging.WARNING):
+        message = f"{describe_items([ask])}: another run took this request over; its answer is waited for"
+        write_record(CALLS_LOGGER, logging.WARNING, "claim_lost", message, run_id=run_id, item=ask.item_id)
+
+
 def log_retry(record: LoggedAttempt, problem: Problem, status: int | None, wait_seconds: float | None) -> None:
     """An attempt failed and is sent again after a pause; None: once the provider answers again."""
     if CALLS_LOGGER.isEnabledFor(logging.WARNING):

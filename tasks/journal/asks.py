@@ -19,6 +19,7 @@ import orjson
 from mediamill.tasks.domain import Cost
 from mediamill.tasks.journal import claims, transitions
 from mediamill.tasks.journal.blobs import BlobStore
+from mediamill.tasks.journal.claim_owners import ClaimOwners
 from mediamill.tasks.journal.claims import ClaimRequest, HeldAsks
 from mediamill.tasks.journal.database import JournalDatabase
 from mediamill.tasks.journal.db_errors import to_storage_error
@@ -71,9 +72,10 @@ class ClaimResult:
 
 
 class Asks:
-    """The states of every Ask in the journal."""
+    """The states of every Ask in the journal; ``owners`` knows which other owners of claims are dead."""
 
     def __init__(self, journal: JournalDatabase, blobs: BlobStore | None) -> None:
+        self.owners = ClaimOwners()
         self._journal = journal
         self._blobs = blobs
 
@@ -90,7 +92,7 @@ class Asks:
             now: microseconds since the epoch.
         """
         state, row = await self._journal.write_batched(
-            claims.claim, ClaimRequest(key, owner, self._journal.out_id, now)
+            claims.claim, ClaimRequest(key, owner, self._journal.out_id, now, self.owners)
         )
         if state in ("hit", "accepted"):
             attempt = await self._load_attempt(row["call_id"])
@@ -109,7 +111,7 @@ class Asks:
         """Record an attempt that is about to be sent; durable before its first byte leaves.
 
         Raises:
-            CallFailed: ``claim_lost``, when another run has claimed one of the Asks since; then nothing may be sent.
+            ClaimLost: when another run has claimed one of the Asks since; then nothing may be sent.
         """
         await self._journal.write_batched(transitions.record_sending, (attempt, tuple(keys)))
 

@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, bindparam, or_, select, update
 
+from mediamill.tasks.journal.claim_owners import LEASE_SECONDS, ClaimOwners, OwnerSigns, count_on, load_signs
 from mediamill.tasks.journal.sql_dialect import insert_if_absent, split_values
 from mediamill.tasks.journal.tables import asks, attempts
 
-LEASE_SECONDS = 60
 HELD_STATES = ("claimed", "sending", "accepted")
 CRASHED_COLUMNS = {
     "outcome": "unknown",
@@ -28,16 +28,20 @@ BOUND_ASK = (asks.c.key == bindparam("b_key"), asks.c.owner == bindparam("b_owne
 
 @dataclass(frozen=True, slots=True)
 class ClaimRequest:
-    """A request to claim the Ask ``key`` for ``owner``; ``now`` in microseconds since the epoch."""
+    """A request to claim the Ask ``key`` for ``owner``.
+
+    ``now`` is in microseconds since the epoch; ``owners`` knows which other owners are dead.
+    """
 
     key: str
     owner: str
     out_id: str
     now: int
+    owners: ClaimOwners
 
     @property
     def lease(self) -> int:
-        """When the claim expires unless it is renewed; microseconds since the epoch."""
+        """When older programs may take the claim over unless it is renewed; microseconds since the epoch."""
         return self.now + LEASE_SECONDS * 1_000_000
 
 
@@ -57,12 +61,15 @@ def claim(connection: Connection, requests: Sequence[ClaimRequest]) -> Sequence[
     first_by_key = {request.key: request for request in reversed(requests)}
     inserted = _insert_claims(connection, list(first_by_key.values()))
     rows = _select_asks(connection, [key for key in first_by_key if key not in inserted])
+    held_in = [row["out_id"] for row in rows.values() if row["state"] in HELD_STATES and row["lease"]]
+    signs = load_signs(connection, held_in) if held_in else {}
     outcomes: list[ClaimOutcome] = []
     for request in requests:
         if request.key in inserted:
             outcomes.append(("mine" if request is first_by_key[request.key] else "busy", {}))
         else:
-            outcomes.append(_claim_existing(connection, request, rows[request.key]))
+            row = rows[request.key]
+            outcomes.append(_claim_existing(connection, request, row, signs.get(row["out_id"], OwnerSigns())))
     return outcomes
 
 
@@ -89,12 +96,15 @@ def _select_asks(connection: Connection, keys: Sequence[str]) -> dict[str, dict[
     return rows
 
 
-def _claim_existing(connection: Connection, request: ClaimRequest, row: dict[str, Any]) -> ClaimOutcome:
+def _claim_existing(
+    connection: Connection, request: ClaimRequest, row: dict[str, Any], signs: OwnerSigns
+) -> ClaimOutcome:
     """Claim an Ask that the journal knows already, if it has no reply and no live owner."""
     state = row["state"]
     if state == "replied":
         return "hit", row
-    if state in HELD_STATES and row["lease"] > request.now:
+    is_held = state in HELD_STATES and row["lease"]
+    if is_held and (row["owner"] == request.owner or not request.owners.is_dead(row, signs, request.now)):
         return "busy", row
     if state == "sending":
         _mark_unknown(connection, row["call_id"])
@@ -144,7 +154,11 @@ def release(connection: Connection, claims: Sequence[HeldAsks]) -> Sequence[None
 
 
 def renew(connection: Connection, holders: Sequence[tuple[str, str]]) -> Sequence[None]:
-    """Extend the leases of all held Asks of each (out id, owner). Released ones stay released."""
+    """Give a sign of life for each (out id, owner), and extend the leases of all Asks that it holds.
+
+    Released ones stay released. The leases are for older programs, which believe them.
+    """
+    count_on(connection, holders)
     lease = time.time_ns() // 1000 + LEASE_SECONDS * 1_000_000
     connection.execute(_RENEW, [{"b_out": out_id, "b_owner": owner, "b_lease": lease} for out_id, owner in holders])
     return [None] * len(holders)

@@ -14,7 +14,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.journal.blobs import BlobStore
-from mediamill.tasks.journal.claims import LEASE_SECONDS, renew
+from mediamill.tasks.journal.claim_owners import LEASE_SECONDS
+from mediamill.tasks.journal.claims import renew
 from mediamill.tasks.journal.db_errors import to_storage_error
 from mediamill.tasks.journal.migrations import LATEST_VERSION, check_version, create_or_migrate, read_version
 from mediamill.tasks.journal.writer import Handler, JournalWriter

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, insert, select, update
 
+from mediamill.tasks.journal.claim_owners import begin_counting
 from mediamill.tasks.journal.database import JournalDatabase
 from mediamill.tasks.journal.tables import runs
 from mediamill.tasks.not_taken import NotTaken
@@ -29,7 +30,12 @@ class Runs:
         """Record a run's start; from now on this journal writes for it."""
         self._journal.keep_leases(run_id)
         row = {"run_id": run_id, "out_id": self._journal.out_id, "started_at": time.time_ns() // 1000}
-        await self._journal.write(lambda connection: connection.execute(insert(runs), row))
+
+        def start_run(connection: Connection) -> None:
+            connection.execute(insert(runs), row)
+            begin_counting(connection, self._journal.out_id, run_id)
+
+        await self._journal.write(start_run)
 
     async def record_not_taken(self, not_taken: NotTaken) -> None:
         """Record what the run's source holds and the run does not take, before its summary is known."""

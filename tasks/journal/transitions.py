@@ -16,6 +16,13 @@ from mediamill.tasks.journal.sql_dialect import split_values
 from mediamill.tasks.journal.tables import asks, attempts
 
 
+class ClaimLost(CallFailed):
+    """Another run has claimed an Ask since: nothing was sent, and the Ask may be claimed again."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, kind="claim_lost", transient=True, hint="run again for its answer")
+
+
 @dataclass(frozen=True, slots=True)
 class NewAttempt:
     """A request about to be sent. ``cost_max`` is the maximum it can cost; None when there is no known maximum."""
@@ -53,7 +60,7 @@ def record_sending(connection: Connection, new_attempts: Sequence[tuple[NewAttem
     """Insert the attempts' rows and mark their Asks as being sent.
 
     Raises:
-        CallFailed: when an Ask is no longer claimed by the attempt's run; then nothing may be sent.
+        ClaimLost: when an Ask is no longer claimed by the attempt's run; then nothing may be sent.
     """
     connection.execute(insert(attempts), [_to_row(attempt, keys) for attempt, keys in new_attempts])
     bindings = [
@@ -62,9 +69,7 @@ def record_sending(connection: Connection, new_attempts: Sequence[tuple[NewAttem
         for key in keys
     ]
     if connection.execute(_MARK_SENDING, bindings).rowcount != len(bindings):
-        raise CallFailed(
-            "another run took this request over", kind="claim_lost", transient=True, hint="run again for its answer"
-        )
+        raise ClaimLost("another run took this request over")
     return [None] * len(new_attempts)
 
 

@@ -14,13 +14,13 @@ from sqlalchemy import create_engine, text
 
 from mediamill.tasks.domain import Cost, Item, Result
 from mediamill.tasks.journal.asks import ClaimResult
+from mediamill.tasks.journal.claim_owners import LEASE_SECONDS, ClaimOwners
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.output_binding import Binding
 from mediamill.tasks.journal.transitions import NewAttempt
 
 NOW = 1_800_000_000_000_000
-"""A time in microseconds: the tests' own clock, which only they advance."""
-MINUTE = 60_000_000
+"""A time of day in microseconds since the epoch."""
 StartProcess = Callable[..., subprocess.Popen[str]]
 """Starts ``tests.journal.journal_process`` with its arguments."""
 SQLITE, POSTGRESQL = "sqlite", "postgresql"
@@ -33,11 +33,14 @@ class Store:
         self.root = root
         self.url = url
         self.journals: list[Journal] = []
+        self.seconds = 0.0
+        """The monotonic clock by which these journals judge the owners of claims; only tests advance it."""
 
     async def open(self, out: str = "a", *, replace: bool = False, **bound: Any) -> Journal:
         """The journal of the OUT ``out`` at the start of a new run; ``bound`` are fields of its binding."""
         journal = Journal.open(self.root / out, self.url)
         self.journals.append(journal)
+        journal.asks.owners = ClaimOwners(lambda: self.seconds)
         await self.start(journal, out, replace=replace, **bound)
         return journal
 
@@ -52,6 +55,12 @@ class Store:
         self.journals.append(journal)
         journal.output.load_id(self.root / out)
         return journal
+
+    async def take_over(self, heir: Journal, key: str) -> ClaimResult:
+        """Claim an Ask whose owner gives no sign of life any more."""
+        assert (await claim(heir, key)).state == "busy"
+        self.seconds += LEASE_SECONDS
+        return await claim(heir, key)
 
     async def record_paid(self, journal: Journal, item: Item, call_id: str, usd: Decimal) -> None:
         """Record an item's answer, its cost and its result."""
@@ -124,11 +133,9 @@ async def claim(journal: Journal, key: str, now: int = NOW) -> ClaimResult:
     return await journal.asks.claim(key, owner=journal.run_id, now=now)
 
 
-async def send(
-    journal: Journal, key: str, call_id: str, now: int = NOW, cost_max: Decimal | None = Decimal(1)
-) -> ClaimResult:
+async def send(journal: Journal, key: str, call_id: str, cost_max: Decimal | None = Decimal(1)) -> ClaimResult:
     """Claim an Ask and record that its attempt is being sent."""
-    claim_result = await claim(journal, key, now)
+    claim_result = await claim(journal, key)
     await journal.asks.record_sending(new_attempt(journal, call_id, cost_max=cost_max), [key])
     return claim_result
 

@@ -6,11 +6,13 @@ import asyncio
 from decimal import Decimal
 
 import pytest
+from sqlalchemy import text
 
 from mediamill.tasks.domain import Cost
 from mediamill.tasks.errors import CallFailed
+from mediamill.tasks.journal.claim_owners import LEASE_SECONDS
+from mediamill.tasks.journal.output_lock import OutputLock
 from tests.journal.stores import (
-    MINUTE,
     NOW,
     Store,
     claim,
@@ -81,27 +83,27 @@ async def test_a_released_claim_is_free_at_once(store: Store, end, then: str) ->
     assert (await claim(other, "k")).state == then
 
 
-async def test_an_expired_claim_is_taken_over(store: Store) -> None:
+async def test_a_silent_owners_claims_are_taken_over(store: Store) -> None:
     dead, heir = await store.open("a"), await store.open("b")
     await claim(dead, "claimed")
     await send(dead, "sending", "c1")
     await send(dead, "accepted", "c2")
     await dead.asks.record_accepted("c2", ["accepted"], "job-7")
-    later = NOW + MINUTE + 1
-    assert (await claim(heir, "claimed", later)).state == "mine"
-    assert (await claim(heir, "sending", later)).state == "unknown"
-    taken = await claim(heir, "accepted", later)
+    assert (await store.take_over(heir, "claimed")).state == "mine"
+    assert (await claim(heir, "sending")).state == "unknown", "one minute is enough for all its claims"
+    taken = await claim(heir, "accepted")
     assert (taken.state, taken.remote_id) == ("accepted", "job-7")
     assert taken.attempt is not None
     assert taken.attempt.call_id == "c2"
     for key in ("claimed", "sending", "accepted"):
-        assert (await claim(dead, key, later)).state == "busy", "the new owner has it now"
+        assert (await claim(dead, key)).state == "busy", "the new owner has it now"
 
 
 async def test_a_run_that_lost_its_claim_cannot_send(store: Store) -> None:
     slow, heir = await store.open("a"), await store.open("b")
     await claim(slow, "k")
-    await send(heir, "k", "c2", NOW + MINUTE + 1)
+    await store.take_over(heir, "k")
+    await heir.asks.record_sending(new_attempt(heir, "c2"), ["k"])
     with pytest.raises(CallFailed, match="took this request over") as refused:
         await slow.asks.record_sending(new_attempt(slow, "c1"), ["k"])
     assert refused.value.transient
@@ -111,11 +113,12 @@ async def test_a_run_that_lost_its_claim_cannot_send(store: Store) -> None:
 async def test_a_late_reply_is_stored_and_leaves_the_new_owners_claim(store: Store) -> None:
     slow, heir = await store.open("a"), await store.open("b")
     await send(slow, "k", "c1")
-    assert (await send(heir, "k", "c2", NOW + MINUTE + 1)).state == "unknown"
+    assert (await store.take_over(heir, "k")).state == "unknown"
+    await heir.asks.record_sending(new_attempt(heir, "c2"), ["k"])
     await reply(slow, ["k"], "c1", b"late")
     assert find_attempt_row(slow, "c1")["outcome"] == "replied"
     assert find_attempt_row(slow, "c1")["error_kind"] is None, "it was not lost after all"
-    assert (await claim(slow, "k", NOW + MINUTE + 2)).state == "busy", "the heir's own reply is still to come"
+    assert (await claim(slow, "k")).state == "busy", "the heir's own reply is still to come"
     await reply(heir, ["k"], "c2", b"second")
     found = await claim(slow, "k")
     assert found.attempt is not None
@@ -125,7 +128,7 @@ async def test_a_late_reply_is_stored_and_leaves_the_new_owners_claim(store: Sto
 async def test_a_late_reply_is_a_hit_if_the_new_owner_has_not_sent(store: Store) -> None:
     slow, heir = await store.open("a"), await store.open("b")
     await send(slow, "k", "c1")
-    assert (await claim(heir, "k", NOW + MINUTE + 1)).state == "unknown"
+    assert (await store.take_over(heir, "k")).state == "unknown"
     await reply(slow, ["k"], "c1")
     with pytest.raises(CallFailed):
         await heir.asks.record_sending(new_attempt(heir, "c2"), ["k"])
@@ -179,14 +182,71 @@ async def test_release_touches_only_its_owners_claims(store: Store) -> None:
     assert (await claim(other, "k")).state == "mine"
 
 
-async def test_renew_extends_held_leases_and_leaves_released_ones(store: Store) -> None:
+async def test_a_sign_of_life_keeps_held_claims_and_leaves_released_ones(store: Store) -> None:
     mine, other = await store.open("a"), await store.open("b")
-    await claim(mine, "held", now=1)
-    await send(mine, "dropped", "c1", now=1)
+    await claim(mine, "held")
+    await send(mine, "dropped", "c1")
     await mine.asks.release(["dropped"])
-    await mine.asks.renew(mine.run_id)
-    assert (await claim(other, "held", now=MINUTE + 2)).state == "busy"
-    assert (await claim(other, "dropped", now=2)).state == "unknown"
+    for _ in range(3):
+        assert (await claim(other, "held")).state == "busy"
+        store.seconds += LEASE_SECONDS - 1
+        await mine.asks.renew(mine.run_id)
+    assert (await claim(other, "dropped")).state == "unknown"
+    assert (await claim(other, "held")).state == "busy"
+
+
+@pytest.mark.parametrize("hours", [-2, 0, 2], ids=["behind", "right", "ahead"])
+async def test_an_owners_clock_neither_holds_nor_loses_its_claims(store: Store, hours: int) -> None:
+    """Its time of day may be wrong or be set while it works: whoever waits counts its own seconds."""
+    owner, other = await store.open("a"), await store.open("b")
+    await claim(owner, "k", NOW + hours * 3_600_000_000)
+    for _ in range(3):
+        assert (await claim(other, "k", NOW)).state == "busy"
+        store.seconds += LEASE_SECONDS - 1
+        await owner.asks.renew(owner.run_id)
+    assert (await claim(other, "k", NOW)).state == "busy"
+    store.seconds += LEASE_SECONDS
+    assert (await claim(other, "k", NOW)).state == "mine", "it is dead, whatever its lease says"
+
+
+@pytest.mark.parametrize(("lease", "state"), [(-1, "mine"), (30, "busy"), (60, "busy"), (61, "mine"), (7200, "mine")])
+async def test_a_lease_of_an_older_program_is_believed_for_a_minute(store: Store, lease: int, state: str) -> None:
+    old, other = await store.open("a"), await store.open("b")
+    await claim(old, "k", NOW + (lease - LEASE_SECONDS) * 1_000_000)
+    old.write_blocking(lambda connection: connection.execute(text("DELETE FROM leases WHERE name LIKE 'claims:%'")))
+    assert (await claim(other, "k", NOW)).state == state
+
+
+@pytest.mark.parametrize("is_in_flight", [False, True])
+async def test_a_process_that_stands_still_keeps_what_it_has_sent(store: Store, *, is_in_flight: bool) -> None:
+    """Stopped by a signal, it holds OUT's lock: what is in flight is paid for, what is not is taken over."""
+    stopped, other = await store.open("a"), await store.open("b")
+    lock = OutputLock.acquire(store.root / "a", stopped, stopped.run_id)
+    await claim(stopped, "k")
+    if is_in_flight:
+        await stopped.asks.record_sending(new_attempt(stopped, "c1"), ["k"])
+    assert (await store.take_over(other, "k")).state == ("busy" if is_in_flight else "mine")
+    if is_in_flight:
+        store.seconds += 9 * LEASE_SECONDS
+        assert (await claim(other, "k")).state == "unknown", "not for ever"
+    lock.release()
+
+
+@pytest.mark.parametrize("hours", [0, 2])
+async def test_a_dead_owner_on_this_machine_holds_nobody(store: Store, hours: int) -> None:
+    """Nobody holds the lock of its OUT, so nothing needs to be waited for."""
+    dead, other = await store.open("a"), await store.open("b")
+    OutputLock.acquire(store.root / "a", dead, dead.run_id).release()
+    await claim(dead, "k", NOW + hours * 3_600_000_000)
+    assert (await claim(other, "k", NOW)).state == "mine"
+
+
+async def test_the_lock_of_a_folder_that_is_another_outs_says_nothing(store: Store) -> None:
+    owner, other = await store.open("a"), await store.open("b")
+    OutputLock.acquire(store.root / "a", owner, owner.run_id).release()
+    await claim(owner, "k")
+    (store.root / "a" / ".journal" / "out_id").write_text("0" * 32)
+    assert (await claim(other, "k")).state == "busy"
 
 
 async def test_concurrent_claims_of_one_ask_have_one_winner(store: Store) -> None:
@@ -211,7 +271,7 @@ async def test_asks_of_one_request_are_sent_together_or_not_at_all(store: Store)
     slow, heir = await store.open("a"), await store.open("b")
     await claim(slow, "k1")
     await claim(slow, "k2")
-    await claim(heir, "k2", NOW + MINUTE + 1)
+    await store.take_over(heir, "k2")
     with pytest.raises(CallFailed):
         await slow.asks.record_sending(new_attempt(slow, "c1"), ["k1", "k2"])
     await slow.asks.release(["k1", "k2"])

@@ -16,8 +16,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from mediamill.tasks.domain import Cost
 from mediamill.tasks.errors import CallFailed
+from mediamill.tasks.journal.claim_owners import LEASE_SECONDS
 from tests.journal import stores
-from tests.journal.stores import MINUTE, NOW, Store, new_attempt
+from tests.journal.stores import Store, new_attempt
 
 T = TypeVar("T")
 KEYS = st.sampled_from(["k0", "k1"])
@@ -32,7 +33,7 @@ class ExpectedAsk:
     state: str = "free"
     before: str = "free"
     owner: str = ""
-    lease_end: int = 0
+    is_held: bool = False
     call: str = ""
 
 
@@ -59,7 +60,8 @@ class JournalModel(RuleBasedStateMachine):
         self.store = Store(root, str(root / "shared"))
         self.asks = {key: ExpectedAsk() for key in ("k0", "k1")}
         self.calls: dict[str, ExpectedAttempt] = {}
-        self.now = NOW
+        self.silent_since: dict[tuple[str, str], float] = {}
+        """Since when a run has seen no sign of life of another, by both their ids."""
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self.loop.run_until_complete(work)
@@ -71,7 +73,7 @@ class JournalModel(RuleBasedStateMachine):
     @rule(out=OUTS, key=KEYS)
     def claim(self, out: str, key: str) -> None:
         journal, ask = self.journals[out], self.asks[key]
-        expected, found = self.expected_state(ask), self.run(stores.claim(journal, key, self.now))
+        expected, found = self.expected_state(ask, journal.run_id), self.run(stores.claim(journal, key))
         assert found.state == expected
         if expected == "hit":
             assert found.attempt is not None
@@ -81,7 +83,7 @@ class JournalModel(RuleBasedStateMachine):
                 self.calls[ask.call].outcome = "unknown"
             ask.before = {"mine": self.state_before(ask), "unknown": "unknown", "accepted": "accepted"}[expected]
             ask.state = "accepted" if expected == "accepted" else "claimed"
-            ask.owner, ask.lease_end = journal.run_id, self.now + MINUTE
+            ask.owner, ask.is_held = journal.run_id, True
 
     @rule(out=OUTS, key=KEYS)
     def send(self, out: str, key: str) -> None:
@@ -99,7 +101,7 @@ class JournalModel(RuleBasedStateMachine):
 
     @rule(out=OUTS, key=KEYS, seconds=st.sampled_from([0, 61]))
     def claim_and_send(self, out: str, key: str, seconds: int) -> None:
-        """Claim and send at once, now or after the lease of the current owner has expired."""
+        """Claim and send at once, now or after the current owner has been silent."""
         self.wait(seconds)
         self.claim(out, key)
         self.send(out, key)
@@ -138,23 +140,29 @@ class JournalModel(RuleBasedStateMachine):
         journal, ask = self.journals[out], self.asks[key]
         self.run(journal.asks.release([key]))
         if ask.owner == journal.run_id and ask.state in HELD_STATES:
-            ask.lease_end = 0
+            ask.is_held = False
             if ask.state == "claimed":
                 ask.state = ask.before
 
     @rule(seconds=st.sampled_from([1, 30, 61]))
     def wait(self, seconds: int) -> None:
-        self.now += seconds * 1_000_000
+        self.store.seconds += seconds
+
+    @rule(out=OUTS)
+    def give_sign_of_life(self, out: str) -> None:
+        run_id = self.journals[out].run_id
+        self.run(self.journals[out].asks.renew(run_id))
+        self.silent_since = {pair: since for pair, since in self.silent_since.items() if pair[1] != run_id}
 
     @rule(out=OUTS)
     def crash(self, out: str) -> None:
-        """The process ends and another continues OUT. Its claims end, whatever their leases."""
+        """The process ends and another continues OUT. Its claims end, at once."""
         dead_run = self.journals[out].run_id
         self.journals[out].close()
         self.journals[out] = self.run(self.store.open(out))
         for ask in self.asks.values():
             if ask.owner == dead_run and ask.state in HELD_STATES:
-                ask.lease_end = 0
+                ask.is_held = False
                 ask.state = {"claimed": ask.before, "sending": "unknown"}.get(ask.state, ask.state)
         for call in self.calls.values():
             if call.out == out:
@@ -175,11 +183,13 @@ class JournalModel(RuleBasedStateMachine):
     def state_before(ask: ExpectedAsk) -> str:
         return ask.before if ask.state == "claimed" else ask.state
 
-    def expected_state(self, ask: ExpectedAsk) -> str:
+    def expected_state(self, ask: ExpectedAsk, run_id: str) -> str:
         if ask.state == "replied":
             return "hit"
-        if ask.state in HELD_STATES and ask.lease_end > self.now:
-            return "busy"
+        if ask.state in HELD_STATES and ask.is_held:
+            since = self.silent_since.setdefault((run_id, ask.owner), self.store.seconds)
+            if ask.owner == run_id or self.store.seconds - since < LEASE_SECONDS:
+                return "busy"
         base = "unknown" if ask.state == "sending" else self.state_before(ask)
         return base if base in ("unknown", "accepted") else "mine"
 
