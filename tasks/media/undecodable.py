@@ -3,27 +3,9 @@
 from __future__ import annotations
 
 from mediamill.tasks.errors import BadInput
+from mediamill.tasks.media.content_kind import describe_content
 
 _PLAYLISTS = (b"#EXTM3U", b"[playlist]", b"ffconcat ")
-
-_OTHER_TYPES = {
-    b"\x89PNG": "a PNG image",
-    b"\xff\xd8\xff": "a JPEG image",
-    b"GIF8": "a GIF image",
-    b"BM": "a BMP image",
-    b"II*\0": "a TIFF image",
-    b"MM\0*": "a TIFF image",
-    b"%PDF": "a PDF document",
-    b"PK\x03\x04": "a ZIP archive or an office document",
-    b"\x1f\x8b": "a gzip archive",
-    b"7z\xbc\xaf": "a 7z archive",
-    b"Rar!": "a RAR archive",
-    b"\x7fELF": "a program",
-    b"MZ": "a program",
-    b"SQLite format": "a database",
-    b"PAR1": "a Parquet file",
-    b"MThd": "a MIDI score, which holds notes but no audio",
-}
 
 _AUDIO_TYPES = {
     b"ID3": "MP3",
@@ -52,13 +34,9 @@ def undecodable_error(head: bytes) -> BadInput:
     for magic, name in _AUDIO_TYPES.items():
         if head.startswith(magic):
             return _damaged_error(name)
-    for magic, name in _OTHER_TYPES.items():
-        if head.startswith(magic):
-            return _not_audio_error(name)
-    if _is_text(head):
-        markup = head.lstrip()[:200].lower()
-        web = markup.startswith((b"<!doctype html", b"<html", b"<head"))
-        return _not_audio_error("a web page, perhaps a failed download" if web else "text")
+    content = describe_content(head)
+    if content:
+        return _not_audio_error(content)
     return BadInput(
         "the file's content is not audio in any format that is known here",
         kind="not_audio",
@@ -78,15 +56,3 @@ def _damaged_error(name: str) -> BadInput:
         kind="undecodable",
         hint="copy or download it again",
     )
-
-
-def _is_text(head: bytes) -> bool:
-    if not head or b"\0" in head:
-        return False
-    try:
-        text = head.decode("utf-8")
-    except UnicodeDecodeError as error:
-        if error.start < len(head) - 4:
-            return False
-        text = head[: error.start].decode("utf-8")
-    return all(c.isprintable() or c in "\r\n\t\f" for c in text)

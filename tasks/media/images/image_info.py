@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from mediamill.tasks.errors import BadInput, build_memory_error
+from mediamill.tasks.media.content_kind import describe_content
+from mediamill.tasks.media.images.repair import read_leniently
 from mediamill.tasks.media.source_file import empty_file_error, read_head
+from mediamill.tasks.media.wav import HEAD_BYTES
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -23,6 +26,9 @@ FORMAT_NAMES = {"MPO": "jpeg", "JPEG2000": "jp2", "HEIF": "heic"}
 MAX_PIXELS = 200_000_000
 MAX_PIXELS_UNREDUCED = 80_000_000
 """The maximum for formats that cannot be decoded at a smaller size, as JPEG can."""
+_OPENED = frozenset(
+    f"{name} image" for name in ("a PNG", "a JPEG", "a GIF", "a BMP", "a TIFF", "a WebP", "an AVIF", "a HEIC")
+)
 _ORIENTATION = 0x0112
 _FIRST_SIDEWAYS = 5
 _MAX_SIDE = 65_535
@@ -53,8 +59,12 @@ def read_image_info(path: Path, data: bytes | None = None) -> ImageInfo:
         BadInput: ``missing``, ``unreadable``, ``not_a_file``, ``empty``, ``not_a_picture``, ``undecodable`` or
             ``too_many_pixels``.
     """
-    with open_image(path, data) as (image, size):
-        return to_image_info(image, size)
+
+    def read(lenient_data: bytes | None, _: str | None) -> ImageInfo:
+        with open_image(path, lenient_data) as (image, size):
+            return to_image_info(image, size)
+
+    return read_leniently(path, data, read)
 
 
 @contextmanager
@@ -76,7 +86,7 @@ def open_image(path: Path, data: bytes | None = None) -> Iterator[tuple[Image, i
         try:
             image = Image.open(source, formats=SUPPORTED_FORMATS)
         except UnidentifiedImageError:
-            raise _unknown_format_error() from None
+            raise _unknown_format_error(data[:HEAD_BYTES] if data is not None else read_head(path)[0]) from None
         except Exception as error:  # noqa: BLE001 - decoders raise whatever broken files make them raise
             raise broken_image_error(error) from None
         with image:
@@ -93,8 +103,19 @@ def to_image_info(image: Image, size: int) -> ImageInfo:
     """What an opened image is."""
     format_name = FORMAT_NAMES.get(image.format or "", (image.format or "").lower())
     orientation = read_orientation(image)
-    width, height = image.size if orientation < _FIRST_SIDEWAYS else image.size[::-1]
+    is_turned = orientation < _FIRST_SIDEWAYS or _has_turned_size(image)
+    width, height = image.size if is_turned else image.size[::-1]
     return ImageInfo(format_name, width, height, orientation, image.mode, _count_frames(image), size)
+
+
+def turns_itself(image: Image) -> bool:
+    """True for formats whose pixels are turned upright while they are decoded."""
+    return image.format == "TIFF"
+
+
+def _has_turned_size(image: Image) -> bool:
+    """True where the size before decoding is that of the upright image: of a TIFF that has its own orientation tag."""
+    return turns_itself(image) and _ORIENTATION in getattr(image, "tag_v2", {})
 
 
 def read_orientation(image: Image) -> int:
@@ -138,7 +159,20 @@ def _check_size(image: Image) -> None:
         )
 
 
-def _unknown_format_error() -> BadInput:
+def _unknown_format_error(head: bytes) -> BadInput:
+    content = describe_content(head, includes_media=True)
+    if content in _OPENED:
+        return BadInput(
+            f"the file begins like {content}, but is damaged or cut off",
+            kind="undecodable",
+            hint="copy or download it again",
+        )
+    if content:
+        fetch = "git lfs pull" if "Git LFS" in content else "git annex get" if "git-annex" in content else None
+        hint = f"fetch it with `{fetch}`" if fetch else "replace it, or leave it out of the source"
+        return BadInput(
+            f"the file is not a picture that can be sent: it holds {content}", kind="not_a_picture", hint=hint
+        )
     return BadInput(
         "the file's content is not an image in any format that is known here",
         kind="not_a_picture",
@@ -163,12 +197,16 @@ def verify_image(path: Path, data: bytes | None = None) -> ImageInfo:
     Raises:
         BadInput: as :func:`read_image_info`, and ``undecodable`` where it ends early or is damaged.
     """
-    with open_image(path, data) as (image, size):
-        info = to_image_info(image, size)
-        try:
-            image.load()
-        except BadInput:
-            raise
-        except Exception as error:  # noqa: BLE001 - decoders raise whatever broken files make them raise
-            raise broken_image_error(error) from None
-        return info
+
+    def read(lenient_data: bytes | None, _: str | None) -> ImageInfo:
+        with open_image(path, lenient_data) as (image, size):
+            info = to_image_info(image, size)
+            try:
+                image.load()
+            except BadInput:
+                raise
+            except Exception as error:  # noqa: BLE001 - decoders raise whatever broken files make them raise
+                raise broken_image_error(error) from None
+            return info
+
+    return read_leniently(path, data, read, cut_off=False)

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 
 from mediamill.tasks.domain import Input, Payload
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.media.images.image_info import ImageInfo, broken_image_error, open_image, to_image_info
+from mediamill.tasks.media.images.image_info import (
+    ImageInfo,
+    broken_image_error,
+    open_image,
+    to_image_info,
+    turns_itself,
+)
+from mediamill.tasks.media.images.repair import read_leniently
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -94,19 +101,37 @@ def prepare_image(
         BadInput: as :func:`~mediamill.tasks.media.images.image_info.read_image_info`, or ``too_large`` where it
             cannot be made to fit.
     """
+
+    def prepare(lenient_data: bytes | None, repair: str | None) -> PreparedImage:
+        return _prepare_once(path, sha256, limits, max_side, lenient_data, repair, thumbnail=thumbnail, check=check)
+
+    return read_leniently(path, data, prepare)
+
+
+def _prepare_once(
+    path: Path,
+    sha256: str,
+    limits: ImageLimits,
+    max_side: int | None,
+    data: bytes | None,
+    repair: str | None,
+    *,
+    thumbnail: bool,
+    check: Callable[[], None] | None,
+) -> PreparedImage:
+    """Prepare an image as it is; ``repair`` says what was done to ``data`` so that it can be decoded."""
     with open_image(path, data) as (image, size):
         info = to_image_info(image, size)
         target = target_size(info, limits, max_side)
-        frame_warnings = _to_frame_warnings(info)
+        warnings = (*_to_frame_warnings(info), *([repair] if repair else ()))
         try:
-            if _image_fits_as_is(info, limits, target):
+            if repair is None and _image_fits_as_is(info, limits, target):
                 image.load()
                 small = _make_thumbnail(image) if thumbnail else None
                 image_bytes = data if data is not None else path.read_bytes()
                 payload = Payload(_name_image_file(info.format), _MIMES[info.format], size, data=image_bytes)
-                return PreparedImage(
-                    Input(sha256, payload=payload), info.width, info.height, info, frame_warnings, small
-                )
+                return PreparedImage(Input(sha256, payload=payload), info.width, info.height, info, warnings, small)
+            has_turned_itself = turns_itself(image) and info.orientation > 1
             converted, convert_warnings = _convert_image(image, info, target)
         except BadInput:
             raise
@@ -116,10 +141,11 @@ def prepare_image(
             check()
         small = _make_thumbnail(converted) if thumbnail else None
         encoded, quality, final_size = _encode_to_fit(converted, limits)
-    recipe = f"jpeg-{quality}-{final_size[0]}x{final_size[1]}"
+    # Images that turn themselves were turned twice once: what was bought of those is not what is sent now.
+    recipe = f"jpeg-{quality}-{final_size[0]}x{final_size[1]}{'-upright' if has_turned_itself else ''}"
     payload = Payload(_name_image_file("jpeg"), "image/jpeg", len(encoded), data=encoded)
     return PreparedImage(
-        Input(sha256, recipe, payload=payload), *final_size, info, (*frame_warnings, *convert_warnings), small
+        Input(sha256, recipe, payload=payload), *final_size, info, (*warnings, *convert_warnings), small
     )
 
 
@@ -146,7 +172,8 @@ def _convert_image(image: Image, info: ImageInfo, size: tuple[int, int]) -> tupl
     from PIL import Image as Pillow
     from PIL import ImageOps
 
-    is_sideways = info.orientation > 4  # noqa: PLR2004 (EXIF: from 5 on width and height are exchanged)
+    orientation = 1 if turns_itself(image) else info.orientation
+    is_sideways = orientation > 4  # noqa: PLR2004 (EXIF: from 5 on width and height are exchanged)
     stored_size = size[::-1] if is_sideways else size
     if info.format == "jpeg" and stored_size != image.size:
         image.draft("RGB" if image.mode != "CMYK" else "CMYK", stored_size)
@@ -168,8 +195,8 @@ def _convert_image(image: Image, info: ImageInfo, size: tuple[int, int]) -> tupl
     converted = _flatten(converted)
     if converted.size != stored_size:
         converted = converted.resize(stored_size, Pillow.Resampling.LANCZOS, reducing_gap=2.0)
-    if info.orientation > 1:
-        converted.getexif()[0x0112] = info.orientation
+    if orientation > 1:
+        converted.getexif()[0x0112] = orientation
         converted = ImageOps.exif_transpose(converted)
     return converted, warnings
 
@@ -261,15 +288,19 @@ def crop_to_size(path: Path, sha256: str, size: tuple[int, int], data: bytes | N
     """
     from PIL import ImageOps
 
-    with open_image(path, data) as (image, _):
-        try:
-            upright = ImageOps.exif_transpose(image).convert("RGB")
-            output = BytesIO()
-            ImageOps.fit(upright, size).save(output, "JPEG", quality=_COVER_QUALITY)
-        except BadInput:
-            raise
-        except Exception as error:  # noqa: BLE001 - decoders raise whatever broken files make them raise
-            raise broken_image_error(error) from None
+    def crop(lenient_data: bytes | None, _: str | None) -> bytes:
+        with open_image(path, lenient_data) as (image, _size):
+            try:
+                upright = ImageOps.exif_transpose(image).convert("RGB")
+                output = BytesIO()
+                ImageOps.fit(upright, size).save(output, "JPEG", quality=_COVER_QUALITY)
+            except BadInput:
+                raise
+            except Exception as error:  # noqa: BLE001 - decoders raise whatever broken files make them raise
+                raise broken_image_error(error) from None
+            return output.getvalue()
+
+    cropped = read_leniently(path, data, crop)
     recipe = f"cover-{_COVER_QUALITY}-{size[0]}x{size[1]}"
-    payload = Payload("picture.jpg", "image/jpeg", output.tell(), data=output.getvalue())
+    payload = Payload("picture.jpg", "image/jpeg", len(cropped), data=cropped)
     return Input(sha256, recipe, payload=payload)

@@ -103,11 +103,14 @@ def test_the_byte_limit_is_kept() -> None:
 
 @repeatable
 @given(st.integers(0, len(HOUSE) - 1))
-def test_a_file_cut_off_anywhere_is_refused(end: int) -> None:
-    if end <= len(HOUSE) - 3:
+def test_a_file_cut_off_anywhere_is_refused_or_flagged(end: int) -> None:
+    if end < len(HOUSE) // 4:
         with pytest.raises(BadInput) as wrong:
             prepare_image(Path("a.jpg"), "0" * 64, ImageLimits(), data=HOUSE[:end])
         assert wrong.value.kind in {"empty", "not_a_picture", "undecodable"}
+    elif end > len(HOUSE) * 3 // 4:
+        prepared = prepare_image(Path("a.jpg"), "0" * 64, ImageLimits(), data=HOUSE[:end])
+        assert [warning.partition(":")[0] for warning in prepared.warnings] == ["truncated"]
 
 
 @repeatable
