@@ -145,7 +145,8 @@ class Job(RenamedFields):
         None, description="maximum requests per minute; default: the provider's limit"
     )
     timeout: Seconds | None = Field(
-        None, description="maximum time of one attempt, e.g. 90s; default: the operation's own"
+        None,
+        description="maximum time of one attempt, e.g. 90s; sooner if it hangs; default: the operation's own",
     )
     run_deadline: Seconds | None = Field(
         None, description="maximum time of the run, e.g. 6h; what is left can be resumed; default: none"

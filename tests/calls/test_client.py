@@ -136,3 +136,36 @@ async def test_the_environments_proxy_is_used_except_for_loopback(monkeypatch: p
 async def test_not_sent_and_reply_lost_are_different_errors() -> None:
     assert not issubclass(NotSent, ReplyLost)
     assert not issubclass(ReplyLost, BadInput)
+
+
+async def test_progress_is_reported_from_the_connection_to_the_last_byte(client: Client) -> None:
+    reports: list[str] = []
+    async with running_raw_server(always_reply(b"x" * 100_000)) as server:
+        for _ in range(2):  # the second request goes over the connection of the first
+            await client.send(server.origin, POST, key=KEY, timeout_seconds=5, report=reports.append)
+            assert reports[0] == "connected"
+            assert len(reports) > 2
+            assert set(reports[1:]) == {"received"}
+            reports.clear()
+    assert server.connections == 1
+
+
+async def test_parts_of_a_large_upload_are_progress(client: Client, tmp_path: Path) -> None:
+    path, reports = tmp_path / "long.flac", list[str]()
+    path.write_bytes(bytes(3 * MB))
+    files = [("file", Payload("long.flac", "audio/flac", 3 * MB, path=path))]
+    async with running_raw_server(always_reply()) as server:
+        request = Request("POST", "/", files=files)
+        await client.send(server.origin, request, key=KEY, timeout_seconds=5, report=reports.append)
+    assert reports[0] == "connected"
+    assert reports.count("sent") >= 3
+    assert reports[-1] == "received"
+
+
+async def test_without_a_connection_there_is_no_progress(client: Client) -> None:
+    async with running_raw_server(always_reply()) as server:
+        origin = server.origin
+    reports: list[str] = []
+    with pytest.raises(NotSent):
+        await client.send(origin, POST, key=KEY, timeout_seconds=5, report=reports.append)
+    assert reports == []

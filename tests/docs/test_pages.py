@@ -154,3 +154,10 @@ def is_test(name: str) -> bool:
 
 def is_module(path: Path) -> bool:
     return path.with_suffix(".py").exists() or (path / "__main__.py").exists()
+
+
+def test_every_provider_has_a_line_on_what_an_abandoned_request_may_cost() -> None:
+    _, _, section = (ROOT / "docs" / "promises.md").read_text(encoding="utf-8").partition("may cost |\n")
+    table = section.partition("\n\n")[0]
+    providers = sorted(path.stem for path in (ROOT / "configs" / "providers").glob("*.yaml"))
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == providers
