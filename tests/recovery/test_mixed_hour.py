@@ -62,7 +62,7 @@ def test_an_hour_of_everything_with_kills_ends_every_item(tmp_path: Path) -> Non
     course = Course(build_mixed_plan(SECONDS), in_flight=64)
     items = int(course.compute_possible(0.0, SECONDS))
     with running_chaos_server(course.plan, tmp_path) as server:
-        job = ChaosJob(tmp_path, server.origin, items, options=("--timeout", "120s"))
+        job = ChaosJob(tmp_path, server.origin, items, options=("--timeout", "120s", "--wait-for-provider", "10m"))
         kills, codes = run_with_kills(job)
         began_at = server.read_began_at()
     requests, ledger = server.read_requests(), Ledger.read(job.out)

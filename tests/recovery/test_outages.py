@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.chaos.figures import keep_figures
-from tests.helpers.chaos.jobs import ChaosJob
+from tests.helpers.chaos.jobs import LATENCY, ChaosJob
 from tests.helpers.chaos.money import Ledger, find_item_faults, find_money_faults
 from tests.helpers.chaos.pace import Course, count_answers, measure_amplification
 from tests.helpers.chaos.plan import Phase, Plan
 from tests.helpers.chaos.process import Request, running_chaos_server
 
 BEGIN, END = 10.0, 70.0
+ITEMS = int(40 * 64 / LATENCY)
 FULL_SHARE = 0.9
 """The share of the possible rate that counts as full: five seconds are a small sample."""
 
@@ -24,9 +25,9 @@ FULL_SHARE = 0.9
 @pytest.mark.parametrize("in_flight", [64, 256])
 @pytest.mark.parametrize("kind", ["refused", "503", "reset"])
 def test_after_an_outage_the_run_is_at_full_rate_in_ten_seconds(kind: str, in_flight: int, tmp_path: Path) -> None:
-    plan = Plan(latency=0.2 * in_flight / 64, phases=(Phase(BEGIN, END, kind),))
+    plan = Plan(latency=LATENCY * in_flight / 64, phases=(Phase(BEGIN, END, kind),))
     with running_chaos_server(plan, tmp_path) as server:
-        job = ChaosJob(tmp_path, server.origin, 12_000, in_flight=in_flight)
+        job = ChaosJob(tmp_path, server.origin, ITEMS, in_flight=in_flight)
         code = job.run(timeout=400)
     requests, ledger = server.read_requests(), Ledger.read(job.out)
     share, back_after = measure_return(requests, Course(plan, in_flight))
@@ -43,9 +44,9 @@ def test_after_an_outage_the_run_is_at_full_rate_in_ten_seconds(kind: str, in_fl
 @pytest.mark.proof
 @pytest.mark.usefixtures("alone")
 def test_a_black_hole_of_a_minute_costs_a_minute(tmp_path: Path) -> None:
-    plan = Plan(phases=(Phase(BEGIN, END, "hang"),))
+    plan = Plan(latency=LATENCY, phases=(Phase(BEGIN, END, "hang"),))
     with running_chaos_server(plan, tmp_path) as server:
-        job = ChaosJob(tmp_path, server.origin, 12_000)
+        job = ChaosJob(tmp_path, server.origin, ITEMS)
         code = job.run(timeout=500)
     requests, ledger = server.read_requests(), Ledger.read(job.out)
     share, back_after = measure_return(requests, Course(plan, job.in_flight))
@@ -69,7 +70,7 @@ def test_a_black_hole_of_a_minute_costs_a_minute(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("alone")
 @pytest.mark.parametrize("kind", ["refused", "503", "hang"])
 def test_a_provider_that_is_gone_stops_the_run_and_a_rerun_completes_it(kind: str, tmp_path: Path) -> None:
-    plan = Plan(phases=(Phase(5.0, 1e9, kind),))
+    plan = Plan(latency=LATENCY, phases=(Phase(5.0, 1e9, kind),))
     with running_chaos_server(plan, tmp_path) as server:
         job = ChaosJob(tmp_path, server.origin, 3000, options=("--timeout", "30s"))
         code = job.run("--wait-for-provider", "30s", timeout=240)

@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.chaos.figures import keep_figures
-from tests.helpers.chaos.jobs import ChaosJob
+from tests.helpers.chaos.jobs import LATENCY, ChaosJob
 from tests.helpers.chaos.money import Ledger, find_item_faults, find_money_faults
 from tests.helpers.chaos.pace import MINUTE_SECONDS, Course, count_answers
 from tests.helpers.chaos.plan import Plan
 from tests.helpers.chaos.process import running_chaos_server
 
-ITEMS = 42_000
-"""More than two minutes of them at 320 a second."""
-HEALTHY_ITEMS = 22_500
-"""Seventy seconds of them."""
+IN_FLIGHT = 64
+ITEMS = int(130 * IN_FLIGHT / LATENCY)
+"""More than two minutes of them."""
+HEALTHY_ITEMS = int(70 * IN_FLIGHT / LATENCY)
 MEASURED_SECONDS = 10.0
 
 
@@ -26,10 +26,10 @@ MEASURED_SECONDS = 10.0
 @pytest.mark.parametrize("kind", ["rate_limit", "rate_limit_hint"])
 @pytest.mark.parametrize("percent", [0.5, 1, 2, 4])
 def test_random_refusals_do_not_set_the_pace(kind: str, percent: float, tmp_path: Path) -> None:
-    plan = Plan(shares={kind: percent / 100})
+    plan = Plan(latency=LATENCY, shares={kind: percent / 100})
     shared = ("--journal", str(tmp_path / "shared.sqlite"))
     with running_chaos_server(plan, tmp_path) as server:
-        job = ChaosJob(tmp_path, server.origin, ITEMS, options=shared)
+        job = ChaosJob(tmp_path, server.origin, ITEMS, in_flight=IN_FLIGHT, options=shared)
         code = job.run(timeout=600)
         before = len(server.read_requests())
         server.follow(replace(plan, shares={}))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.chaos.figures import keep_figures
-from tests.helpers.chaos.jobs import ChaosJob
+from tests.helpers.chaos.jobs import LATENCY, ChaosJob
 from tests.helpers.chaos.money import Ledger, find_item_faults, find_money_faults
 from tests.helpers.chaos.pace import Course, measure_amplification, measure_bulk_rate
 from tests.helpers.chaos.plan import Plan
@@ -34,7 +34,7 @@ ITEMS = 3000
 @pytest.mark.parametrize("percent", [10, 20, 30])
 @pytest.mark.parametrize("fault", FAULTS)
 def test_steady_faults_lose_nothing_and_leave_the_pace(fault: str, percent: int, tmp_path: Path) -> None:
-    plan = Plan(shares={kind: part * percent / 100 for kind, part in FAULTS[fault].items()})
+    plan = Plan(latency=LATENCY, shares={kind: part * percent / 100 for kind, part in FAULTS[fault].items()})
     with running_chaos_server(plan, tmp_path) as server:
         job = ChaosJob(tmp_path, server.origin, ITEMS)
         code = job.run(timeout=500)
@@ -65,7 +65,7 @@ def test_steady_faults_lose_nothing_and_leave_the_pace(fault: str, percent: int,
 @pytest.mark.proof
 @pytest.mark.usefixtures("alone")
 def test_single_requests_that_hang_hold_up_nobody_else(tmp_path: Path) -> None:
-    plan = Plan(shares={"hang": 0.002})
+    plan = Plan(latency=LATENCY, shares={"hang": 0.002})
     with running_chaos_server(plan, tmp_path) as server:
         job = ChaosJob(tmp_path, server.origin, ITEMS, options=("--timeout", "60s"))
         code = job.run(timeout=300)

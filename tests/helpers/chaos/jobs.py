@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,9 @@ from tests.helpers.chaos.plan import USD_PER_INPUT_TOKEN, USD_PER_OUTPUT_TOKEN
 from tests.helpers.cli_runs import bare_environment
 from tests.helpers.paths import ROOT
 
+LATENCY = float(os.environ.get("MEDIAMILL_PROOF_LATENCY", "0.2"))
+"""Mean seconds of an answer where a proof has a choice. With more of them there are fewer requests a second, and the
+machine's load matters less."""
 _PRICE_HEADER = "provider,model,capability,unit,price_usd,source,as_of"
 _MILLION = 1_000_000
 
