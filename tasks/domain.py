@@ -205,7 +205,7 @@ class Preparation:
 class Cost:
     """What one attempt or one row costs.
 
-    ``usd`` None means unknown; ``basis`` is one of billed, metered, estimated, free, unknown.
+    ``usd`` None means unknown; ``basis`` is one of billed, metered, estimated, free, stated, unknown.
     ``source`` names the price row: where the price was read and when. ``max_usd`` is the maximum where ``usd`` is None.
     """
 

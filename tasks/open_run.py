@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -30,7 +31,7 @@ from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.journal_choice import choose_journal, write_mark
 from mediamill.tasks.journal.output_binding import Binding
 from mediamill.tasks.journal.output_lock import OutputLock
-from mediamill.tasks.money.budget import Budget
+from mediamill.tasks.money.budget import Budget, EarlierHold
 from mediamill.tasks.moved_out import check_is_same_source, check_place
 from mediamill.tasks.open_files import limit_by_open_files
 from mediamill.tasks.os_errors import build_storage_error
@@ -208,7 +209,9 @@ def _create_context(
         provider=provider,
         journal=journal,
         client=engine.client,
-        budget=Budget(None if job.endpoint_hourly else job.budget, spent.known, spent.unknown_max),
+        budget=Budget(
+            None if job.endpoint_hourly else job.budget, spent.known, spent.unknown_max, _find_hold(out, journal)
+        ),
         pricing=resolved.pricing,
         policy=RetryPolicy(max_retries=job.retries, budget=RetryBudget(), gate=gate, step_aside=item_slots.step_aside),
         resolve_origin=_make_origin_resolver(engine, provider, model),
@@ -253,6 +256,19 @@ def _create_context(
         limiter=limiter,
         limiter_name=limiter_name,
     )
+
+
+def _find_hold(out: Path, journal: Journal) -> EarlierHold | None:
+    """What requests whose answer earlier runs lost hold of the budget; None without any."""
+    lost = journal.lost_requests.load()
+    if not lost.max_usd:
+        return None
+    name = shlex.quote(str(out))
+    hint = (
+        f"mediamill settle {name} --billed USD books what the provider's usage page says and frees the rest; a higher "
+        f"--budget goes on without; mediamill retry {name} --only unknown then requests lost answers again"
+    )
+    return EarlierHold(lost.max_usd, lost.describe_hold(), hint)
 
 
 def choose_concurrency(resolved: ResolvedJob) -> int:

@@ -91,6 +91,7 @@ def summarize(context: RunContext) -> Summary:
     run_costs, out_costs = journal.attempts.sum_costs(context.run_id), journal.attempts.sum_costs()
     groups = (*counts.replacement_failures.values(), *group_failures(journal))
     stop_reason = context.stop_switch.reason
+    lost = journal.lost_requests.load()
     gates = (context.call_context.gate, context.call_context.lookup_gate)
     items_left = max(counts.total - counts.done - counts.failed, 0)
     state: State
@@ -123,6 +124,10 @@ def summarize(context: RunContext) -> Summary:
         unknown_max_usd=run_costs.unknown_max,
         unstated=journal.attempts.count_unstated(context.run_id),
         out_cost_usd=out_costs.known,
+        lost_requests=len(lost.requests),
+        lost_max_usd=lost.max_usd,
+        lost=lost.describe() if lost.requests else None,
+        budget=context.job.budget,
         seconds=time.monotonic() - context.start_time,
         stopped_by=stop_reason.kind if stop_reason and cut_short else None,
         message=stop_reason.message if stop_reason and cut_short else None,

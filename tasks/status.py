@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,8 @@ def read_status(out: Path) -> Status:
         for (state, _), number in counts.items():
             by_state[state] = by_state.get(state, 0) + number
         busy = describe_owner(out)
+        lost = journal.lost_requests.load(is_running=busy is not None)
+        budget = (journal.output.load_job() or {}).get("budget")
         last_state = (last["state"] if last["finished_at"] else "running" if busy else "crashed") if last else None
         stop = _load_stop(last) if last and last_state in ("stopped", "cancelled") else {}
         return Status(
@@ -84,6 +87,10 @@ def read_status(out: Path) -> Status:
             unknown_max_usd=spent.unknown_max,
             unknowns=spent.unknowns,
             unstated=spent.unstated,
+            lost_requests=len(lost.requests),
+            lost_max_usd=lost.max_usd,
+            lost=lost.describe() if lost.requests else None,
+            budget=None if budget is None else Decimal(str(budget)),
             last_run=last["run_id"] if last else None,
             last_state=last_state,
             busy=busy,

@@ -13,7 +13,7 @@ from mediamill.tasks.not_taken import NotTaken
 State = Literal["done", "failures", "stopped", "cancelled", "nothing"]
 
 
-class _JsonSummary:
+class JsonSummary:
     """A frozen dataclass that can be written as JSON; money stays exact, as text."""
 
     __slots__ = ()
@@ -35,7 +35,7 @@ def _to_json(value: Any) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class Outage(_JsonSummary):
+class Outage(JsonSummary):
     """A provider that does not answer now.
 
     ``since`` and ``gives_up_at`` are local times in ISO 8601. ``cause`` is what the provider or the network last said.
@@ -50,7 +50,7 @@ class Outage(_JsonSummary):
 
 
 @dataclass(frozen=True, slots=True)
-class Progress(_JsonSummary):
+class Progress(JsonSummary):
     """The progress of a run: ``rate`` in items a second; ``eta_s`` None while unknown; ``running`` remote jobs."""
 
     phase: str
@@ -70,7 +70,7 @@ class Progress(_JsonSummary):
 
 
 @dataclass(frozen=True, slots=True)
-class FailureGroup(_JsonSummary):
+class FailureGroup(JsonSummary):
     """The failures of one kind, with one of them as an example."""
 
     kind: Annotated[str, "kind of the error in a word"]
@@ -89,7 +89,7 @@ class FailureGroup(_JsonSummary):
 
 
 @dataclass(frozen=True, slots=True)
-class Summary(_JsonSummary):
+class Summary(JsonSummary):
     """The summary of a run. Money is in US dollars; each field says what it means."""
 
     run_id: Annotated[str, "the run's id, with its time"]
@@ -122,6 +122,10 @@ class Summary(_JsonSummary):
     failures: Annotated[tuple[FailureGroup, ...], "OUT's failures by kind, each with an example"] = ()
     report: Annotated[str | None, "path of the report page"] = None
     endpoint_usd: Annotated[Decimal, "cost of a dedicated endpoint's time"] = Decimal(0)
+    lost_requests: Annotated[int, "OUT's requests, of all its runs, whose answer was lost and that are not settled"] = 0
+    lost_max_usd: Annotated[Decimal, "the most that these can have cost: what they hold of the budget"] = Decimal(0)
+    lost: Annotated[str | None, "the same in words, with the run"] = None
+    budget: Annotated[Decimal | None, "the budget of OUT's runs"] = None
     flags: Annotated[dict[str, int], "how many results have each flag, the most frequent first"] = field(
         default_factory=dict
     )
@@ -133,7 +137,7 @@ class Summary(_JsonSummary):
 
 
 @dataclass(frozen=True, slots=True)
-class Quote(_JsonSummary):
+class Quote(JsonSummary):
     """What a job would cost. ``low_usd`` and ``high_usd`` are None when a price or a length is not known."""
 
     capability: str
@@ -156,11 +160,12 @@ class Quote(_JsonSummary):
 
 
 @dataclass(frozen=True, slots=True)
-class Status(_JsonSummary):
+class Status(JsonSummary):
     """The status of an OUT.
 
     ``spent_usd`` is the known cost of its requests. ``unknowns`` are requests whose cost is not settled. Of these,
     ``unstated`` have no known price, so their maximum is unknown too; the others cost at most ``unknown_max_usd``.
+    ``lost_requests`` are those whose answer was lost: they hold ``lost_max_usd`` of ``budget`` until settled.
     ``copy_of`` is the folder of which OUT is a copy: what it spent is counted there, too.
     ``not_taken`` is what the latest run that read its source passed over.
     ``stopped_by``, ``message`` and ``hint`` are those of the last run's summary, where something stopped it.
@@ -180,6 +185,10 @@ class Status(_JsonSummary):
     unknown_max_usd: Decimal = Decimal(0)
     unknowns: int = 0
     unstated: int = 0
+    lost_requests: int = 0
+    lost_max_usd: Decimal = Decimal(0)
+    lost: str | None = None
+    budget: Decimal | None = None
     last_run: str | None = None
     last_state: str | None = None
     stopped_by: str | None = None

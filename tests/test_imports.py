@@ -19,7 +19,7 @@ LAYERS = (
     {"tasks.run_steps", "tasks.publish", "tasks.quote"},
     {
         *("tasks.plan", "tasks.shard", "tasks.open_run", "tasks.resolved_job", "tasks.status", "tasks.report"),
-        *("tasks.params", "tasks.export", "tasks.explain", "tasks.moved_out", "tasks.repair"),
+        *("tasks.params", "tasks.export", "tasks.explain", "tasks.settle", "tasks.moved_out", "tasks.repair"),
     },
     {"tasks.run_context"},
     {"tasks.capability_context"},

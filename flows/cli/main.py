@@ -28,6 +28,7 @@ COMMANDS = {
     "status": "Print what is done, failed and spent in an OUT.",
     "explain": "Print one item's whole story: attempts, waits, costs, and why it is as it is.",
     "retry": "Do failed items again; everything else stays untouched.",
+    "settle": "Book what was billed for requests whose answer was lost; frees the budget.",
     "report": "Rebuild an OUT's report and cost tables.",
     "export": "Write an OUT's results to one .csv, .jsonl or .parquet.",
     "serve": "Run the built-in provider as a server, for rehearsals and tests.",

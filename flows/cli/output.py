@@ -14,6 +14,7 @@ from mediamill.flows.cli.formatting import (
     pluralize,
 )
 from mediamill.tasks import capabilities
+from mediamill.tasks.domain import format_decimal
 
 if TYPE_CHECKING:
     from mediamill.tasks.not_taken import NotTaken
@@ -84,6 +85,8 @@ def print_summary(summary: Summary, *, as_json: bool) -> None:
         print_line(summary.message if summary.state == "cancelled" else f"stopped: {summary.message}")
         if summary.hint:
             print_line(f"  {summary.hint}")
+    if summary.lost and summary.lost not in (summary.message or ""):
+        print_lost_requests(summary)
     if summary.simulated:
         print_line("simulated: some or all of these results were generated without a real model")
     out = Path(summary.out)
@@ -119,6 +122,7 @@ def print_status(status: Status, *, as_json: bool) -> None:
         print_line(f"    why one failed: mediamill explain {shlex.quote(to_relative_path(Path(status.out)))} ITEM")
     unknown_cost = f", up to {format_dollars(status.unknown_max_usd)} more" if status.unknown_max_usd else ""
     print_line(f"  spent {format_dollars(status.spent_usd)}{unknown_cost}{format_unpriced(status.unstated)}")
+    print_lost_requests(status, indent="  ")
     print_line(f"  last run {status.last_run}: {status.last_state}")
     if status.message:
         print_line(f"    {status.message}")
@@ -129,6 +133,16 @@ def print_status(status: Status, *, as_json: bool) -> None:
         print_line(f"  in use: {status.busy}")
     if status.copy_of:
         print_line(f"  a copy of {status.copy_of}, where what it spent is counted, too; see --copied and --moved")
+
+
+def print_lost_requests(end: Summary | Status, indent: str = "") -> None:
+    """Print what requests whose answer was lost hold of the budget, and the ways out."""
+    if end.lost is None:
+        return
+    limit = f" of the budget of ${format_decimal(end.budget)}" if end.budget is not None else ""
+    out = shlex.quote(to_relative_path(Path(end.out)))
+    print_line(f"{indent}held: up to ${format_decimal(end.lost_max_usd)}{limit} for {end.lost}, which may be billed")
+    print_line(f"{indent}  mediamill settle {out}    books what the provider's usage page says, and frees the rest")
 
 
 def print_not_taken(not_taken: NotTaken | None, indent: str = "") -> None:

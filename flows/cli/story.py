@@ -14,6 +14,7 @@ from mediamill.flows.cli.formatting import (
     format_local_time,
     pluralize,
 )
+from mediamill.tasks.journal.lost_requests import STATED_BASIS
 from mediamill.tasks.untrusted_text import escape_controls
 
 if TYPE_CHECKING:
@@ -195,10 +196,16 @@ def _format_cost(attempt: AttemptStory) -> str:
     share = f"shared by {attempt.shared_by} requests, " if shared else ""
     if attempt.cost_usd is not None:
         own = "the item's share " if shared else "cost "
-        return f"{share}{used}{own}{format_dollars(attempt.cost_usd)} ({attempt.cost_basis or 'unknown'})"
+        return f"{share}{used}{own}{format_dollars(attempt.cost_usd)} ({_format_basis(attempt)})"
     if attempt.cost_max_usd is not None:
         return f"{share}{used}cost unknown, at most {format_dollars(attempt.cost_max_usd)}"
     return f"{share}{used}cost unknown, and no price gives its maximum"
+
+
+def _format_basis(attempt: AttemptStory) -> str:
+    """Where a cost comes from; of one that a person stated also when."""
+    basis = attempt.cost_basis or "unknown"
+    return attempt.price_source or basis if basis == STATED_BASIS else basis
 
 
 def _print_outcome(story: ItemStory) -> None:

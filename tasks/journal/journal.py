@@ -9,6 +9,7 @@ from mediamill.tasks.journal.cut_points import CutPointStore
 from mediamill.tasks.journal.database import JournalDatabase, JournalLocation
 from mediamill.tasks.journal.item_history import ItemHistory
 from mediamill.tasks.journal.items import Items
+from mediamill.tasks.journal.lost_requests import LostRequestLedger
 from mediamill.tasks.journal.migrations import LATEST_VERSION
 from mediamill.tasks.journal.outcomes import Outcomes
 from mediamill.tasks.journal.output_binding import Output
@@ -23,6 +24,7 @@ class Journal(JournalDatabase):
         super().__init__(location, version)
         self.asks = Asks(self, location.blobs)
         self.attempts = Attempts(self)
+        self.lost_requests = LostRequestLedger(self)
         self.items = Items(self)
         self.item_history = ItemHistory(self)
         self.outcomes = Outcomes(self)

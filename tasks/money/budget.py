@@ -6,11 +6,27 @@ import asyncio
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Self
 
 from mediamill.tasks.domain import Cost, format_decimal
 from mediamill.tasks.errors import BudgetReached, Unpriced
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierHold:
+    """What requests whose answer earlier runs lost hold of a budget.
+
+    Attributes:
+        usd: the most they can have cost.
+        words: the same in words: how much, by how many requests, of which run.
+        hint: the ways out.
+    """
+
+    usd: Decimal
+    words: str
+    hint: str
 
 
 class Budget:
@@ -20,13 +36,21 @@ class Budget:
         limit: total; None for no limit.
         spent: known cost of earlier runs.
         unknown: maximum cost of attempts whose outcome is unknown; it stays charged.
+        held: what earlier runs' lost requests hold of it.
     """
 
-    def __init__(self, limit: Decimal | None, spent: Decimal = Decimal(0), unknown: Decimal = Decimal(0)) -> None:
+    def __init__(
+        self,
+        limit: Decimal | None,
+        spent: Decimal = Decimal(0),
+        unknown: Decimal = Decimal(0),
+        held: EarlierHold | None = None,
+    ) -> None:
         self.limit = limit
         self.spent = spent
         self.unknown = unknown
         self.reserved = Decimal(0)
+        self._held = held
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def reserve(self, max_usd: Decimal | None) -> Reservation:
@@ -71,12 +95,16 @@ class Budget:
 
     def _budget_reached_error(self, max_usd: Decimal) -> BudgetReached:
         charged = f"${format_decimal(self.spent)} spent"
-        if self.unknown:
-            charged += f", up to ${format_decimal(self.unknown)} more for requests without an answer"
+        held = self._held
+        others = self.unknown - (held.usd if held else Decimal(0))
+        if held:
+            charged += f", {held.words}"
+        if others > 0:
+            charged += f", up to ${format_decimal(others)} more for requests without an answer"
         return BudgetReached(
             f"the budget of ${format_decimal(self.limit or Decimal(0))} does not cover the next request "
             f"(up to ${format_decimal(max_usd)}; {charged})",
-            hint="run again with a higher --budget to go on",
+            hint=held.hint if held else "run again with a higher --budget to go on",
         )
 
 

@@ -63,7 +63,11 @@ CALLS_SCHEMA = pa.schema(
         ),
         make_field("cost_usd", MONEY, "what it cost; null while that is unknown"),
         make_field("cost_max_usd", MONEY, "the maximum it can cost; null when a price is not known"),
-        make_field("cost_basis", pa.string(), "where the cost comes from: billed, metered, estimated, free or unknown"),
+        make_field(
+            "cost_basis",
+            pa.string(),
+            "where the cost comes from: billed, metered, estimated, free, stated (settle) or unknown",
+        ),
         make_field("price_source", pa.string(), "where the price was read, and when"),
     ]
 )
