@@ -120,8 +120,10 @@ async def look_up_job(context: CallContext, wire: Wire, ask: Ask, remote_id: str
             reply = await context.client.send(origin, request, key=context.key, timeout_seconds=_LOOKUP_TIMEOUT_SECONDS)
         except (NotSent, ReplyLost) as error:
             call_log.log_failed_lookup(ask, context.run_id, remote_id, error.kind, None)
-            admission.report(Problem("retry", error.kind, error.message))
-            return None
+            deaths = context.server_deaths
+            if deaths is None or await deaths.explain_loss(origin, remote_id, error) is None:
+                admission.report(Problem("retry", error.kind, error.message))
+            return None  # the death of a built-in server is no outage: another is started
         problem = context.provider.classify(reply, ask.operation)
         admission.report(problem, reply.status)
     if problem is None:

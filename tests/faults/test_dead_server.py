@@ -39,6 +39,18 @@ def test_what_is_not_sent_again_elsewhere_is_done_again_too(tmp_path: Path) -> N
     assert len(read_rows(tmp_path / "out")) == 12
 
 
+def test_jobs_that_died_with_their_server_are_created_again(tmp_path: Path) -> None:
+    source = write_prompts(tmp_path / "in.csv", [f"Red circle {n}." for n in range(6)])
+    dying = make_dying_server(tmp_path / "patch", nth=6, times=1)
+    options = ("--provider", "local", "--out", tmp_path / "out", "--yes")
+    done = mediamill("generate-video", source, *options, home=tmp_path / "home", env=dying)
+    assert done.returncode == 0, done.stderr
+    assert len(read_rows(tmp_path / "out")) == 6
+    lost = [row for row in read_rows(tmp_path / "out", "calls") if row["error_kind"] == "server_died"]
+    assert 1 <= len(lost) <= 6
+    assert "does not answer" not in done.stdout + done.stderr
+
+
 def test_an_item_that_kills_the_server_each_time_fails_and_the_others_are_done(tmp_path: Path) -> None:
     prompts = [f"Say {n}." for n in range(40)]
     prompts[7] = prompts[31] = "POISON"

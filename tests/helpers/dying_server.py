@@ -18,7 +18,9 @@ if "mediamill.tasks.local" in sys.orig_argv:
         global number
         data = await readany(stream)
         number += bool(data)
-        if number == {nth} or {poison!r} in data:
+        if (number == {nth} or {poison!r} in data) and os.path.getsize({deaths!r}) < {times}:
+            with open({deaths!r}, "a") as file:
+                file.write("x")
             os.kill(os.getpid(), signal.SIGKILL)
         return data
 
@@ -26,15 +28,21 @@ if "mediamill.tasks.local" in sys.orig_argv:
 """
 
 
-def make_dying_server(folder: Path, *, nth: int = 0, poison: str = "no such text") -> dict[str, str]:
+def make_dying_server(
+    folder: Path, *, nth: int = 0, poison: str = "no such text", times: int = 1_000
+) -> dict[str, str]:
     """The environment of a run in which every built-in server kills itself.
 
     Args:
         folder: for the file that Python imports when it starts.
         nth: with its request of this number, from 1; 0 for none.
         poison: with each request that has this text.
+        times: how many of them do so.
     """
     folder.mkdir(parents=True)
-    (folder / "sitecustomize.py").write_text(_PATCH.format(nth=nth, poison=poison.encode()))
+    deaths = folder / "deaths"
+    deaths.touch()
+    patch = _PATCH.format(nth=nth, poison=poison.encode(), times=times, deaths=str(deaths))
+    (folder / "sitecustomize.py").write_text(patch)
     inherited = os.environ.get("PYTHONPATH")
     return {"PYTHONPATH": f"{folder}{os.pathsep}{inherited}" if inherited else str(folder)}
