@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from mediamill.tasks.domain import format_decimal
 from mediamill.tasks.errors import NoSuchOption, UsageError
 from mediamill.tasks.os_errors import build_storage_error
+from mediamill.tasks.sinks.parts import build_damage_error
 from mediamill.tasks.untrusted_text import neutralize_formula
 
 _BATCH_ROWS = 1024
@@ -51,7 +52,7 @@ def export(out: Path, to: Path, *, columns: Sequence[str] = (), long: str | None
     parts = sorted((out / "results").glob("part-*.parquet"))
     if not parts:
         raise UsageError(f"{out} has no results", hint="name the folder of a run that has finished items")
-    schema = pa.unify_schemas([pq.read_schema(part) for part in parts])
+    schema = pa.unify_schemas([_read_schema(part) for part in parts])
     list_column = None if long is None else _choose_list_column(schema, long)
     full_schema = schema if list_column is None else _expand_schema(schema, list_column)
     for name in columns:
@@ -71,12 +72,26 @@ def export(out: Path, to: Path, *, columns: Sequence[str] = (), long: str | None
     return count
 
 
+def _read_schema(part: Path) -> pa.Schema:
+    try:
+        return pq.read_schema(part)
+    except (pa.ArrowException, OSError) as error:
+        raise build_damage_error(part, error) from None
+
+
+def _read_batches(part: Path) -> Iterator[pa.RecordBatch]:
+    try:
+        yield from pq.ParquetFile(part).iter_batches(_BATCH_ROWS)
+    except (pa.ArrowException, OSError) as error:
+        raise build_damage_error(part, error) from None
+
+
 def _read_tables(
     parts: Sequence[Path], schema: pa.Schema, list_column: str | None, selected_schema: pa.Schema
 ) -> Iterator[pa.Table]:
     """The results as small tables, in the order of the source within each part."""
     for part in parts:
-        for batch in pq.ParquetFile(part).iter_batches(_BATCH_ROWS):
+        for batch in _read_batches(part):
             table = pa.Table.from_batches([batch])
             missing = [name for name in schema.names if name not in table.column_names]
             for name in missing:

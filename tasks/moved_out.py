@@ -30,12 +30,20 @@ async def check_place(out: Path, journal: Journal, *, moved: bool, copied: bool)
     """
     if not journal.output.load_id(out):
         return
+    if not copied:
+        refuse_copy(out, journal, moved=moved)
+    elif journal.output.find_place_change(out) in ("copied", "unclear"):
+        await journal.output.become_own(out)
+
+
+def refuse_copy(out: Path, journal: Journal, *, moved: bool) -> None:
+    """Refuse a copy of an OUT, and one that may be one unless it is said to be ``moved``.
+
+    Raises:
+        UsageError: naming the original, and what to do.
+    """
     change, original = journal.output.find_place_change(out), journal.output.load_place()
     name = shlex.quote(str(out))
-    if copied:
-        if change in ("copied", "unclear"):
-            await journal.output.become_own(out)
-        return
     if change == "copied":
         raise UsageError(
             f"{out} is a copy of {original}: both have one identity, and each would count the same requests as its own",

@@ -24,6 +24,7 @@ from mediamill.tasks.calls.rate_limiter import Limiter
 from mediamill.tasks.calls.response_times import ResponseTimes, to_journal_name
 from mediamill.tasks.calls.retry import RetryBudget, RetryPolicy
 from mediamill.tasks.capability_context import EngineCapabilityContext
+from mediamill.tasks.damage import Damage, mend_at_start
 from mediamill.tasks.engine import Engine
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.item_slots import ItemSlots
@@ -41,7 +42,6 @@ from mediamill.tasks.renamed_options import get_renamed_params, to_stored_job, t
 from mediamill.tasks.resolved_job import ResolvedJob
 from mediamill.tasks.run_context import RunContext, StopSwitch
 from mediamill.tasks.sinks.media import find_lost_media
-from mediamill.tasks.sinks.parts import is_intact, remove_uncommitted
 from mediamill.tasks.sinks.results import build_results_schema
 from mediamill.tasks.sinks.schema import deserialize_schema, serialize_schema
 from mediamill.tasks.sources.row_paths import RowPaths
@@ -131,12 +131,13 @@ async def open_run(resolved: ResolvedJob, engine: Engine, *, retry: bool) -> tup
             await engine.run_in_thread(check_is_same_source, journal, source)
         lock = await engine.run_in_thread(OutputLock.acquire, out, journal, run_id)
         root = source.root if source else await engine.run_in_thread(_load_bound_root, journal, resolved)
-        await _bind_out(resolved, journal, run_id, root, source)
+        damage = await _bind_out(resolved, journal, run_id, root, source)
         if source is not None and {"file", "bytes"} <= set(resolved.schema.names):
             await journal.items.restore_unpromoted_previews()
             lost = await engine.run_in_thread(lambda: find_lost_media(out, journal.outcomes.stream_done_results()))
             await journal.items.mark_lost(lost)
         context = _create_context(resolved, engine, run_id, journal, lock, root)
+        context.damage = damage
     except BaseException:
         if lock is not None:
             lock.release()
@@ -159,8 +160,8 @@ def _load_bound_root(journal: Journal, resolved: ResolvedJob) -> str:
     return binding.root if binding else resolved.job.source
 
 
-async def _bind_out(resolved: ResolvedJob, journal: Journal, run_id: str, root: str, source: Source | None) -> None:
-    """Bind OUT, recover from a crash, and freeze the schemas before the first part."""
+async def _bind_out(resolved: ResolvedJob, journal: Journal, run_id: str, root: str, source: Source | None) -> Damage:
+    """Bind OUT, recover from a crash, and freeze the schemas before the first part; what has to be written again."""
     job, out = resolved.job, resolved.out
     own_params = resolved.params.model_dump(mode="json", exclude_defaults=True)
     params = to_stored_names(own_params, get_renamed_params(resolved.capability.name))
@@ -171,16 +172,13 @@ async def _bind_out(resolved: ResolvedJob, journal: Journal, run_id: str, root: 
     write_mark(out, job.journal)  # only now: the journal it names knows OUT
     await journal.runs.start(run_id)
     await journal.asks.recover()
-    committed = journal.parts.load_all()
-    remove_uncommitted(out, committed)
-    torn_parts = {part.name for part in committed if part.kind != "calls" and not is_intact(out, part)}
-    if torn_parts:
-        await journal.parts.mark_dirty(torn_parts)
+    damage = await mend_at_start(out, journal, run_id)
     if source is not None:
         row_schema = source.row_schema() or pa.schema([])
         frozen = (serialize_schema(build_results_schema(resolved.schema, row_schema)), serialize_schema(row_schema))
         if journal.output.load_schemas() != frozen:
             await journal.output.freeze_schemas(*frozen)
+    return damage
 
 
 def _create_context(

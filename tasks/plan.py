@@ -99,7 +99,7 @@ async def plan_retry(context: RunContext, retry: Retry) -> list[ShardWork]:
         return await items.find_shards_with_work()
     if only and LOST_FILE in only:
         lost = await thread(find_lost_media, context.out, context.journal.outcomes.stream_done_results())
-        counts.total += await items.mark_lost(lost, now=True)
+        counts.total += await items.mark_lost(lost, now=True) + await items.take_up_lost()
     if only is None or only - {FLAGGED, LOST_FILE}:
         counts.total += await items.retry(set(only) if only else None)
     if only and FLAGGED in only:

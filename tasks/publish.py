@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import sqlite3
 import time
@@ -12,13 +13,15 @@ from typing import Annotated, Any, TypedDict
 
 from mediamill.tasks import fault_injection
 from mediamill.tasks.calls.response_times import to_journal_name
+from mediamill.tasks.errors import StorageError
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.parts import Part
 from mediamill.tasks.renamed_options import to_stored_job
-from mediamill.tasks.report.build import build_report
+from mediamill.tasks.report.build import REPORT_FILES, build_report
 from mediamill.tasks.run_context import RunContext
 from mediamill.tasks.sinks.atomic_file import write_json
 from mediamill.tasks.sinks.calls import CALLS_SCHEMA, to_call_row
+from mediamill.tasks.sinks.documents import describe_file
 from mediamill.tasks.sinks.parts import write_part
 from mediamill.tasks.sinks.subtitles.write import write_subtitles
 from mediamill.tasks.summary import FailureGroup, State, Summary
@@ -66,20 +69,24 @@ async def publish_outputs(context: RunContext) -> Summary:
     times = context.call_context.hang_detector.times
     await context.journal.learned_limits.store(to_journal_name(context.limiter_name), times.export_state())
     fault_injection.failpoint("publish.report.before")
-    changed = summary.total or summary.calls or context.not_taken_changed or not (context.out / "report.html").exists()
-    if changed:
+    changed = summary.total or summary.calls or context.not_taken_changed or context.damage.report
+    if changed or not all((context.out / name).exists() for name in REPORT_FILES):
         now = [(round(context.started_at.timestamp() * 1_000_000), summary.as_dict())] if summary.endpoint_usd else []
         await context.engine.run_in_thread(build_report, context.out, context.journal, now)
+        await context.journal.documents.record([describe_file(context.out, name) for name in REPORT_FILES])
     fault_injection.failpoint("publish.record.before")
     await context.engine.run_in_thread(_write_run_record, context, summary)
+    record = describe_file(context.out, f"runs/{context.run_id}.json", keep_content=True)
+    await context.journal.documents.record([record])
     await context.journal.runs.finish(summary.state, summary.as_dict())
     fault_injection.failpoint("publish.record.after")
     return summary
 
 
 async def publish_calls(context: RunContext) -> None:
-    """Write the attempts of every run with new or newly settled ones since a run last finished."""
-    for run_id in await context.engine.run_in_thread(context.journal.attempts.find_runs_to_publish):
+    """Write the attempts of every run with new or newly settled ones since a run last finished, or a damaged part."""
+    changed = await context.engine.run_in_thread(context.journal.attempts.find_runs_to_publish)
+    for run_id in sorted({*changed, *context.damage.calls}):
         rows = map(to_call_row, context.journal.attempts.stream_run(run_id))
         part = await context.engine.run_in_thread(write_part, context.out, "calls", run_id, rows, CALLS_SCHEMA)
         await context.journal.parts.commit([part], context.lock.token)
@@ -172,7 +179,10 @@ def rebuild_report(out: Path) -> Path:
 
     journal = open_existing(out)
     try:
-        return build_report(out, journal)
+        page = build_report(out, journal)
+        with contextlib.suppress(StorageError):  # a journal that cannot be written; the next run builds them once more
+            journal.documents.record_blocking([describe_file(page.parent, name) for name in REPORT_FILES])
+        return page
     finally:
         journal.close()
 

@@ -16,6 +16,7 @@ from mediamill.tasks.calls.call_context import CallContext
 from mediamill.tasks.calls.rate_limiter import Limiter
 from mediamill.tasks.capabilities.base import Capability
 from mediamill.tasks.capability_context import EngineCapabilityContext
+from mediamill.tasks.damage import Damage
 from mediamill.tasks.domain import Failure
 from mediamill.tasks.engine import Engine
 from mediamill.tasks.errors import RunStopped
@@ -104,6 +105,7 @@ class RunContext:
     row_schema: pa.Schema
     limiter: Limiter
     limiter_name: str
+    damage: Damage = field(default_factory=Damage)
     phase: str = "plan"
     not_taken: NotTaken | None = None
     not_taken_changed: bool = False

@@ -197,3 +197,30 @@ class Status(JsonSummary):
     busy: str | None = None
     copy_of: str | None = None
     not_taken: NotTaken | None = None
+
+
+FileProblem = Literal["missing", "damaged", "not OUT's"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding(_JsonSummary):
+    """A file of OUT that was not as the journal says."""
+
+    path: Annotated[str, "path below OUT"]
+    problem: Annotated[FileProblem, "what was wrong with it"]
+    mended: Annotated[bool, "whether it is right now"]
+    hint: Annotated[str | None, "the next step, where it is not"] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verification(_JsonSummary):
+    """What a check of every file of an OUT found."""
+
+    out: Annotated[str, "folder of the results"]
+    checked: Annotated[int, "files whose SHA-256 was compared"]
+    findings: Annotated[tuple[Finding, ...], "the files that were not as the journal says"]
+
+    @property
+    def exit_code(self) -> int:
+        """0 when every file is right now, 1 when one is not."""
+        return 0 if all(finding.mended for finding in self.findings) else 1

@@ -23,7 +23,7 @@ LAYERS = (
     },
     {"tasks.run_context"},
     {"tasks.capability_context"},
-    {"tasks.engine", "tasks.item_record", "tasks.item_slots"},
+    {"tasks.engine", "tasks.damage", "tasks.item_record", "tasks.item_slots"},
     {"tasks.capabilities"},
     {"tasks.providers", "tasks.calls"},
     {"tasks.journal", "tasks.money", "tasks.media", "tasks.sources", "tasks.sinks", "tasks.summary"},

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mediamill.tasks.not_taken import NotTaken
     from mediamill.tasks.pipeline.result import ChainResult
     from mediamill.tasks.resolved_job import ResolvedJob
-    from mediamill.tasks.summary import Quote, Status, Summary
+    from mediamill.tasks.summary import Quote, Status, Summary, Verification
 
 
 def format_opening_line(resolved: ResolvedJob, how: str = "inline run") -> str:
@@ -149,6 +149,18 @@ def print_not_taken(not_taken: NotTaken | None, indent: str = "") -> None:
     """Print what the source holds and the run does not take, a line for each reason."""
     for reason in not_taken.describe() if not_taken else ():
         print_line(f"{indent}not taken: {reason}")
+
+
+def print_verification(found: Verification, name: str = "") -> None:
+    """Print what a check of an OUT's files found; ``name`` is that of a chain's step."""
+    for finding in found.findings:
+        print_line(f"{finding.path}: {finding.problem}, {'mended' if finding.mended else 'not mended'}")
+        if finding.hint:
+            print_line(f"  {finding.hint}")
+    mended = sum(finding.mended for finding in found.findings)
+    wrong = len(found.findings) - mended
+    counts = f", {mended} mended" * bool(mended) + f", {wrong} not mended" * bool(wrong)
+    print_line(f"{f'{name}: ' * bool(name)}{pluralize(found.checked, 'file')} checked{counts or ', all are right'}")
 
 
 def format_flags(summary: Summary) -> str:

@@ -215,6 +215,15 @@ class Asks:
         }
         await self._journal.write_batched(transitions.record_costs, self._bind_values(**columns))
 
+    def check_blob(self, name: str) -> None:
+        """Read a large reply and compare it with its SHA-256.
+
+        Raises:
+            StorageError: when it is gone or has changed.
+        """
+        if self._blobs is not None:
+            self._blobs.get(name)
+
     async def renew(self, owner: str) -> None:
         """Extend the leases of everything ``owner`` holds. The journal does so by itself for its own run."""
         await self._journal.write_batched(claims.renew, (self._journal.out_id, owner))

@@ -48,6 +48,12 @@ class Attempts:
         """Every attempt of this OUT."""
         yield from self._stream(select(*_COLUMNS).where(attempts.c.out_id == self._journal.out_id))
 
+    def list_blobs(self) -> list[str]:
+        """The names of the blobs that hold replies to this OUT's attempts."""
+        conditions = (attempts.c.out_id == self._journal.out_id, attempts.c.reply_blob.is_not(None))
+        statement = select(attempts.c.reply_blob).where(*conditions).distinct().order_by(attempts.c.reply_blob)
+        return list(self._journal.read_blocking(lambda connection: connection.execute(statement).scalars().all()))
+
     def find_runs_to_publish(self) -> list[str]:
         """The ids of the runs whose attempts were added or changed since a run last finished."""
         unfinished_runs = select(runs.c.run_id).where(

@@ -144,6 +144,15 @@ class Items:
             count += await self._journal.write(partial(_count_changed, statement=statement))
         return count
 
+    async def take_up_lost(self) -> int:
+        """Make items that are pending because their file is lost pending in this run. Returns how many."""
+        conditions = (items.c.state == "pending", items.c.error_kind == LOST_FILE)
+        earlier = items.c.seen_run != self._journal.run_id
+        statement = update(items).where(items.c.out_id == self._journal.out_id, *conditions, earlier)
+        return await self._journal.write(
+            partial(_count_changed, statement=statement.values(seen_run=self._journal.run_id))
+        )
+
     async def find_shards_with_work(self) -> list[ShardWork]:
         """The shards with pending items of this run, and those whose part must be written again."""
         pending_counts = (

@@ -7,6 +7,7 @@ from mediamill.tasks.journal.attempts import Attempts
 from mediamill.tasks.journal.caches import FileHashes, LearnedLimits
 from mediamill.tasks.journal.cut_points import CutPointStore
 from mediamill.tasks.journal.database import JournalDatabase, JournalLocation
+from mediamill.tasks.journal.documents import Documents
 from mediamill.tasks.journal.item_history import ItemHistory
 from mediamill.tasks.journal.items import Items
 from mediamill.tasks.journal.lost_requests import LostRequestLedger
@@ -30,6 +31,7 @@ class Journal(JournalDatabase):
         self.outcomes = Outcomes(self)
         self.parts = Parts(self)
         self.output = Output(self)
+        self.documents = Documents(self)
         self.runs = Runs(self)
         self.file_hashes = FileHashes(self)
         self.learned_limits = LearnedLimits(self)

@@ -16,7 +16,8 @@ from mediamill.tasks.journal.tables import leases, parts, shards
 class Part:
     """A part: its kind (results, failures or calls) and the name, rows, size and SHA-256 of its file.
 
-    With 0 ``rows`` there is no file.
+    With 0 ``rows`` there is no file. ``mtime_ns`` is its modification time in nanoseconds since the epoch; None where
+    an older program wrote it.
     """
 
     kind: str
@@ -24,6 +25,7 @@ class Part:
     rows: int
     bytes: int
     sha256: str
+    mtime_ns: int | None = None
 
 
 class Parts:
@@ -57,19 +59,31 @@ class Parts:
                 "rows": part.rows,
                 "bytes": part.bytes,
                 "sha256": part.sha256,
+                "mtime_ns": part.mtime_ns,
             }
-            connection.execute(upsert(connection, parts, ("rows", "bytes", "sha256")), row)
+            connection.execute(upsert(connection, parts, ("rows", "bytes", "sha256", "mtime_ns")), row)
         if shard is not None:
             this_shard = (shards.c.out_id == out_id, shards.c.shard == shard)
             connection.execute(update(shards).where(*this_shard).values(dirty=0))
 
     def load_all(self) -> list[Part]:
         """Every committed part, by kind and name."""
-        columns = (parts.c.kind, parts.c.name, parts.c.rows, parts.c.bytes, parts.c.sha256)
+        columns = (parts.c.kind, parts.c.name, parts.c.rows, parts.c.bytes, parts.c.sha256, parts.c.mtime_ns)
         statement = select(*columns).where(parts.c.out_id == self._journal.out_id).order_by(parts.c.kind, parts.c.name)
         return [
             Part(*row) for row in self._journal.read_blocking(lambda connection: connection.execute(statement).all())
         ]
+
+    async def update_times(self, touched: list[Part]) -> None:
+        """Keep the times of parts whose content is right, and whose files were copied or restored since."""
+
+        def update_rows(connection: Connection) -> None:
+            for part in touched:
+                mine = (parts.c.out_id == self._journal.out_id, parts.c.kind == part.kind, parts.c.name == part.name)
+                connection.execute(update(parts).where(*mine).values(mtime_ns=part.mtime_ns))
+
+        if touched:
+            await self._journal.write(update_rows)
 
     async def mark_dirty(self, names: set[str]) -> None:
         """Mark shards as dirty, because their files differ from what was committed."""

@@ -13,6 +13,9 @@ from mediamill.tasks.report.page import render_page
 from mediamill.tasks.report.report_data import gather_report_data
 from mediamill.tasks.sinks.atomic_file import write_atomically
 
+REPORT_FILES = ("costs.csv", "report.html")
+"""What :func:`build_report` writes, below OUT."""
+
 
 def build_report(out: Path, journal: Journal, current_runs: Sequence[tuple[int, Mapping[str, Any]]] = ()) -> Path:
     """Write ``costs.csv`` and ``report.html``; the path of the page.

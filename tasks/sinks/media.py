@@ -62,13 +62,18 @@ def find_lost_media(out: Path, results: Iterable[bytes]) -> list[str]:
         results: rows as JSON, with ``item_id``, ``file`` and ``bytes``; a row with several files lists them in
             ``images``.
     """
-    lost = []
-    for row in map(orjson.loads, results):
-        images = row.get("images")
-        files = [row, *(image for image in images if isinstance(image, dict))] if isinstance(images, list) else [row]
-        if not all(_is_intact(out, file) for file in files if file.get("file")):
-            lost.append(str(row["item_id"]))
-    return lost
+    return [
+        str(row["item_id"])
+        for row in map(orjson.loads, results)
+        if not all(_is_intact(out, file) for file in list_media_files(row))
+    ]
+
+
+def list_media_files(row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The files that a result published, each with ``file`` and ``bytes`` and, where it is known, ``sha256``."""
+    images = row.get("images")
+    files = [row, *(image for image in images if isinstance(image, dict))] if isinstance(images, list) else [row]
+    return [file for file in files if file.get("file")]
 
 
 def find_previews(out: Path, results: Iterable[bytes]) -> list[str]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mediamill.tasks.errors import StorageError
 from mediamill.tasks.journal.parts import Part
 from mediamill.tasks.sinks.atomic_file import hash_file, remove_file, write_atomically
+from mediamill.tasks.sinks.file_check import FileState, check_file
 from mediamill.tasks.sinks.json_to_arrow import to_table
 
 _BATCH_ROWS = 1000
@@ -48,16 +52,25 @@ def write_part(out: Path, kind: str, name: str, rows: Iterable[bytes], schema: p
             for batch in chain([first], batches):
                 writer.write_table(to_table(batch, schema))
                 count += len(batch)
-        size, digest = temporary.stat().st_size, hash_file(temporary)
-    return Part(kind, name, count, size, digest)
+        written, digest = temporary.stat(), hash_file(temporary)
+    return Part(kind, name, count, written.st_size, digest, written.st_mtime_ns)
 
 
-def is_intact(out: Path, part: Part) -> bool:
-    """True when the file of a committed part has its size, and Parquet's magic bytes at both ends."""
+def check_part(out: Path, part: Part, *, by_content: bool = False) -> FileState:
+    """The state of a committed part's file; see :func:`mediamill.tasks.sinks.file_check.check_file`."""
     path = part_path(out, part.kind, part.name)
+    state = check_file(path, size=part.bytes, sha256=part.sha256, mtime_ns=part.mtime_ns, by_content=by_content)
+    return "damaged" if state == "intact" and not by_content and not _has_magic_bytes(path) else state
+
+
+def with_current_time(out: Path, part: Part) -> Part:
+    """A part with the time that its file has now."""
+    return replace(part, mtime_ns=part_path(out, part.kind, part.name).stat().st_mtime_ns)
+
+
+def _has_magic_bytes(path: Path) -> bool:
+    """Whether a file has Parquet's magic bytes at both ends."""
     try:
-        if path.stat().st_size != part.bytes:
-            return False
         with path.open("rb") as file:
             head = file.read(4)
             file.seek(-4, 2)
@@ -66,14 +79,25 @@ def is_intact(out: Path, part: Part) -> bool:
         return False
 
 
+def build_damage_error(part: Path, error: Exception) -> StorageError:
+    """The error of a part that cannot be read, with what mends it."""
+    out, cause = part.parent.parent, str(error).partition("\n")[0]
+    hint = f"{shlex.join(('mediamill', 'report', str(out), '--verify'))} writes it again from the journal, free"
+    return StorageError(f"{part}: cannot be read: {cause}", hint=hint)
+
+
+def list_uncommitted(out: Path, committed: Iterable[Part]) -> list[Path]:
+    """The files that look like parts and were never committed."""
+    known = {part_path(out, part.kind, part.name) for part in committed}
+    kinds = ("results", "failures", "calls")
+    return sorted(path for kind in kinds for path in (out / kind).glob("part-*.parquet") if path not in known)
+
+
 def remove_uncommitted(out: Path, committed: Iterable[Part]) -> None:
     """Remove what crashed runs left: temporary files, and parts that were never committed."""
     shutil.rmtree(out / ".tmp", ignore_errors=True)
-    known = {part_path(out, part.kind, part.name) for part in committed}
-    for kind in ("results", "failures", "calls"):
-        for path in (out / kind).glob("part-*.parquet"):
-            if path not in known:
-                remove_file(path)
+    for path in list_uncommitted(out, committed):
+        remove_file(path)
 
 
 def _split_batches(rows: Iterator[bytes]) -> Iterator[list[bytes]]:

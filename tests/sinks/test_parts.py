@@ -21,7 +21,7 @@ from mediamill.tasks.errors import StorageError
 from mediamill.tasks.journal.parts import Part
 from mediamill.tasks.sinks.calls import CALLS_SCHEMA
 from mediamill.tasks.sinks.failures import build_failures_schema
-from mediamill.tasks.sinks.parts import is_intact, part_path, remove_uncommitted, write_part
+from mediamill.tasks.sinks.parts import check_part, part_path, remove_uncommitted, with_current_time, write_part
 from mediamill.tasks.sinks.results import build_results_schema
 from mediamill.tasks.sinks.schema import deserialize_schema, serialize_schema
 from tests.helpers.integration import require_integration
@@ -67,7 +67,7 @@ def make_stored_result(number: int, **more: Any) -> bytes:
 def write_and_read(out: Path, *rows: bytes, schema: pa.Schema = SCHEMA) -> list[dict[str, Any]]:
     """Write rows and read them again."""
     part = write_part(out, "results", "000000", rows, schema)
-    assert is_intact(out, part)
+    assert check_part(out, part) == "intact"
     table = pq.read_table(part_path(out, "results", "000000"))
     assert table.schema.equals(schema)
     found: list[dict[str, Any]] = table.to_pylist()
@@ -222,14 +222,18 @@ def test_every_truncation_is_detected(tmp_path: Path) -> None:
     whole = path.read_bytes()
     for cut in {0, 1, 3, 4, 5, 8, 100, *range(0, len(whole), 97), len(whole) - 4, len(whole) - 1}:
         path.write_bytes(whole[:cut])
-        assert not is_intact(tmp_path, part), cut
-    for same_size in (bytes(len(whole)), whole[:-4] + b"\0\0\0\0", b"\0" + whole[1:]):
+        assert check_part(tmp_path, part) == "damaged", cut
+    for same_size in (bytes(len(whole)), whole[:-4] + b"\0\0\0\0", b"\0" + whole[1:], whole[:9] + b"\0" + whole[10:]):
         path.write_bytes(same_size)
-        assert not is_intact(tmp_path, part)
+        assert check_part(tmp_path, part) == "damaged"
+        os.utime(path, ns=(part.mtime_ns or 0,) * 2)
+        assert check_part(tmp_path, part) == ("intact" if same_size[:4] == same_size[-4:] == b"PAR1" else "damaged")
+        assert check_part(tmp_path, part, by_content=True) == "damaged"
     path.unlink()
-    assert not is_intact(tmp_path, part)
+    assert check_part(tmp_path, part) == "missing"
     path.write_bytes(whole)
-    assert is_intact(tmp_path, part)
+    assert check_part(tmp_path, part) == "touched"
+    assert check_part(tmp_path, with_current_time(tmp_path, part)) == "intact"
 
 
 @pytest.mark.parametrize("point", ["part.write.before", "part.rename.before"])
@@ -241,7 +245,7 @@ def test_a_part_that_cannot_be_written_leaves_the_earlier_one(tmp_path: Path, po
     with pytest.raises(RuntimeError if action == "raise" else StorageError):
         write_part(tmp_path, "results", "000000", [make_stored_result(1)], SCHEMA)
     assert part_path(tmp_path, "results", "000000").read_bytes() == before
-    assert is_intact(tmp_path, part)
+    assert check_part(tmp_path, part) == "intact"
     assert list((tmp_path / ".tmp").iterdir()) == []
     assert write_part(tmp_path, "results", "000000", [make_stored_result(1)], SCHEMA).rows == 1
 

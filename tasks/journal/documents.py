@@ -1,0 +1,70 @@
+"""Documents: the files of OUT beside its parts, such as the report and the run records, and what each must be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, select
+
+from mediamill.tasks.journal.database import JournalDatabase
+from mediamill.tasks.journal.sql_dialect import upsert
+from mediamill.tasks.journal.tables import documents
+
+DOCUMENTS_SINCE = 4
+"""The journal's version that first has documents."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A file of OUT, with its path below it; ``size`` in bytes, ``mtime_ns`` in nanoseconds since the epoch.
+
+    ``content`` is kept where nothing else in the journal says it.
+    """
+
+    path: str
+    size: int
+    sha256: str
+    mtime_ns: int
+    content: bytes | None = field(default=None, repr=False)
+
+
+class Documents:
+    """The documents of one OUT."""
+
+    def __init__(self, journal: JournalDatabase) -> None:
+        self._journal = journal
+
+    async def record(self, written: Sequence[Document]) -> None:
+        """Record files that are in place as OUT's."""
+        await self._journal.write(lambda connection: self._record(connection, written))
+
+    def record_blocking(self, written: Sequence[Document]) -> None:
+        """The same, blocking; nothing in a journal that is read as an older program left it."""
+        if self._journal.version >= DOCUMENTS_SINCE:
+            self._journal.write_blocking(lambda connection: self._record(connection, written))
+
+    def _record(self, connection: Connection, written: Sequence[Document]) -> None:
+        rows = [
+            {
+                "out_id": self._journal.out_id,
+                "path": document.path,
+                "bytes": document.size,
+                "sha256": document.sha256,
+                "mtime_ns": document.mtime_ns,
+                "content": document.content,
+            }
+            for document in written
+        ]
+        if rows:
+            connection.execute(upsert(connection, documents, ("bytes", "sha256", "mtime_ns", "content")), rows)
+
+    def load_all(self) -> list[Document]:
+        """Every document, by path."""
+        table = documents.c
+        columns = (table.path, table.bytes, table.sha256, table.mtime_ns, table.content)
+        statement = select(*columns).where(table.out_id == self._journal.out_id).order_by(table.path)
+        return [
+            Document(*row)
+            for row in self._journal.read_blocking(lambda connection: connection.execute(statement).all())
+        ]
