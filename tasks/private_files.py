@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+import uuid
 from pathlib import Path
 
 from mediamill.tasks.errors import StorageError
@@ -89,3 +90,27 @@ def make_private_file(path: Path) -> None:
         is_shared = path.parent.stat().st_mode & stat.S_IWGRP
         if held.st_mode & _OTHERS and not is_shared and held.st_uid == os.geteuid():
             os.fchmod(file.fileno(), _PRIVATE_FILE)
+
+
+def replace_private_file(path: Path, text: str) -> None:
+    """Write a file that only its owner may read; after a crash it is the old one or the new one, whole.
+
+    Raises:
+        StorageError: when the path is a symbolic link.
+        OSError: when it cannot be written.
+    """
+    check_is_no_link(path)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with open(temporary, "x", encoding="utf-8", opener=open_private) as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        descriptor = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -203,7 +203,7 @@ FileProblem = Literal["missing", "damaged", "not OUT's"]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding(_JsonSummary):
+class Finding(JsonSummary):
     """A file of OUT that was not as the journal says."""
 
     path: Annotated[str, "path below OUT"]
@@ -213,7 +213,7 @@ class Finding(_JsonSummary):
 
 
 @dataclass(frozen=True, slots=True)
-class Verification(_JsonSummary):
+class Verification(JsonSummary):
     """What a check of every file of an OUT found."""
 
     out: Annotated[str, "folder of the results"]

@@ -14,7 +14,7 @@ from prefect.states import Cancelled, Completed, Failed
 from mediamill.flows.cli.formatting import pluralize
 from mediamill.flows.cli.output import format_counts, format_total_spent
 from mediamill.tasks.errors import OutputBusy
-from mediamill.tasks.private_files import make_private_folder, open_private
+from mediamill.tasks.private_files import make_private_folder, replace_private_file
 from mediamill.tasks.untrusted_text import escape_controls
 
 if TYPE_CHECKING:
@@ -70,8 +70,7 @@ def save_unreported_state(out: Path, flow_run: UUID, state: State[Any]) -> None:
     with contextlib.suppress(OSError):  # the results are on disk; only the UI lacks it
         file = _get_unreported_state_path(out, flow_run)
         make_private_folder(file.parent)
-        with open(file, "w", encoding="utf-8", opener=open_private) as opened:
-            json.dump({"type": state.type, "name": state.name, "message": state.message}, opened)
+        replace_private_file(file, json.dumps({"type": state.type, "name": state.name, "message": state.message}))
 
 
 def load_unreported_state(out: Path, flow_run: UUID) -> State[Any] | None:

@@ -6,18 +6,15 @@ was paid, and everything would be bought again.
 
 from __future__ import annotations
 
-import os
-import uuid
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from mediamill.tasks.errors import MediamillError, StorageError, UsageError
-from mediamill.tasks.journal.blobs import sync_path
 from mediamill.tasks.journal.database import DATABASE_FILE
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.out_place import read_out_id
 from mediamill.tasks.os_errors import build_storage_error
-from mediamill.tasks.private_files import check_is_no_link, open_private
+from mediamill.tasks.private_files import replace_private_file
 
 MARK_FILE = ".journal/elsewhere"
 """File below OUT that names its journal, where that is not OUT's own: a folder's absolute path, or a URL."""
@@ -92,19 +89,10 @@ def write_mark(out: Path, journal: str | None) -> None:
     text = "" if journal is None else remove_secrets(journal)
     if (read_mark(out) or "") == text:
         return
-    check_is_no_link(path)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        with open(temporary, "x", encoding="utf-8", opener=open_private) as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        sync_path(path.parent)
+        replace_private_file(path, text)
     except OSError as error:
         raise build_storage_error(error, path) from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def remove_secrets(journal: str) -> str:

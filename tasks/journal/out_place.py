@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import uuid
 from dataclasses import asdict, dataclass
@@ -13,9 +12,8 @@ from typing import Literal, Self
 import orjson
 
 from mediamill.tasks.errors import StorageError
-from mediamill.tasks.journal.blobs import sync_path
 from mediamill.tasks.os_errors import build_storage_error
-from mediamill.tasks.private_files import open_private
+from mediamill.tasks.private_files import replace_private_file
 
 ID_FILE = "out_id"
 
@@ -101,17 +99,11 @@ def write_out_id(out: Path, out_id: str) -> None:
     Raises:
         StorageError: when it cannot be written.
     """
-    id_path = out / ".journal" / ID_FILE
-    temporary = id_path.with_name(f".{ID_FILE}.new")
+    path = out / ".journal" / ID_FILE
     try:
-        with open(temporary, "w", encoding="ascii", opener=open_private) as file:
-            file.write(out_id)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(id_path)
-        sync_path(id_path.parent)
+        replace_private_file(path, out_id)
     except OSError as error:
-        raise build_storage_error(error, id_path) from None
+        raise build_storage_error(error, path) from None
 
 
 def read_out_id(out: Path) -> str | None:
