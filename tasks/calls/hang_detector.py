@@ -173,7 +173,7 @@ class HangDetector:
                 exchange.waited_in_silence = True
                 silent.append(exchange)
         if silent and now >= self._probe_at:
-            self._abandon(min(silent, key=lambda exchange: self._times_abandoned.get(exchange.key, 0)), now)
+            self._abandon(max(silent, key=lambda exchange: exchange.sent_at or 0.0), now)  # it is the latest probe
             self._probe_at = now + self._probe_wait
             self._probe_wait = min(self._probe_wait * _PROBE_GROWTH, _MAX_PROBE_SECONDS)
         if self._overdue and self._review_timer is None:
