@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from itertools import count
 
-OPENING_RULES = ((128, 0.0), (64, 3.0), (16, 10.0), (12, 20.0))
+OPENING_RULES = ((128, 0.1), (64, 3.0), (16, 10.0), (12, 20.0))
 """Failures in a row, and the seconds over which they came, that open the breaker. A provider that fails nine requests
 in ten at random has 128 in a row once in 700,000 requests; one that fails three in ten never has 16."""
 REOPENING_FAILURES = 16
@@ -21,8 +21,8 @@ _MIN_REQUESTS = 5
 """Failures of other kinds must come from this many different requests: one that crashes the server each time is no
 outage."""
 _MIN_CONFIRMED_FAILURES = 12
-_MIN_FAILED_SHARE = 0.9
-_SLOW_FACTOR, _SLOW_SECONDS = 2.0, 0.05
+_MIN_FAILED_SHARE = 0.95
+_SLOW_FACTOR, _SLOW_SECONDS = 2.0, 0.005
 _HANGING_FACTOR = 3.0
 _SLOWEST_DECAY = 0.98
 
@@ -33,6 +33,7 @@ class FailureStreak:
 
     Attributes:
         began_at: when the first came.
+        first_sent_at: when the first had been sent.
         failures: how many.
         requests: the different requests that failed, up to as many as it takes.
         is_outage: True once the breaker opened because of them.
@@ -40,6 +41,7 @@ class FailureStreak:
     """
 
     began_at: float
+    first_sent_at: float
     failures: int = 0
     requests: set[str] = field(default_factory=set)
     is_outage: bool = False
@@ -95,12 +97,16 @@ class CircuitBreaker:
         self._sent_at.pop(number, None)
 
     def succeed(self, number: int, now: float) -> None:
-        """The provider answered a request as one that works does: the breaker closes."""
+        """The provider answered a request as one that works does: the breaker closes.
+
+        Answers to requests from before the failures say nothing of now.
+        """
         sent_at = self._sent_at.pop(number, now)
         seconds = now - sent_at
         self._answered_sent_at = max(self._answered_sent_at, sent_at)
         self._slowest_success = max(seconds, self._slowest_success * _SLOWEST_DECAY)
-        self.streak = None
+        if self.streak is not None and sent_at >= self.streak.first_sent_at:
+            self.streak = None
 
     def fail(
         self, number: int, now: float, *, request: str, kind: str, message: str = "", status: int | None = None
@@ -113,22 +119,24 @@ class CircuitBreaker:
         if sent_at < self._answered_sent_at and not self.is_open:
             return None
         if self.streak is None:
-            self.streak = FailureStreak(now)
+            self.streak = FailureStreak(now, sent_at)
         self.streak.add(request, kind, message, status, now - sent_at)
         if not self.streak.is_outage:
             self.streak.is_outage = self._is_outage(self.streak, now)
         return self.streak
 
     def confirm(self, first: FailureStreak, now: float) -> bool:
-        """Whether a request that used up its retries, with its first failure in ``first``, failed by an outage.
+        """Whether an outage may have used up a request's retries; ``first`` is the streak in which it failed first.
 
-        It did when nothing at all has succeeded since and the failures are the provider's. Then the breaker opens.
+        It may when nothing sent since has succeeded and the failures are the provider's. Then the breaker opens, unless
+        too much may still succeed: another attempt shows.
         """
         if first is not self.streak:
             return False
         unreachable = first.only_provider_kinds and first.kind in UNREACHABLE_KINDS
         if unreachable or (first.is_the_providers and first.failures >= _MIN_CONFIRMED_FAILURES):
-            first.is_outage = self._few_may_succeed(first, now)
+            first.is_outage = first.is_outage or self._few_may_succeed(first, now)
+            return True
         return first.is_outage
 
     def _is_outage(self, streak: FailureStreak, now: float) -> bool:
@@ -141,7 +149,7 @@ class CircuitBreaker:
         return self._few_may_succeed(streak, now)
 
     def _few_may_succeed(self, streak: FailureStreak, now: float) -> bool:
-        """Whether even the success of all that may still succeed would leave nine in ten as failures.
+        """Whether even the success of all that may still succeed would leave nearly all as failures.
 
         A request out for less time than the failures took may still fail like them. One out for far longer than any
         answer took hangs.

@@ -144,12 +144,12 @@ class ProviderGate:
             self._sleeping.discard(alarm)
 
     def confirm_outage(self, first: FailureStreak) -> bool:
-        """Whether an outage used up a request's retries; ``first`` is the streak in which it failed first."""
+        """Whether an outage may have used up a request's retries; ``first`` is the streak in which it failed first."""
         was_out = self.is_out
-        is_outage = self._breaker.confirm(first, self._loop.time())
-        if is_outage and self.is_out and not was_out:
+        may_be_outage = self._breaker.confirm(first, self._loop.time())
+        if self.is_out and not was_out:
             self._begin_outage(first)
-        return is_outage
+        return may_be_outage
 
     def wake_all(self) -> None:
         """Let all that wait see that the run is to end."""
@@ -181,7 +181,7 @@ class ProviderGate:
         self._breaker.succeed(number, self._loop.time())
         if self._probe is admission:
             self._probe = None
-        if streak is not None and streak.is_outage:
+        if streak is not None and streak.is_outage and not self.is_out:
             self._end_outage(streak)
         elif self._ramp_tokens is not None:
             self._ramp_tokens += _RAMP_STEP

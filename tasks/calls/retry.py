@@ -116,7 +116,7 @@ class OutageGate(Protocol):
         """Sleep; an outage ends it."""
 
     def confirm_outage(self, first: FailureStreak) -> bool:
-        """Whether a call that used up its retries, and first failed in that streak, failed by an outage."""
+        """Whether a call that used up its retries, and first failed in that streak, may have failed by an outage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,8 +224,7 @@ class _TenacityRules:
         self._errors.append(_get_error(state))
         if self._is_by_outage(self._errors[-1]):
             return 0.0  # the gate decides when to go on
-        counted = self._count_attempts()
-        return 0.0 if counted > self._policy.max_retries else self._policy.wait(self._errors[-1].problem, counted)
+        return self._policy.wait(self._errors[-1].problem, self._count_attempts())
 
     def stop(self, state: RetryCallState) -> bool:
         is_last = self._count_attempts() > self._policy.max_retries

@@ -1,0 +1,56 @@
+"""A provider that stops answering in mid-run: the run stops, nothing is failed, and the next run goes on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.chaos.jobs import ChaosJob
+from tests.helpers.chaos.money import Ledger, find_item_faults, find_money_faults
+from tests.helpers.chaos.plan import Phase, Plan
+from tests.helpers.chaos.process import running_chaos_server
+from tests.helpers.cli_runs import mediamill
+
+pytestmark = pytest.mark.long
+
+GONE_SECONDS = 1.0
+
+
+@pytest.mark.parametrize("kind", ["refused", "503", "reset"])
+def test_a_provider_that_is_gone_stops_the_run_and_the_next_one_goes_on(kind: str, tmp_path: Path) -> None:
+    with running_chaos_server(Plan(phases=(Phase(GONE_SECONDS, 10**9, kind),)), tmp_path) as server:
+        job = ChaosJob(tmp_path, server.origin, 600, in_flight=32)
+        assert job.run("--wait-for-provider", "2s", timeout=120) == 4
+        stopped = Ledger.read(job.out)
+        assert stopped.failures == []
+        assert 0 < len(stopped.results) < 600
+
+        status = json.loads(mediamill("status", job.out, "--json", home=tmp_path / "home").stdout)
+        assert (status["last_state"], status["stopped_by"]) == ("stopped", "provider_gone")
+        assert "compatible does not answer since" in status["message"]
+        assert "--wait-for-provider" in status["hint"]
+        assert status["pending"] == 600 - len(stopped.results)
+        events = [record.get("event") for record in job.read_log()]
+        assert events.count("provider_out") == 1
+        assert len(server.read_requests()) - len(stopped.results) <= 250
+
+        server.follow(Plan())
+        assert job.run(timeout=120) == 0
+        ledger = Ledger.read(job.out)
+        assert find_item_faults(ledger, job.item_ids) == []
+        assert find_money_faults(ledger, server.read_requests()) == []
+
+
+def test_a_run_goes_on_when_the_provider_is_back(tmp_path: Path) -> None:
+    phase = Phase(GONE_SECONDS, GONE_SECONDS + 6, "503")
+    with running_chaos_server(Plan(phases=(phase,)), tmp_path) as server:
+        job = ChaosJob(tmp_path, server.origin, 600, in_flight=32)
+        assert job.run("--retries", "1", timeout=120) == 0
+        ledger, requests = Ledger.read(job.out), server.read_requests()
+        assert find_item_faults(ledger, job.item_ids) == []
+        assert find_money_faults(ledger, requests) == []
+        assert len(requests) <= 1.5 * 600
+        events = [record.get("event") for record in job.read_log()]
+        assert (events.count("provider_out"), events.count("provider_back")) == (1, 1)
