@@ -139,7 +139,7 @@ class ResponseTimes:
         learned_at, classes = state.get("at"), state.get("classes")
         if not isinstance(learned_at, (int, float)) or not isinstance(classes, dict):
             return
-        age = max(0.0, time.time() - learned_at)
+        age = abs(time.time() - learned_at)  # a clock may have been ahead then, or be behind now
         for size_class, counts in classes.items():
             silences = _Silences(_parse_counts(counts, "answered"), _parse_counts(counts, "abandoned"))
             if not silences.answers or not _is_integer(size_class):

@@ -9,6 +9,7 @@ from typing import Any
 
 from mediamill.tasks.explain.item_story import AttemptStory, RequestStory, ReuseStory
 from mediamill.tasks.explain.shown_values import hide_url_secrets
+from mediamill.tasks.journal.claim_owners import LEASE_SECONDS
 from mediamill.tasks.journal.journal import Journal
 
 _SAMPLE_RATE = 16_000
@@ -106,7 +107,8 @@ class RequestReader:
 
     def _is_held(self, ask: Mapping[str, Any]) -> bool:
         """Whether a run that is alive works on it. A dead run's lease goes on for a while, its lock on OUT does not."""
-        is_leased = ask["lease"] > time.time_ns() // 1000 and ask["state"] != "replied"
+        now = time.time_ns() // 1000
+        is_leased = now < ask["lease"] <= now + LEASE_SECONDS * 1_000_000 and ask["state"] != "replied"
         return is_leased and (ask["out_id"] != self._journal.out_id or ask["owner"] in (self._owner or ""))
 
     def _find_reuse(

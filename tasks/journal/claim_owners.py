@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Select, select, update
 
 from mediamill.tasks.errors import StorageError
 from mediamill.tasks.journal.out_place import Place, read_out_id
@@ -118,6 +118,11 @@ def begin_counting(connection: Connection, out_id: str, run_id: str) -> None:
     """Let a run count for its OUT; an earlier run of that OUT no longer does."""
     row = {"name": _to_name(out_id), "owner": run_id, "heartbeat": 0, "token": 0}
     connection.execute(upsert(connection, leases, ("owner", "heartbeat")), row)
+
+
+def select_counting_run(out_id: str) -> Select[tuple[str]]:
+    """A select of the run that last began to count for an OUT."""
+    return select(leases.c.owner).where(leases.c.name == _to_name(out_id))
 
 
 def count_on(connection: Connection, holders: Iterable[tuple[str, str]]) -> None:

@@ -39,9 +39,10 @@ def to_storage_error(error: BaseException, where: str) -> StorageError | None:
             where, f"the journal cannot be written: {_first_line(original)}", "grant the user its tables"
         )
     if isinstance(error, (OperationalError, InterfaceError)) and not is_retryable(error):
-        return _build_error(
-            where, f"the journal's server: {_first_line(original)}", "check it, then run again: nothing is lost"
-        )
+        hint = "check it, then run again: nothing is lost"
+        if "password" in str(original):
+            hint = "set PGPASSWORD or use a .pgpass file: no password is kept with OUT"
+        return _build_error(where, f"the journal's server: {_first_line(original)}", hint)
     return None
 
 

@@ -9,9 +9,9 @@ from decimal import Decimal
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, case, insert, select, update
 
-from mediamill.tasks.journal.claim_owners import begin_counting
+from mediamill.tasks.journal.claim_owners import begin_counting, select_counting_run
 from mediamill.tasks.journal.database import JournalDatabase
 from mediamill.tasks.journal.tables import runs
 from mediamill.tasks.not_taken import NotTaken
@@ -79,9 +79,17 @@ class Runs:
         return next((NotTaken.from_dict(values) for values in found if values is not None), None)
 
     def load_last(self) -> dict[str, Any] | None:
-        """The latest run's row; ``finished_at`` is None while it runs or when it crashed. None without a run."""
+        """The latest run's row; ``finished_at`` is None while it runs or when it crashed. None without a run.
+
+        The latest is the one that last counted for OUT, whatever the clock said when each began; where all were run by
+        an older program, the one with the latest start.
+        """
+        counts = runs.c.run_id == select_counting_run(self._journal.out_id).scalar_subquery()
         statement = (
-            select(runs).where(runs.c.out_id == self._journal.out_id).order_by(runs.c.started_at.desc()).limit(1)
+            select(runs)
+            .where(runs.c.out_id == self._journal.out_id)
+            .order_by(case((counts, 0), else_=1), runs.c.started_at.desc())
+            .limit(1)
         )
         row = self._journal.read_blocking(lambda connection: connection.execute(statement).mappings().first())
         return None if row is None else dict(row)

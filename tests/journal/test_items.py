@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -266,3 +267,17 @@ async def test_outs_of_one_journal_keep_their_items_apart(store: Store) -> None:
     assert other.outcomes.count_by_state() == {("pending", None): 2}
     assert other.outcomes.find_finished(["i000000"]) == {}
     assert mine.outcomes.find_finished(["i000000"]) == {"i000000": "f"}
+
+
+async def test_the_last_run_is_the_one_that_began_last_whatever_the_clock_said(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as ahead:
+        later = time.time_ns() + 2 * 3600 * 10**9
+        ahead.setattr("mediamill.tasks.journal.runs.time.time_ns", lambda: later)
+        first = await store.open()
+        await first.runs.finish("done", {})
+    second = await store.open()
+    last = second.runs.load_last()
+    assert last is not None
+    assert (last["run_id"], last["finished_at"]) == (second.run_id, None)
