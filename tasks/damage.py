@@ -58,24 +58,24 @@ async def _restore_documents(out: Path, journal: Journal) -> tuple[list[Document
         if state == "touched":
             touched.append(replace(document, mtime_ns=(out / document.path).stat().st_mtime_ns))
         elif state != "intact":
-            if document.content is None:
-                has_lost_report = True
+            if document.is_kept:
+                restored.append(restore_document(out, journal, document))
             else:
-                restored.append(restore_document(out, document))
+                has_lost_report = True
     await journal.documents.record([*restored, *touched])
     return restored, has_lost_report
 
 
-def restore_document(out: Path, document: Document) -> Document:
-    """Write a document again whose content the journal holds.
+def restore_document(out: Path, journal: Journal, document: Document) -> Document:
+    """Write a document again whose content the journal keeps.
 
     Raises:
         StorageError: when it cannot be written.
     """
-    assert document.content is not None
+    content = journal.documents.load_content(document)
     with write_atomically(out, out / document.path) as temporary:
-        temporary.write_bytes(document.content)
-    return describe_file(out, document.path, keep_content=True)
+        temporary.write_bytes(content)
+    return describe_file(out, document.path)
 
 
 def _log_mending(out: Path, damaged: Sequence[Part], restored: Sequence[str], run_id: str) -> None:

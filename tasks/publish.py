@@ -76,8 +76,8 @@ async def publish_outputs(context: RunContext) -> Summary:
         await context.journal.documents.record([describe_file(context.out, name) for name in REPORT_FILES])
     fault_injection.failpoint("publish.record.before")
     await context.engine.run_in_thread(_write_run_record, context, summary)
-    record = describe_file(context.out, f"runs/{context.run_id}.json", keep_content=True)
-    await context.journal.documents.record([record])
+    record = describe_file(context.out, f"runs/{context.run_id}.json")
+    await context.journal.documents.keep(record, (context.out / record.path).read_bytes())
     await context.journal.runs.finish(summary.state, summary.as_dict())
     fault_injection.failpoint("publish.record.after")
     return summary

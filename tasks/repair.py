@@ -114,8 +114,8 @@ class _Verifier:
             if state not in ("missing", "damaged"):
                 continue
             self._add(path, "missing" if state == "missing" else "damaged")
-            if document is not None and document.content is not None:
-                await self._journal.documents.record([restore_document(self._out, document)])
+            if document is not None and document.is_kept:
+                await self._journal.documents.record([restore_document(self._out, self._journal, document)])
             else:
                 is_report_wrong = True
         if is_report_wrong:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, update
 
 from mediamill.tasks.journal.database import JournalDatabase
 from mediamill.tasks.journal.sql_dialect import upsert
@@ -19,14 +20,14 @@ DOCUMENTS_SINCE = 4
 class Document:
     """A file of OUT, with its path below it; ``size`` in bytes, ``mtime_ns`` in nanoseconds since the epoch.
 
-    ``content`` is kept where nothing else in the journal says it.
+    ``is_kept``: the journal has its content, because nothing else in it says that.
     """
 
     path: str
     size: int
     sha256: str
     mtime_ns: int
-    content: bytes | None = field(default=None, repr=False)
+    is_kept: bool = False
 
 
 class Documents:
@@ -36,8 +37,27 @@ class Documents:
         self._journal = journal
 
     async def record(self, written: Sequence[Document]) -> None:
-        """Record files that are in place as OUT's."""
-        await self._journal.write(lambda connection: self._record(connection, written))
+        """Record files that are in place as OUT's; contents that are kept stay."""
+        if written:
+            await self._journal.write(lambda connection: self._record(connection, written))
+
+    async def keep(self, document: Document, content: bytes) -> None:
+        """Record a file that is in place as OUT's, with its content."""
+
+        def record_content(connection: Connection) -> None:
+            self._record(connection, [document])
+            mine = (documents.c.out_id == self._journal.out_id, documents.c.path == document.path)
+            connection.execute(update(documents).where(*mine).values(content=zlib.compress(content)))
+
+        await self._journal.write(record_content)
+
+    def load_content(self, document: Document) -> bytes:
+        """The content of a document that ``is_kept``."""
+        mine = (documents.c.out_id == self._journal.out_id, documents.c.path == document.path)
+        statement = select(documents.c.content).where(*mine)
+        return zlib.decompress(
+            self._journal.read_blocking(lambda connection: connection.execute(statement).scalar_one())
+        )
 
     def record_blocking(self, written: Sequence[Document]) -> None:
         """The same, blocking; nothing in a journal that is read as an older program left it."""
@@ -52,17 +72,16 @@ class Documents:
                 "bytes": document.size,
                 "sha256": document.sha256,
                 "mtime_ns": document.mtime_ns,
-                "content": document.content,
             }
             for document in written
         ]
         if rows:
-            connection.execute(upsert(connection, documents, ("bytes", "sha256", "mtime_ns", "content")), rows)
+            connection.execute(upsert(connection, documents, ("bytes", "sha256", "mtime_ns")), rows)
 
     def load_all(self) -> list[Document]:
         """Every document, by path."""
         table = documents.c
-        columns = (table.path, table.bytes, table.sha256, table.mtime_ns, table.content)
+        columns = (table.path, table.bytes, table.sha256, table.mtime_ns, table.content.is_not(None))
         statement = select(*columns).where(table.out_id == self._journal.out_id).order_by(table.path)
         return [
             Document(*row)

@@ -9,13 +9,10 @@ from mediamill.tasks.sinks.atomic_file import hash_file
 from mediamill.tasks.sinks.file_check import FileState, check_file
 
 
-def describe_file(out: Path, path: str, *, keep_content: bool = False) -> Document:
-    """What the journal keeps of a file below OUT; with ``keep_content`` enough to write it again."""
-    file = out / path
-    found = file.stat()
-    return Document(
-        path, found.st_size, hash_file(file), found.st_mtime_ns, file.read_bytes() if keep_content else None
-    )
+def describe_file(out: Path, path: str) -> Document:
+    """What the journal keeps of a file below OUT."""
+    found = (out / path).stat()
+    return Document(path, found.st_size, hash_file(out / path), found.st_mtime_ns)
 
 
 def check_document(out: Path, document: Document, *, by_content: bool = False) -> FileState:

@@ -20,7 +20,7 @@ from mediamill.tasks.journal.claim_owners import ClaimOwners
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.output_binding import Binding
 from mediamill.tasks.run import Run
-from tests.helpers.cli_runs import bare_environment, make_wavs, read_rows
+from tests.helpers.cli_runs import bare_environment, make_wavs, read_rows, transcribe
 from tests.helpers.local_server import RunningServer, running_server
 from tests.journal.stores import claim, start_run
 
@@ -70,6 +70,20 @@ def test_a_claim_that_is_lost_before_sending_is_claimed_again(
     assert own_local_server.bill()["requests"] == 3
     assert summary.cost_usd == Decimal(own_local_server.bill()["usd"])
     assert summary.unknown_max_usd == 0
+
+
+@pytest.mark.long
+def test_a_dead_run_whose_clock_was_ahead_holds_nobody(own_local_server: RunningServer, tmp_path: Path) -> None:
+    make_wavs(tmp_path / "in", 20)
+    words, fault = ("--journal", str(tmp_path / "J")), {"MEDIAMILL_FAULTS": "call.sending.after:8:kill"}
+    killed = transcribe(tmp_path / "in", tmp_path / "dead", own_local_server.origin, *words, env=fault)
+    assert killed.returncode == -signal.SIGKILL
+    with closing(sqlite3.connect(tmp_path / "J" / "journal.sqlite")) as database, database:
+        held = database.execute("UPDATE asks SET lease = lease + 7200000000 WHERE lease > 0").rowcount
+    assert held
+    done = transcribe(tmp_path / "in", tmp_path / "other", own_local_server.origin, *words, timeout=50)
+    assert done.returncode == 0, done.stderr
+    assert len(read_rows(tmp_path / "other")) == 20
 
 
 @pytest.mark.proof

@@ -27,9 +27,8 @@ async def test_a_document_is_restored_and_the_report_is_built_again(store: Store
     for name in ("report.html", "runs/r1.json"):
         (out / name).parent.mkdir(exist_ok=True)
         (out / name).write_text(f"what {name} says")
-    await journal.documents.record(
-        [describe_file(out, "report.html"), describe_file(out, "runs/r1.json", keep_content=True)]
-    )
+    await journal.documents.record([describe_file(out, "report.html")])
+    await journal.documents.keep(describe_file(out, "runs/r1.json"), (out / "runs" / "r1.json").read_bytes())
     assert await mend_at_start(out, journal, "r2") == Damage()
     (out / "runs" / "r1.json").unlink()
     assert await mend_at_start(out, journal, "r2") == Damage()
