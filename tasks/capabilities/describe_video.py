@@ -18,6 +18,7 @@ from mediamill.tasks.capabilities.visual.image_inputs import COPIES_IN_MEMORY, g
 from mediamill.tasks.capabilities.visual.video_frames import (
     choose_frame_times,
     estimate_frame_tokens,
+    find_missing_frames,
     is_sent_whole,
     load_video_info,
     split_into_windows,
@@ -115,6 +116,7 @@ class DescribeVideo:
                 make_field("shown_at", pa.list_(pa.float64()), "times of the frames that were sent, in seconds"),
                 make_field("windows", pa.list_(window), "parts that were described one by one, in order"),
                 make_field("transcript", pa.string(), "transcript of the audio (--with-audio)"),
+                make_field("flags", pa.list_(pa.string()), "few_frames: fewer could be decoded than were chosen"),
                 make_field("warnings", pa.list_(pa.string()), "what a reader should know about the row"),
                 *get_answer_fields(params),
             ]
@@ -136,10 +138,10 @@ class DescribeVideo:
                     answer_columns = await self._completion.request_answer(
                         item, prompts.build_whole_prompt(media, info), params, call, context
                     )
-                windows, frame_times = list[dict[str, Any]](), list[float]()
+                windows, frame_times, missing = list[dict[str, Any]](), list[float](), list[str]()
             else:
                 spans = split_into_windows(params, info)
-                answer_columns, windows, frame_times = await self._describe_windows(
+                answer_columns, windows, frame_times, missing = await self._describe_windows(
                     item, params, call, context, media, prompts, info, spans
                 )
         answer_columns.pop("choices", None)
@@ -155,7 +157,8 @@ class DescribeVideo:
             "shown_at": frame_times,
             "windows": windows,
             "transcript": transcript,
-            "warnings": warnings,
+            "flags": ["few_frames"] if missing else [],
+            "warnings": [*warnings, *missing],
         }
 
     async def estimate(self, item: Item, params: DescribeVideoParams, context: CapabilityContext) -> Estimate:
@@ -211,18 +214,20 @@ class DescribeVideo:
         prompts: VideoPrompts,
         info: VideoInfo,
         spans: Sequence[tuple[float, float]],
-    ) -> tuple[dict[str, Any], list[dict[str, Any]], list[float]]:
+    ) -> tuple[dict[str, Any], list[dict[str, Any]], list[float], list[str]]:
         """Send each window's frames in one prompt; several windows' descriptions are then summarised.
 
         Returns:
-            The answer's columns, each window's description, and when frames were taken, in seconds.
+            The answer's columns, each window's description, when frames were taken, in seconds, and warnings.
         """
         windows, frame_times = list[dict[str, Any]](), list[float]()
+        warnings = list[str]()
         answer_columns: dict[str, Any] = {}
         is_single = len(spans) == 1
         window_params = params if is_single else params.model_copy(update={"json_schema": None})
         for start, end in spans:
-            frames = await take_frames(item, media, params, prompts.vision, (start, end), context)
+            frames, n_chosen = await take_frames(item, media, params, prompts.vision, (start, end), context)
+            warnings += find_missing_frames(frames, n_chosen)
             frame_times += [frame.at for frame in frames]
             max_side = prompts.vision.max_side(params.detail)
             context.record_preparation(item, describe_frames(info, (start, end), frames, max_side, context.model))
@@ -234,7 +239,7 @@ class DescribeVideo:
             answer_columns = await self._completion.request_answer(
                 item, prompts.build_summary_prompt(windows), params, call, context
             )
-        return answer_columns, windows, frame_times
+        return answer_columns, windows, frame_times, list(dict.fromkeys(warnings))
 
 
 async def _build_prompts(

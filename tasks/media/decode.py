@@ -21,11 +21,23 @@ from av.stream import Disposition
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.media.audio_info import Timeline, Track
 from mediamill.tasks.media.av_input import open_media
-from mediamill.tasks.media.formats import DECODERS, DEMUXERS, MAX_CHANNELS, RATES, container_name
+from mediamill.tasks.media.formats import (
+    CLIPPED,
+    DECODERS,
+    DEMUXERS,
+    MAX_CHANNELS,
+    MEASURED,
+    RATES,
+    WITH_CLOCK,
+    WITH_JUMPS,
+    WITH_START,
+    WITH_TRACK_LENGTHS,
+    container_name,
+)
 from mediamill.tasks.media.source_file import count_foreign_tag_bytes
 from mediamill.tasks.media.track_clock import TOLERANCE_SECONDS, TrackClock, make_silence
 from mediamill.tasks.media.tracks import choose_track
-from mediamill.tasks.media.undecodable import undecodable_error
+from mediamill.tasks.media.undecodable import is_cut_off_mp4, undecodable_error
 from mediamill.tasks.media.wav import missing_share
 
 if TYPE_CHECKING:
@@ -53,17 +65,6 @@ Check = Callable[[], None]
 """Called regularly while decoding; what it raises ends the work."""
 
 _CHECK_EVERY_PACKETS = 256
-_WITH_CLOCK = frozenset({"mov", "matroska", "webm", "mpegts", "mpeg", "flv", "ogg", "asf", "nut", "wtv", "mxf"})
-"""Demuxers of containers that stamp their packets. Others, such as MP3, count samples, and have no holes."""
-_WITH_START = frozenset({"avi", "rm", "dv"})
-"""Demuxers whose timestamps are good for the start of a track only."""
-_WITH_JUMPS = frozenset({"mpegts", "mpeg", "flv", "ogg"})
-"""Demuxers of streams whose clock may start anew anywhere: broadcasts, and parts joined byte by byte."""
-_WITH_TRACK_LENGTHS = frozenset({"mov", "avi", "mxf", "dv"})
-"""Demuxers of containers that state the length of each track, not only that of the whole."""
-_CLIPPED = frozenset({"mp4", "m4a", "mov", "3gp"})
-_MEASURED = frozenset({"mpegts", "mpeg"})
-"""Demuxers whose lengths are only what their last packets say."""
 _MAX_REORDERED_PACKETS = 32
 """The first timestamp of a video is within so many packets: they come in the order of decoding."""
 _DECODE_ERRORS = (av.FFmpegError, ValueError, MemoryError, UnicodeError)
@@ -124,11 +125,6 @@ class Recording:
         return sum((Fraction(n, rate) for rate, n in self.samples.items()), Fraction(0))
 
     @property
-    def has_holes(self) -> bool:
-        """True when its container stamps the packets well enough to show holes."""
-        return self.clock.has_holes
-
-    @property
     def timeline(self) -> Timeline:
         """From positions in what was decoded so far to the file's clock."""
         return self.clock.to_timeline(self.others_start)
@@ -184,9 +180,9 @@ class Recording:
     def _guess_packet_seconds(self) -> Fraction:
         """Length of a packet whose container does not state it; 0 where packets differ."""
         context = self.stream.codec_context
-        return (
-            Fraction(context.frame_size, context.sample_rate) if self.has_holes and context.frame_size else Fraction(0)
-        )
+        if not self.clock.has_holes or not context.frame_size:
+            return Fraction(0)
+        return Fraction(context.frame_size, context.sample_rate)
 
     def _packets(self) -> Iterator[Packet[AudioStream]]:
         n_read = 0
@@ -219,7 +215,7 @@ class Recording:
             self._seen_packets[packet.stream_index] = n_seen + 1
             if n_seen < _MAX_REORDERED_PACKETS:
                 start = float(stamp * packet.time_base)  # an MP4 shows nothing of what is before its 0
-                self.others_start = min(self.others_start, max(start, 0.0) if self.container in _CLIPPED else start)
+                self.others_start = min(self.others_start, max(start, 0.0) if self.container in CLIPPED else start)
 
     def _check_limits(self) -> None:
         if self.check is not None:
@@ -276,6 +272,8 @@ def _to_recording(path: Path, handle: InputContainer, head: bytes, wanted_track:
     video_streams = [s for s in handle.streams if s.type == "video"]
     video = any(not s.disposition & Disposition.attached_pic for s in video_streams)
     streams = [s for s in handle.streams.audio if s.codec_context is not None]
+    if not streams and (not len(handle.streams) or is_cut_off_mp4(path)):
+        raise undecodable_error(head)
     if not streams:
         holds = "images or video but no audio" if video_streams else "no audio"
         raise BadInput(f"the file has no audio track: it holds {holds}", kind="no_audio")
@@ -290,9 +288,9 @@ def _to_recording(path: Path, handle: InputContainer, head: bytes, wanted_track:
     if declared_seconds is not None and name == "wav":
         declared_seconds /= 1 - missing_share(head, path.stat().st_size)
     demuxers = frozenset(handle.format.name.split(","))
-    is_shared = not demuxers & _WITH_TRACK_LENGTHS and len(_find_timed_streams(handle)) > 1
-    has_clock = bool(demuxers & (_WITH_CLOCK | _WITH_START))
-    clock = TrackClock(has_holes=bool(demuxers & _WITH_CLOCK), can_jump=bool(demuxers & _WITH_JUMPS))
+    is_shared = not demuxers & WITH_TRACK_LENGTHS and len(_find_timed_streams(handle)) > 1
+    has_clock = bool(demuxers & (WITH_CLOCK | WITH_START))
+    clock = TrackClock(has_holes=bool(demuxers & WITH_CLOCK), can_jump=bool(demuxers & WITH_JUMPS))
     return Recording(
         path,
         handle,
@@ -309,7 +307,7 @@ def _to_recording(path: Path, handle: InputContainer, head: bytes, wanted_track:
         clock=clock,
         others=[s for s in _find_timed_streams(handle) if s is not stream] if has_clock else [],
         is_late=has_clock and float((stream.start_time or 0) * (stream.time_base or 0)) > TOLERANCE_SECONDS,
-        is_length_measured=bool(demuxers & _MEASURED),
+        is_length_measured=bool(demuxers & MEASURED),
     )
 
 

@@ -12,6 +12,19 @@ DEMUXERS = (
 )
 """Formats that FFmpeg may open. Playlists and lists of other files are not among them: they would use the network."""
 
+WITH_CLOCK = frozenset({"mov", "matroska", "webm", "mpegts", "mpeg", "flv", "ogg", "asf", "nut", "wtv", "mxf"})
+"""Demuxers of containers that stamp their packets. Others, such as MP3, count samples, and have no holes."""
+WITH_START = frozenset({"avi", "rm", "dv"})
+"""Demuxers whose timestamps are good for the start of a track only."""
+WITH_JUMPS = frozenset({"mpegts", "mpeg", "flv", "ogg"})
+"""Demuxers of streams whose clock may start anew anywhere: broadcasts, and parts joined byte by byte."""
+WITH_TRACK_LENGTHS = frozenset({"mov", "avi", "mxf", "dv"})
+"""Demuxers of containers that state the length of each track, not only that of the whole."""
+CLIPPED = frozenset({"mp4", "m4a", "mov", "3gp"})
+"""Containers, by their common names, that show nothing of what is before their 0."""
+MEASURED = frozenset({"mpegts", "mpeg"})
+"""Demuxers whose lengths are only what their last packets say."""
+
 PCM = frozenset(["pcm_u8", "pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_f32le", "pcm_f64le", "pcm_alaw", "pcm_mulaw"])
 _DECODER_NAMES = """
     pcm_s8 pcm_s16be pcm_s24be pcm_s32be pcm_f32be pcm_f64be pcm_u16le pcm_u16be pcm_s64le pcm_bluray pcm_dvd s302m

@@ -5,18 +5,31 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import av
 from av.stream import Disposition
 
 from mediamill.tasks.errors import BadInput, build_memory_error
 from mediamill.tasks.media.av_input import open_media
+from mediamill.tasks.media.formats import MEASURED
+from mediamill.tasks.media.frame_finder import (
+    MIN_LATE_SECONDS,
+    FoundFrame,
+    FrameFinder,
+    VideoClock,
+    decode_all,
+    find_in_one_pass,
+    find_video_end,
+    read_video_clock,
+)
 from mediamill.tasks.media.source_file import empty_file_error, read_head
+from mediamill.tasks.media.undecodable import is_cut_off_mp4
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -27,6 +40,8 @@ DEMUXERS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,gif,m4v,
 """Formats that may be opened as video. Playlists and lists of other files are not among them: they would use the
 network."""
 
+Converted = TypeVar("Converted")
+
 JPEG_QUALITY = 85
 MAX_SECONDS = 24 * 3600.0
 MAX_PIXELS = 40_000_000
@@ -35,6 +50,14 @@ _OPTIONS = {"format_whitelist": DEMUXERS, "protocol_whitelist": "file", "max_str
 _SCENE_CANDIDATES = 3
 """How many frames are compared for each frame that is wanted, where scene changes decide."""
 _THUMBNAIL_SIDE = 16
+_SLACK_SECONDS, _SLACK_SHARE = 0.5, 0.02
+_MAX_ASPECT = 4
+"""Pixels are not wider or higher than this: such a header is damaged."""
+_WITHOUT_TRACK_LENGTHS = frozenset({"matroska", "webm", "flv", "asf", "ogg", "nut", "rm"})
+"""Formats that state when everything has ended, not how long the pictures last."""
+_CUT_OFF = "it is damaged or cut off"
+_MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
+_VIDEO_STARTS = (b"\x1aE\xdf\xa3", b"FLV\x01", b"0&\xb2u", b"OggS", b"\0\0\x01\xba", b"GIF8", b"DKIF")
 _MIMES = {"mov": "video/mp4", "matroska": "video/webm"}
 
 
@@ -42,8 +65,8 @@ _MIMES = {"mov": "video/mp4", "matroska": "video/webm"}
 class VideoInfo:
     """What a video is.
 
-    Its common format name, decoded size in pixels, frames per second, length in seconds, whether it has audio, and the
-    file's size in bytes.
+    Its common format name, size in pixels as it is shown, frames per second, length of its pictures in seconds, whether
+    it has audio, the file's size in bytes, and when its pictures begin, in seconds from its first picture or sound.
     """
 
     format: str
@@ -53,16 +76,23 @@ class VideoInfo:
     seconds: float
     audio: bool
     size: int
+    start: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class JpegFrame:
-    """One frame as a JPEG; ``at`` is its time in seconds."""
+    """One frame as a JPEG.
+
+    ``at`` is the moment in seconds from the file's first picture or sound. ``is_moved`` is true when a plain seek to it
+    shows another picture, or none; ``is_stale`` when nothing later than an earlier picture can be decoded.
+    """
 
     at: float
     data: bytes
     width: int
     height: int
+    is_moved: bool = False
+    is_stale: bool = False
 
 
 def read_video_info(path: Path) -> VideoInfo:
@@ -73,10 +103,32 @@ def read_video_info(path: Path) -> VideoInfo:
             ``undecodable``, ``too_long`` or ``too_many_pixels``.
     """
     with open_video(path) as (container, stream, size):
-        first = next(_decode_frames(container, stream, lambda: None), None)
-        if first is None:
+        cpu_budget = _CpuBudget()
+        if next(decode_all(container, stream, cpu_budget.check), None) is None:
             raise broken_video_error("it has no frame that can be decoded")
-        return to_video_info(container, stream, size)
+        info = to_video_info(container, stream, size)
+    with open_video(path) as (container, stream, _):
+        clock = read_video_clock(container, stream)
+        seconds = _measure_seconds(container, stream, clock, info.seconds, cpu_budget)
+    return replace(info, start=clock.late, seconds=seconds)
+
+
+def _measure_seconds(
+    container: InputContainer, stream: VideoStream, clock: VideoClock, declared: float, budget: _CpuBudget
+) -> float:
+    """The length of the pictures, where the container states only when everything has ended, or nothing."""
+    names = set(container.format.name.split(","))
+    is_shared = names & _WITHOUT_TRACK_LENGTHS and (clock.start > MIN_LATE_SECONDS or len(container.streams) > 1)
+    if not declared or not (is_shared or names & MEASURED):
+        return declared
+    declared_end = declared + (clock.zero if names & MEASURED else 0.0)
+    end = find_video_end(container, stream, declared_end, budget.check)
+    return declared if end is None or _is_near(end - clock.start, declared) else max(end - clock.start, 0.0)
+
+
+def _is_near(seconds: float, declared: float) -> bool:
+    """True when two lengths differ as sound and pictures of one recording usually do."""
+    return abs(seconds - declared) <= max(_SLACK_SECONDS, _SLACK_SHARE * declared)
 
 
 def spread_times(start: float, end: float, *, frames: int, every: float | None = None) -> list[float]:
@@ -98,17 +150,42 @@ def extract_frames(
     Raises:
         BadInput: as :func:`read_video_info`.
     """
+    frames = _convert_frames(path, moments, check, lambda found, aspect: _encode_jpeg(found, max_side, aspect))
+    if not frames:
+        raise broken_video_error("it has no frame that can be decoded")
+    return [frames[at] for at in moments if at in frames]
+
+
+def _convert_frames(
+    path: Path,
+    moments: Sequence[float],
+    check: Callable[[], None],
+    convert: Callable[[FoundFrame, Fraction | None], Converted],
+) -> dict[float, Converted]:
+    """The pictures at these moments, each converted at once, as they are large. Those that no seek finds take one pass.
+
+    Args:
+        path: the video.
+        moments: in seconds from the file's first picture or sound.
+        check: called often; what it raises ends the work.
+        convert: gets a picture, and the width of its pixels to their height.
+    """
+    cpu_budget = _CpuBudget(check)
+    converted: dict[float, Converted] = {}
     with open_video(path) as (container, stream, _):
-        cpu_budget = _CpuBudget()
-        extracted: list[JpegFrame] = []
+        clock = read_video_clock(container, stream)
+        finder = FrameFinder(container, stream, clock, cpu_budget.check)
         for at in moments:
-            check()
-            frame = _find_frame(container, stream, at, check, cpu_budget)
-            if frame is not None:
-                extracted.append(_encode_jpeg(frame, at, max_side))
-        if not extracted:
-            raise broken_video_error("it has no frame that can be decoded")
-        return extracted
+            found = finder.find(at)
+            if found is None:
+                break
+            converted[at] = convert(found, stream.sample_aspect_ratio)
+    missing = [at for at in moments if at not in converted]
+    if missing:
+        with open_video(path) as (container, stream, _):
+            for found in find_in_one_pass(container, stream, clock, missing, cpu_budget.check):
+                converted[found.at] = convert(found, stream.sample_aspect_ratio)
+    return converted
 
 
 def find_scene_times(
@@ -122,21 +199,19 @@ def find_scene_times(
     import numpy as np
 
     candidates = spread_times(start, end, frames=frames * _SCENE_CANDIDATES)
-    thumbnails: list[tuple[float, Any]] = []
-    with open_video(path) as (container, stream, _):
-        cpu_budget = _CpuBudget()
-        for at in candidates:
-            check()
-            frame = _find_frame(container, stream, at, check, cpu_budget)
-            if frame is not None:
-                thumbnails.append(
-                    (at, frame.reformat(_THUMBNAIL_SIDE, _THUMBNAIL_SIDE, format="gray").to_ndarray().astype(np.int16))
-                )
+    found = _convert_frames(path, candidates, check, lambda found, _: _to_thumbnail(found.frame))
+    thumbnails = sorted(found.items())
     if not thumbnails:
         raise broken_video_error("it has no frame that can be decoded")
     changes = [(float(np.abs(after - before).mean()), at) for (_, before), (at, after) in pairwise(thumbnails)]
     chosen = [thumbnails[0][0], *(at for _, at in sorted(changes, reverse=True)[: frames - 1])]
     return sorted(chosen)
+
+
+def _to_thumbnail(frame: VideoFrame) -> Any:
+    import numpy as np
+
+    return frame.reformat(_THUMBNAIL_SIDE, _THUMBNAIL_SIDE, format="gray").to_ndarray().astype(np.int16)
 
 
 def get_video_mime(info: VideoInfo) -> str:
@@ -147,10 +222,11 @@ def get_video_mime(info: VideoInfo) -> str:
 class _CpuBudget:
     """Bounds the processor time of one file."""
 
-    def __init__(self) -> None:
-        self._began_at = time.thread_time()
+    def __init__(self, check: Callable[[], None] = lambda: None) -> None:
+        self._began_at, self._check = time.thread_time(), check
 
     def check(self) -> None:
+        self._check()
         if time.thread_time() - self._began_at > MAX_CPU_SECONDS:
             raise BadInput(f"the video takes more than {MAX_CPU_SECONDS:.0f} s to decode", kind="undecodable")
 
@@ -162,19 +238,19 @@ def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream, int]]:
     Raises:
         BadInput: as :func:`read_video_info`.
     """
-    _, size = read_head(path)
+    head, size = read_head(path)
     if not size:
         raise empty_file_error()
     try:
         container = open_media(path, options=_OPTIONS)
     except (av.FFmpegError, ValueError, OSError):
-        raise BadInput(
-            "the file's content is not a video in any format that is known here",
-            kind="not_a_video",
-            hint="check that it plays in a media player",
-        ) from None
+        raise _unopened_error(head) from None
     with container:
+        if not len(container.streams) or any(stream.codec_context is None for stream in container.streams.video):
+            raise broken_video_error(_CUT_OFF)
         streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+        if not streams and is_cut_off_mp4(path):
+            raise broken_video_error(_CUT_OFF)
         if not streams:
             raise BadInput("the file has no video track", kind="no_video", hint="`transcribe` takes audio")
         stream = streams[0]
@@ -192,17 +268,30 @@ def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream, int]]:
             raise build_memory_error("there was not enough memory to decode the video") from None
 
 
+def _unopened_error(head: bytes) -> BadInput:
+    if head[4:8] in _MP4_BOXES or head.startswith(_VIDEO_STARTS) or head[8:12] == b"AVI ":
+        return broken_video_error(_CUT_OFF)
+    return BadInput(
+        "the file's content is not a video in any format that is known here",
+        kind="not_a_video",
+        hint="check that it plays in a media player",
+    )
+
+
 def to_video_info(container: InputContainer, stream: VideoStream, size: int) -> VideoInfo:
     """What the headers of an opened video say."""
     seconds = float(container.duration or 0) / av.time_base
-    if not seconds and stream.duration and stream.time_base:
-        seconds = float(stream.duration * stream.time_base)
+    own_seconds = float((stream.duration or 0) * (stream.time_base or 0))
+    is_own = not set(container.format.name.split(",")) & _WITHOUT_TRACK_LENGTHS
+    if not seconds or (is_own and own_seconds and not _is_near(own_seconds, seconds)):
+        seconds = own_seconds
     if seconds > MAX_SECONDS:
         raise BadInput("the video claims to be longer than a day", kind="too_long")
+    width, height = _to_shown_size(stream.width, stream.height, stream.sample_aspect_ratio)
     return VideoInfo(
         format=container.format.name.partition(",")[0],
-        width=stream.width,
-        height=stream.height,
+        width=width,
+        height=height,
         fps=float(stream.average_rate or stream.guessed_rate or 0),
         seconds=seconds,
         audio=bool(container.streams.audio),
@@ -210,43 +299,18 @@ def to_video_info(container: InputContainer, stream: VideoStream, size: int) -> 
     )
 
 
-def _decode_frames(container: InputContainer, stream: VideoStream, check: Callable[[], None]) -> Iterator[VideoFrame]:
-    """Yield frames from the current position; single damaged packets are skipped."""
-    for number, packet in enumerate(container.demux(stream)):
-        if number % 64 == 0:
-            check()
-        try:
-            yield from packet.decode()
-        except (av.FFmpegError, ValueError):
-            continue
+def _to_shown_size(width: int, height: int, aspect: Fraction | None) -> tuple[int, int]:
+    """The size in which a player shows a picture whose pixels are not square; ``aspect`` is their width to height."""
+    if not aspect or aspect == 1 or not 1 / _MAX_ASPECT <= aspect <= _MAX_ASPECT:
+        return width, height
+    return (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
 
 
-def _find_frame(
-    container: InputContainer, stream: VideoStream, at: float, check: Callable[[], None], cpu_budget: _CpuBudget
-) -> VideoFrame | None:
-    """The frame that is shown at a moment."""
-    base = float(stream.time_base or 0) or 1.0
-    origin = float(stream.start_time or 0) * base
-    try:
-        container.seek(int((at + origin) / base), stream=stream)
-    except av.FFmpegError:
-        container.seek(0)
-    last: VideoFrame | None = None
-    for frame in _decode_frames(container, stream, check):
-        cpu_budget.check()
-        shown_at = (frame.time or 0.0) - origin
-        if last is not None and shown_at > at:
-            return last
-        last = frame
-        if shown_at >= at:
-            return last
-    return last
-
-
-def _encode_jpeg(frame: VideoFrame, at: float, max_side: int | None) -> JpegFrame:
+def _encode_jpeg(found: FoundFrame, max_side: int | None, aspect: Fraction | None) -> JpegFrame:
     from PIL import Image
 
-    width, height = frame.width, frame.height
+    frame = found.frame
+    width, height = _to_shown_size(frame.width, frame.height, aspect)
     scale = min(1.0, max_side / max(width, height)) if max_side else 1.0
     size = (max(1, int(width * scale)), max(1, int(height * scale)))
     image = Image.fromarray(frame.reformat(*size, format="rgb24").to_ndarray())
@@ -255,7 +319,7 @@ def _encode_jpeg(frame: VideoFrame, at: float, max_side: int | None) -> JpegFram
         image = image.rotate(turn, expand=True)
     out = BytesIO()
     image.save(out, "JPEG", quality=JPEG_QUALITY)
-    return JpegFrame(at, out.getvalue(), *image.size)
+    return JpegFrame(found.at, out.getvalue(), *image.size, found.is_moved, found.is_stale)
 
 
 def broken_video_error(why: str) -> BadInput:

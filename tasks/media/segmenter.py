@@ -112,7 +112,7 @@ class Segmenter:
         head, _ = read_head(self._path)
         with self._lock, open_recording(self._path, head, self._check, track=self._cut_options.track) as recording:
             self._track, self._track_suffix = recording.track, name_track(recording.track)
-            if recording.has_holes:
+            if recording.clock.has_holes:
                 recording.scan_packets()
                 self._has_gaps = recording.clock.silence > 0
 

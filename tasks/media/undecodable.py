@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.media.content_kind import describe_content
 
+_MAX_BOXES = 1000
+_LARGE_BOX = 1
 _PLAYLISTS = (b"#EXTM3U", b"[playlist]", b"ffconcat ")
 
 _AUDIO_TYPES = {
@@ -21,6 +25,26 @@ _AUDIO_TYPES = {
     b"\xff\xf3": "MP3",
     b"\xff\xf2": "MP3",
 }
+
+
+def is_cut_off_mp4(path: Path) -> bool:
+    """True when one of the boxes that an MP4 file consists of is larger than what is left of the file."""
+    at, size = 0, path.stat().st_size
+    with path.open("rb") as file:
+        for _ in range(_MAX_BOXES):
+            if at >= size:
+                return at > size
+            file.seek(at)
+            header = file.read(16).ljust(16, b"\0")
+            if at == 0 and header[4:8] != b"ftyp":
+                return False
+            length = int.from_bytes(header[:4])
+            if length == _LARGE_BOX:
+                length = int.from_bytes(header[8:16])
+            if length == 0:  # it reaches to the end
+                return False
+            at += max(length, 8)
+    return False
 
 
 def undecodable_error(head: bytes) -> BadInput:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -46,18 +47,19 @@ def decode_video(path: Path, check: Callable[[], None] = lambda: None) -> Decode
     began_at = time.monotonic()
     with open_video(path) as (container, stream, size):
         info, codec = to_video_info(container, stream, size), stream.codec_context.name
-        n_frames, last = 0, 0.0
+        n_frames, first, last = 0, math.inf, 0.0
         for packet in container.demux(stream):
             check()
             for frame in packet.decode():
                 n_frames += 1
-                last = max(last, float(frame.time or 0.0))
+                time_shown = float(frame.time or 0.0)
+                first, last = min(first, time_shown), max(last, time_shown)
             if time.monotonic() - began_at > _MAX_DECODE_SECONDS:
                 raise BadInput(f"the video is not decoded within {_MAX_DECODE_SECONDS:.0f} s", kind="undecodable")
     if not n_frames:
         raise broken_video_error("it has no frame")
     step = 1 / info.fps if info.fps else 0.0
-    seconds = last + step
+    seconds = last + step - (first if first > _SLACK_SECONDS else 0.0)
     if seconds < info.seconds - max(_SLACK_SECONDS, 2 * step):
         raise broken_video_error(f"it breaks off after {seconds:.1f} of {info.seconds:.1f} s")
     fps = n_frames / seconds if seconds else 0.0

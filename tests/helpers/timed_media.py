@@ -37,7 +37,7 @@ class Pictures:
     seconds: float = 4.0
     codec: str = "mpeg4"
     gop: int = 10
-    size: tuple[int, int] = (64, 48)
+    size: tuple[int, int] = (128, 64)
     aspect: Fraction | None = None
 
 
@@ -72,7 +72,7 @@ def write_timed_media(
     return path
 
 
-def draw_number(number: int, size: tuple[int, int] = (64, 48)) -> np.ndarray:
+def draw_number(number: int, size: tuple[int, int] = (128, 64)) -> np.ndarray:
     """A picture that shows its number: 8 stripes, bright where a bit is set."""
     width, height = size
     image = np.zeros((height, width, 3), np.uint8)
@@ -92,7 +92,7 @@ def read_number(image: np.ndarray) -> int:
 def _add_pictures(target: av.container.OutputContainer, pictures: Pictures) -> VideoStream:
     stream = cast("VideoStream", target.add_stream(pictures.codec, rate=FPS))
     stream.width, stream.height = pictures.size
-    stream.pix_fmt, stream.gop_size, stream.bit_rate = "yuv420p", pictures.gop, 800_000
+    stream.pix_fmt, stream.gop_size, stream.bit_rate = "yuv420p", pictures.gop, 4_000_000
     if pictures.aspect is not None:
         stream.sample_aspect_ratio = pictures.aspect
     return stream

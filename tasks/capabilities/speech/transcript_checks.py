@@ -26,6 +26,7 @@ FLAG_MEANINGS: Mapping[str, str] = {
     "language_mismatch": "another language, or another script, than requested",
     "truncated": "the file ends early: only part of the recording could be transcribed",
     "damaged": "parts of the file could not be decoded",
+    "few_frames": "fewer frames of a video could be decoded than were chosen: its description misses parts of it",
 }
 """Every flag and its meaning, in the order in which rows list them."""
 

@@ -58,7 +58,7 @@ async def load_video_info(item: Item, media: Media, context: CapabilityContext) 
 
 async def take_frames(
     item: Item, media: Media, choice: FrameChoice, vision: Vision, span: tuple[float, float], context: CapabilityContext
-) -> list[JpegFrame]:
+) -> tuple[list[JpegFrame], int]:
     """Take the frames of one window, in the size that the model takes.
 
     Args:
@@ -68,6 +68,9 @@ async def take_frames(
         vision: what the model takes.
         span: where the window begins and ends, in seconds.
         context: threads and memory.
+
+    Returns:
+        The frames, and how many were chosen.
 
     Raises:
         BadInput: ``too_many_pictures`` when one prompt cannot have so many; otherwise as
@@ -83,9 +86,18 @@ async def take_frames(
                     find_scene_times, media.path, *span, choice.frames, context.raise_if_stopped
                 )
             _check_frame_count(times, vision)
-            return await context.run_in_thread(
+            frames = await context.run_in_thread(
                 extract_frames, media.path, times, vision.max_side(choice.detail), context.raise_if_stopped
             )
+            return frames, len(times)
+
+
+def find_missing_frames(frames: Sequence[JpegFrame], n_chosen: int) -> list[str]:
+    """The warning that fewer frames than chosen show their moment; empty where all do."""
+    n_shown = sum(not frame.is_stale for frame in frames)
+    if n_shown >= n_chosen:
+        return []
+    return [f"frames: {n_shown} of {n_chosen} could be decoded, so the description misses parts of the video"]
 
 
 def is_sent_whole(choice: FrameChoice, vision: Vision, info: VideoInfo) -> bool:
@@ -104,10 +116,10 @@ def is_sent_whole(choice: FrameChoice, vision: Vision, info: VideoInfo) -> bool:
 
 
 def split_into_windows(choice: FrameChoice, info: VideoInfo) -> list[tuple[float, float]]:
-    """Windows of equal length, as (start, end) in seconds, none longer than ``choice.window``."""
+    """Windows of equal length, as (start, end) in seconds on the file's clock, none longer than ``choice.window``."""
     seconds = max(info.seconds, 1 / (info.fps or 25))
     count = max(1, -(-int(seconds * 1000) // int(choice.window * 1000)))
-    return [(n * seconds / count, (n + 1) * seconds / count) for n in range(count)]
+    return [(info.start + n * seconds / count, info.start + (n + 1) * seconds / count) for n in range(count)]
 
 
 def choose_frame_times(choice: FrameChoice, span: tuple[float, float]) -> list[float]:

@@ -83,7 +83,7 @@ class VideoPrompts:
             time = {"type": "text", "text": f"At {format_position(frame.at)}:"}
             parts += [time, to_message_part(number, self.vision, self.detail)]
             payload = Payload("frame.jpg", "image/jpeg", len(frame.data), data=frame.data)
-            recipe = f"frame-{round(frame.at * 1000)}-{frame.width}x{frame.height}"
+            recipe = f"frame-{round(frame.at * 1000)}-{frame.width}x{frame.height}{'-moved' * frame.is_moved}"
             inputs.append(Input(sha256, recipe, payload=payload))
             tokens = self.vision.estimate_tokens(frame.width, frame.height, self.detail)
             min_tokens, max_tokens = min_tokens + tokens[0], max_tokens + tokens[1]

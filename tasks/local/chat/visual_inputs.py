@@ -156,7 +156,9 @@ def decode_video_input(data: bytes) -> VisualInput:
         try:
             info = read_video_info(Path(file.name))
             frames = extract_frames(
-                Path(file.name), spread_times(0.0, info.seconds, frames=_SAMPLED_FRAMES), _FRAME_SIDE
+                Path(file.name),
+                spread_times(info.start, info.start + info.seconds, frames=_SAMPLED_FRAMES),
+                _FRAME_SIDE,
             )
         except BadInput as error:
             raise ApiError("bad_image", f"Invalid video: {error.message}", param="messages") from None
