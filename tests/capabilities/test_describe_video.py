@@ -90,7 +90,7 @@ def test_a_file_that_is_no_video_costs_nothing(local_server: RunningServer, tmp_
     done = describe(tmp_path / "in", tmp_path / "out", local_server)
     assert done.returncode == 3
     error_kinds = {row["item_id"]: row["error_kind"] for row in read_rows(tmp_path / "out", "failures")}
-    assert error_kinds == {"cut.mp4": "not_a_video", "sound.mp4": "no_video", "text.mp4": "not_a_video"}
+    assert error_kinds == {"cut.mp4": "undecodable", "sound.mp4": "no_video", "text.mp4": "not_a_video"}
     assert local_server.bill()["requests"] == 0
 
 
