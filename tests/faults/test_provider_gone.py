@@ -11,7 +11,9 @@ from tests.helpers.chaos.jobs import ChaosJob
 from tests.helpers.chaos.money import Ledger, find_item_faults, find_money_faults
 from tests.helpers.chaos.plan import Phase, Plan
 from tests.helpers.chaos.process import running_chaos_server
-from tests.helpers.cli_runs import mediamill
+from tests.helpers.cli_runs import mediamill, read_rows
+from tests.helpers.local_server import RunningServer
+from tests.helpers.video_runs import SMALL, check_video_files, generate_videos, write_prompts
 
 pytestmark = pytest.mark.long
 
@@ -54,3 +56,21 @@ def test_a_run_goes_on_when_the_provider_is_back(tmp_path: Path) -> None:
         assert len(requests) <= 1.5 * 600
         events = [record.get("event") for record in job.read_log()]
         assert (events.count("provider_out"), events.count("provider_back")) == (1, 1)
+
+
+def test_jobs_that_cannot_be_looked_up_wait_for_the_provider_and_are_not_bought_again(
+    tmp_path: Path, own_local_server: RunningServer
+) -> None:
+    source = write_prompts(
+        tmp_path / "prompts.csv", [{"prompt": f"a red square {n}", "size": SMALL} for n in range(12)]
+    )
+    own_local_server.faults({"match": {"path": "*/videos/*"}, "fault": {"kind": "status", "status": 503}})
+    stopped = generate_videos(source, tmp_path / "out", own_local_server, "--wait-for-provider", "1s")
+    assert stopped.returncode == 4, stopped.stdout + stopped.stderr
+    assert "together does not answer since" in stopped.stdout
+    assert read_rows(tmp_path / "out", "failures") == []
+    own_local_server.faults()
+    done = generate_videos(source, tmp_path / "out", own_local_server)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(check_video_files(tmp_path / "out")) == 12
+    assert own_local_server.bill()["requests"] == len(read_rows(tmp_path / "out", "calls")) == 12
