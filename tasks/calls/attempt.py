@@ -164,14 +164,14 @@ class WireAttempt:
                 record.start_clock()
                 timeout_seconds = context.timeout or self._wire.timeout
                 send = partial(context.client.send, origin, request, key=context.key, timeout_seconds=timeout_seconds)
-                if self._wire.repeatable and request.session is None:
+                if self._may_abandon(request):
                     reply = await context.hang_detector.watch(
                         lambda report: send(report=report),
                         key=record.keys[0],
                         size=measure_work(ask.ceiling for ask in self._asks),
                         host=urlsplit(origin).netloc,
                     )
-                else:  # a second request could be a second purchase, so this one gets all of its time
+                else:
                     reply = await send()
         except TransportError as error:
             raise await self._record_loss(origin, error, admission) from None
@@ -187,6 +187,13 @@ class WireAttempt:
             raise
         fault_injection.failpoint("call.wire.after")
         return reply
+
+    def _may_abandon(self, request: Request) -> bool:
+        """Whether the request may be sent again when it hangs. What could be bought twice gets all its time.
+
+        A websocket has pings, and a built-in server on a busy machine is slow rather than hanging.
+        """
+        return self._wire.repeatable and request.session is None and self._context.server_deaths is None
 
     async def _settle_reply(self, reply: Reply, number: int) -> Sequence[Answer]:
         """Parse the reply and turn its usage into cost; one Answer per Ask."""

@@ -42,13 +42,14 @@ def test_what_is_not_sent_again_elsewhere_is_done_again_too(tmp_path: Path) -> N
 def test_jobs_that_died_with_their_server_are_created_again(tmp_path: Path) -> None:
     source = write_prompts(tmp_path / "in.csv", [f"Red circle {n}." for n in range(6)])
     dying = make_dying_server(tmp_path / "patch", nth=6, times=1)
-    options = ("--provider", "local", "--out", tmp_path / "out", "--yes")
+    options = ("--provider", "local", "--out", tmp_path / "out", "--yes", "--quiet")
     done = mediamill("generate-video", source, *options, home=tmp_path / "home", env=dying)
     assert done.returncode == 0, done.stderr
     assert len(read_rows(tmp_path / "out")) == 6
     lost = [row for row in read_rows(tmp_path / "out", "calls") if row["error_kind"] == "server_died"]
     assert 1 <= len(lost) <= 6
     assert "does not answer" not in done.stdout + done.stderr
+    assert "the built-in server ended" not in done.stderr
 
 
 def test_an_item_that_kills_the_server_each_time_fails_and_the_others_are_done(tmp_path: Path) -> None:
@@ -57,12 +58,14 @@ def test_an_item_that_kills_the_server_each_time_fails_and_the_others_are_done(t
     prompts[31] += " again"
     source = write_prompts(tmp_path / "in.csv", prompts)
     dying = make_dying_server(tmp_path / "patch", poison="POISON")
-    options = ("--provider", "local", "--out", tmp_path / "out", "--yes")
+    options = ("--provider", "local", "--out", tmp_path / "out", "--yes", "-v")
     done = mediamill("complete", source, *options, home=tmp_path / "home", env=dying)
     assert done.returncode == 3, done.stderr
     assert len(read_rows(tmp_path / "out")) == 38
     failures = read_rows(tmp_path / "out", "failures")
     assert {(row["item_id"], row["error_kind"]) for row in failures} == {("7", "server_died"), ("31", "server_died")}
+    assert done.stderr.count("warning mediamill.run: the built-in server ended") >= 3
+    assert "\nwarning: " not in done.stderr
     assert all("ended 3 times while it worked on this" in row["error_message"] for row in failures)
 
 
