@@ -46,6 +46,12 @@ def to_storage_error(error: BaseException, where: str) -> StorageError | None:
     return None
 
 
+def is_locked(error: BaseException) -> bool:
+    """True when another process kept SQLite's write lock for as long as was waited for it."""
+    original = error.orig if isinstance(error, DBAPIError) else None
+    return getattr(original, "sqlite_errorcode", -1) & 0xFF == sqlite3.SQLITE_BUSY
+
+
 def is_retryable(error: BaseException) -> bool:
     """True when the same transaction may succeed if tried again, as after a deadlock (PostgreSQL's error class 40)."""
     original = error.orig if isinstance(error, DBAPIError) else None

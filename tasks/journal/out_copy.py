@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -17,13 +18,17 @@ from mediamill.tasks.journal.tables import items, outs, parts, shards
 _BATCH_ROWS = 500
 
 
-def make_own_identity(connection: Connection, out_id: str, place: Place) -> str:
+def make_own_identity(connection: Connection, out_id: str, original: Path, place: Place) -> str:
     """Give what the journal holds of ``out_id`` to a new OUT as well, in one transaction; the new OUT's id.
 
-    The new OUT has the items with their results, which cost it nothing, and no attempts: those stay the original's.
+    The new OUT has the items with their results, which cost it nothing, and no attempts: those stay the original's. A
+    source that lies in the original, as the manifest of a chain's step does, is now the one in the copy.
     """
     new_id = uuid.uuid4().hex
-    _copy_rows(connection, outs, out_id, new_id, place=place.to_json())
+    root = str(connection.execute(select(outs.c.root).where(outs.c.out_id == out_id)).scalar_one())
+    if Path(root).is_relative_to(original):
+        root = str(Path(place.path) / Path(root).relative_to(original))
+    _copy_rows(connection, outs, out_id, new_id, place=place.to_json(), root=root)
     _copy_rows(connection, items, out_id, new_id)
     _copy_rows(connection, shards, out_id, new_id, dirty=1)
     _copy_rows(connection, parts, out_id, new_id, kinds=("results", "failures"))

@@ -68,8 +68,8 @@ class Output:
         Raises:
             StorageError: when OUT or the journal cannot be written; it is then still a copy.
         """
-        place, old_id = Place.of_folder(out), self._journal.out_id
-        new_id = await self._journal.write(lambda connection: make_own_identity(connection, old_id, place))
+        place, old_id, original = Place.of_folder(out), self._journal.out_id, Path(self.load_place() or out)
+        new_id = await self._journal.write(lambda connection: make_own_identity(connection, old_id, original, place))
         write_out_id(out, new_id)
         self._journal.out_id = new_id
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -11,14 +12,17 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, Engine
 
-from mediamill.tasks import fault_injection
+from mediamill.tasks import fault_injection, run_log
 from mediamill.tasks.errors import StorageError
-from mediamill.tasks.journal.db_errors import is_retryable, to_storage_error
+from mediamill.tasks.journal.db_errors import is_locked, is_retryable, to_storage_error
+from mediamill.tasks.run_log import RUN_LOGGER
 
 Handler: TypeAlias = Callable[[Connection, Sequence[Any]], Sequence[Any]]
 """Does all waiting operations of its kind at once: takes their parameters, returns one result each, in order."""
 
 _MAX_TRIES = 5
+"""Also for SQLite's write lock, which a process holds that is stopped within a transaction; each try waits 30 s."""
+_LOCKED_MESSAGE = "another process keeps the journal locked; it is waited for"
 
 
 class _Operation:
@@ -119,7 +123,10 @@ class JournalWriter:
                 for operation in batch:
                     self._transact([operation])
                 return
-            if is_retryable(error) and tries < _MAX_TRIES:
+            is_waiting = is_locked(error) and not self._closing
+            if is_waiting and tries == 1:
+                run_log.write_record(RUN_LOGGER, logging.WARNING, "journal_locked", _LOCKED_MESSAGE, path=self._where)
+            if (is_waiting or is_retryable(error)) and tries < _MAX_TRIES:
                 self._transact(batch, tries + 1)
                 return
             _set_error(batch, storage_failure or error)

@@ -106,6 +106,7 @@ def test_a_run_that_stood_still_for_75_seconds_gets_the_other_runs_answers(tmp_p
                 database.isolation_level = None
                 database.execute("BEGIN IMMEDIATE")  # the process is stopped while it is not within a transaction
                 stopped.send_signal(signal.SIGSTOP)
+                _wait_until_stopped(stopped.pid)
                 database.execute("ROLLBACK")
                 began_at = time.monotonic()
                 with start("other") as other:
@@ -133,3 +134,10 @@ def _wait_for_attempts(database: sqlite3.Connection, number: int) -> None:
             if database.execute("SELECT count(*) FROM attempts").fetchone()[0] > number:
                 return
         time.sleep(0.1)
+
+
+def _wait_until_stopped(pid: int) -> None:
+    """Wait until no thread of a process runs any more."""
+    threads = Path(f"/proc/{pid}/task")
+    while any((thread / "stat").read_text().rpartition(")")[2].split()[0] != "T" for thread in threads.iterdir()):
+        time.sleep(0.01)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +15,10 @@ from sqlalchemy import Connection, event, insert, select, text
 
 from mediamill.tasks import fault_injection
 from mediamill.tasks.errors import StorageError
+from mediamill.tasks.journal import database
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.tables import ceilings
+from mediamill.tasks.journal.writer import JournalWriter
 from tests.journal.stores import Store
 
 pytestmark = pytest.mark.usefixtures("disarm_faults")
@@ -187,3 +192,31 @@ async def test_journals_may_be_opened_concurrently(store: Store) -> None:
     )
     store.journals.extend(journals)
     assert [read_names(journal) for journal in journals] == [[]] * 6
+
+
+@pytest.mark.parametrize("is_freed", [True, False])
+async def test_a_lock_that_another_process_holds_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_freed: bool
+) -> None:
+    """A process that is stopped within a transaction holds it; each try waits for the busy timeout."""
+    monkeypatch.setattr(database, "_BUSY_TIMEOUT_MS", 1)
+    commit, tries = JournalWriter._commit, list[int]()
+    with closing(Journal.open(tmp_path / "a", str(tmp_path / "J"))) as journal:
+        holder = sqlite3.connect(tmp_path / "J" / "journal.sqlite", isolation_level=None, check_same_thread=False)
+        holder.execute("BEGIN IMMEDIATE")
+
+        def count_tries(writer: JournalWriter, batch: Any) -> None:
+            tries.append(1)
+            if is_freed and len(tries) == 3:
+                holder.execute("ROLLBACK")
+            commit(writer, batch)
+
+        monkeypatch.setattr(JournalWriter, "_commit", count_tries)
+        if is_freed:
+            await journal.write(insert_name("x"))
+            assert (read_names(journal), len(tries)) == (["x"], 3)
+        else:
+            with pytest.raises(StorageError, match="keeps the journal locked"):
+                await journal.write(insert_name("x"))
+            assert len(tries) == 5
+        holder.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from decimal import Decimal
 from pathlib import Path
@@ -275,3 +276,36 @@ def test_later_steps_name_files_of_the_source_and_of_earlier_steps_alone(tmp_pat
     code, _, stderr = run_chain(path, "--allow-paths")
     assert code == 0, stderr
     assert len(read_result_rows(tmp_path)) == 2
+
+
+@pytest.mark.long
+def test_a_moved_chain_goes_on_and_buys_nothing_again(local_server: RunningServer, tmp_path: Path) -> None:
+    """The manifests of later steps move with OUT; a moved source and a copy of OUT have to be said."""
+    translate = {"name": "english", "task": {"capability": "translate"}}
+    path = write_chain(tmp_path, local_server, TRANSCRIBE_STEP, translate)
+    assert run_chain(path)[0] == 0
+    fields = yaml.safe_load(path.read_text())
+    sent = local_server.bill()["requests"]
+
+    def write_again(**changed: str) -> None:
+        path.write_text(yaml.safe_dump(fields | changed))
+
+    (tmp_path / "out").rename(tmp_path / "moved")
+    write_again(out=str(tmp_path / "moved"))
+    assert run_chain(path)[0] == 0
+    (tmp_path / "in").rename(tmp_path / "new")
+    write_again(out=str(tmp_path / "moved"), source=str(tmp_path / "new"))
+    code, _, errors = run_chain(path)
+    assert (code, "--moved" in errors) == (2, True)
+    assert run_chain(path, "--moved")[0] == 0
+    shutil.copytree(tmp_path / "moved", tmp_path / "copy")
+    write_again(out=str(tmp_path / "copy"), source=str(tmp_path / "new"))
+    code, _, errors = run_chain(path)
+    assert (code, "is a copy of" in errors) == (2, True)
+    code, printed, errors = run_chain(path, "--copied")
+    assert code == 0, errors
+    assert Decimal(printed["spent_usd"]) == 0
+    verified = mediamill("report", tmp_path / "copy", "--verify", "--json", home=tmp_path / "home")
+    assert verified.returncode == 0
+    assert [found["findings"] for found in orjson.loads(verified.stdout).values()] == [[], []]
+    assert local_server.bill()["requests"] == sent
