@@ -38,6 +38,21 @@ def test_requests_that_hang_together_are_sent_again_when_one_is_answered(
     assert_bill_within_ledger_bounds(out, own_local_server.bill()["usd"])
 
 
+def test_the_next_run_knows_how_long_answers_take(own_local_server: RunningServer, tmp_path: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    make_wavs(source, 40)
+    assert transcribe(source, out, own_local_server.origin).returncode == 0
+    make_wavs(tmp_path / "more", 50)
+    for path in sorted((tmp_path / "more").iterdir())[40:]:
+        path.rename(source / path.name)
+    own_local_server.faults({"match": {"first": 5}, "fault": {"kind": "hang"}})
+    done = transcribe(source, out, own_local_server.origin, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert len(read_rows(out)) == 50
+    lost = [row for row in read_rows(out, "calls") if row["outcome"] == "unknown"]
+    assert [row["error_kind"] for row in lost] == ["overdue"] * 5
+
+
 def test_what_could_be_bought_twice_is_waited_for(own_local_server: RunningServer, tmp_path: Path) -> None:
     out = tmp_path / "out"
     source = write_text_manifest(tmp_path / "in.csv", [f"Text number {n}." for n in range(60)])
