@@ -67,9 +67,9 @@ def format_progress(progress: Progress) -> str:
     if progress.spent or progress.budget is not None:
         limit_text = f" of {format_dollars(progress.budget)}" if progress.budget is not None else ""
         parts.append(f"{format_dollars(progress.spent)}{limit_text}")
-    if progress.outage is not None:
-        parts.append(format_outage(progress.outage))
-    elif progress.eta_s is not None:
+    if progress.outage is not None:  # first, because a narrow terminal cuts the end off
+        return f"{format_outage(progress.outage)}; {', '.join(parts)}"
+    if progress.eta_s is not None:
         parts.append(f"{format_duration(progress.eta_s)} left")
     return ", ".join(parts)
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +22,7 @@ from mediamill.flows.cli.console import print_note
 from mediamill.flows.cli.formatting import format_dollars, format_duration
 from mediamill.flows.cli.progress import format_progress
 from mediamill.tasks.errors import OutputBusy, ProviderDown, StorageError, UsageError
-from mediamill.tasks.summary import Progress
+from mediamill.tasks.summary import Outage, Progress
 from tests.helpers.cli_runs import SENTINEL, bare_environment, make_wavs, mediamill, read_rows, transcribe
 from tests.helpers.local_server import RunningServer
 from tests.helpers.paths import RECORDINGS, ROOT
@@ -250,6 +251,12 @@ def test_progress_is_formatted_in_one_line() -> None:
     assert (
         format_progress(progress) == "42/1200 items, 2 failed, 8 in flight, 10.0/s, $0.0042 of $5.00, 1 min 56 s left"
     )
+    outage = Outage("together", "2026-11-27T14:02:10+01:00", "503:\x1b[2J busy", 7.6, "2026-11-27T14:12:10+01:00")
+    line = format_progress(replace(progress, outage=outage))
+    assert line.startswith("together does not answer since 14:02:10 (503:")
+    assert ": next try in 8 s, gives up at 14:12:10; 42/1200 items, 2 failed" in line
+    assert "\x1b" not in line
+    assert "trying now" in format_progress(replace(progress, outage=replace(outage, next_try_s=None)))
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from mediamill.flows.cli.main import cli
 from mediamill.flows.cli.options import to_job_fields
 from mediamill.tasks import capabilities
 from mediamill.tasks.errors import NoSuchOption, UsageError
-from mediamill.tasks.job import Job, load_job
+from mediamill.tasks.job import Job, load_job, make_job
 from tests.helpers.paths import ROOT
 
 JOBS = sorted((ROOT / "configs" / "jobs").glob("*.yaml"))
@@ -85,6 +85,8 @@ def test_settings_are_yaml_and_override_the_file(tmp_path: Path) -> None:
         ("budget: .nan", "budget"),
         ("run_deadline: soon", "run_deadline"),
         ("run_deadline: .inf", "run_deadline"),
+        ("wait_for_provider: soon", "wait_for_provider"),
+        ("wait_for_provider: -1", "wait_for_provider"),
         ("api_key_env: not a name", "api_key_env"),
         ("[", "YAML"),
         ("\x00", "YAML"),
@@ -100,6 +102,11 @@ def test_a_wrong_job_file_is_named_with_what_is_wrong(text: str, expected: str, 
     assert str(path) in caught.value.message
     assert expected in caught.value.message
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("given", "seconds"), [("0", 0), ("0s", 0), (0, 0), ("1h", 3600), (2.5, 2.5), (None, None)])
+def test_a_run_may_wait_no_time_for_a_provider(given: str | float | None, seconds: float | None) -> None:
+    assert make_job(capability="embed", source="a", wait_for_provider=given).wait_for_provider == seconds
 
 
 def test_a_job_file_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
