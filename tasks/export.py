@@ -19,6 +19,7 @@ from mediamill.tasks.domain import format_decimal
 from mediamill.tasks.errors import NoSuchOption, UsageError
 from mediamill.tasks.os_errors import build_storage_error
 from mediamill.tasks.sinks.parts import build_damage_error
+from mediamill.tasks.sources.parquet_values import read_rows
 from mediamill.tasks.untrusted_text import neutralize_formula
 
 _BATCH_ROWS = 1024
@@ -152,8 +153,10 @@ def _write_tables(path: Path, suffix: str, tables: Iterator[pa.Table], schema: p
     with path.open("w", encoding="utf-8", newline="") as file:
         write = _make_csv_writer(file, schema.names) if suffix == ".csv" else _make_jsonl_writer(file)
         for table in tables:
-            for row in table.to_pylist():
-                write(row)
+            for batch in table.to_batches():
+                for row in read_rows(batch):
+                    assert isinstance(row, dict), row  # every value of a result was read from its source
+                    write(row)
             count += len(table)
     return count
 

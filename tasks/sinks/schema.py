@@ -54,9 +54,9 @@ def to_carried_values(item: Item) -> dict[str, Any]:
 
 
 def _to_carried_type(kind: pa.DataType) -> pa.DataType:
-    """The type of a manifest's column in results: times in microseconds; types that JSON cannot hold become text."""
+    """The type of a manifest's column in results: moments are exact; types that JSON cannot hold become text."""
     if pa.types.is_timestamp(kind):
-        return pa.timestamp("us", tz=kind.tz)
+        return pa.timestamp("ns" if kind.unit == "ns" else "us", tz=kind.tz)
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         return pa.list_(_to_carried_type(kind.value_type))
     if pa.types.is_struct(kind):
@@ -67,6 +67,8 @@ def _to_carried_type(kind: pa.DataType) -> pa.DataType:
         or pa.types.is_floating(kind)
         or pa.types.is_decimal(kind)
         or pa.types.is_date(kind)
+        or pa.types.is_time(kind)
+        or pa.types.is_duration(kind)
         or pa.types.is_large_string(kind)
     )
     return kind if is_kept else pa.string()

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 from mediamill.tasks.sources.bounded_lines import MAX_LINE_BYTES, Line
 
+NOT_UTF8 = "the line is not valid UTF-8: save the file as UTF-8"
+
 
 class Record(NamedTuple):
     """A record: the number of its first line, its cells, and why they cannot be used.
@@ -53,7 +55,7 @@ class TextLines:
         try:
             return line[1].decode() or "\n"
         except UnicodeDecodeError:
-            self._record[-1] = (line[0], line[1], line[2] or "the line is not valid UTF-8")
+            self._record[-1] = (line[0], line[1], line[2] or NOT_UTF8)
             return "\n"
 
     def begin_record(self, max_lines: int | None = None) -> None:

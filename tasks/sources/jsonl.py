@@ -38,7 +38,13 @@ class JsonLinesReader:
                     raise UsageError(f"{where}: more than {MAX_COLUMNS} different keys", hint="is it one object a row?")
         self.column_names = list(names)
         if not self.column_names and self._row_count:
-            raise UsageError(f"{where}: no line is a JSON object with keys" + (f"; {problem}" if problem else ""))
+            hint = "write one object a line: jq -c '.[]' does it" if self._begins_a_list() else None
+            cause = f"; {problem}" if problem else ""
+            raise UsageError(f"{where}: no line is a JSON object with keys{cause}", hint=hint)
+
+    def _begins_a_list(self) -> bool:
+        with open_lines(self._path) as lines:
+            return next((text for _, text, _ in lines if text.strip()), b"").lstrip().startswith(b"[")
 
     def rows(self) -> Iterator[Row]:
         """Every row; empty lines are skipped."""

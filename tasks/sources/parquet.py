@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.sources.base import Row
 from mediamill.tasks.sources.bounded_lines import MAX_LINE_BYTES
+from mediamill.tasks.sources.parquet_values import read_rows
 
 MAX_ROWS = 100_000_000
 MAX_GROWTH = 1000
@@ -72,11 +73,11 @@ class ParquetReader:
         """The number of rows in the file's footer."""
         return self._row_count
 
-    def _to_row(self, number: int, values: dict[str, Any], size: int) -> Row:
+    def _to_row(self, number: int, values: dict[str, Any] | str, size: int) -> Row:
         where = f"row {number}"
         if size > MAX_LINE_BYTES:
             return Row(number, where, problem=f"the row is longer than {MAX_LINE_BYTES:,} bytes")
-        return Row(number, where, values)
+        return Row(number, where, problem=values) if isinstance(values, str) else Row(number, where, values)
 
     def _to_growth_error(self) -> UsageError:
         return UsageError(
@@ -191,10 +192,10 @@ def _has_bytes(kind: pa.DataType) -> bool:
     return holds_text(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
 
 
-def _to_values(batch: pa.RecordBatch, sizes: list[int]) -> Iterator[dict[str, Any]]:
-    """The rows of a batch; of rows that are too long, nothing."""
+def _to_values(batch: pa.RecordBatch, sizes: list[int]) -> Iterator[dict[str, Any] | str]:
+    """The rows of a batch, or why one cannot be read; of rows that are too long, nothing."""
     if sum(sizes) <= _MAX_BATCH_BYTES:
-        yield from batch.to_pylist()
+        yield from read_rows(batch)
         return
     for number, size in enumerate(sizes):
-        yield {} if size > MAX_LINE_BYTES else batch.slice(number, 1).to_pylist()[0]
+        yield {} if size > MAX_LINE_BYTES else next(read_rows(batch.slice(number, 1)))
