@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from tests.helpers.chaos.jobs import ChaosJob
 from tests.helpers.chaos.money import Ledger, find_item_faults, find_money_faults
 from tests.helpers.chaos.pace import MINUTE_SECONDS, Course, Minute, divide_into_minutes, measure_amplification
 from tests.helpers.chaos.plan import Limit, Phase, Plan
-from tests.helpers.chaos.process import running_chaos_server
+from tests.helpers.chaos.process import Request, running_chaos_server
 
 SECONDS = float(os.environ.get("MEDIAMILL_PROOF_SECONDS", "3600"))
 KILL_SECONDS = float(os.environ.get("MEDIAMILL_PROOF_KILL_SECONDS", "300"))
@@ -60,14 +61,14 @@ def build_mixed_plan(seconds: float) -> Plan:
 @pytest.mark.usefixtures("alone")
 def test_an_hour_of_everything_with_kills_ends_every_item(tmp_path: Path) -> None:
     course = Course(build_mixed_plan(SECONDS), in_flight=64)
-    items = int(course.compute_possible(0.0, SECONDS))
+    items = int(1.1 * course.compute_possible(0.0, SECONDS))  # more than can be done in that time
     with running_chaos_server(course.plan, tmp_path) as server:
         job = ChaosJob(tmp_path, server.origin, items, options=("--timeout", "120s", "--wait-for-provider", "10m"))
         kills, codes = run_with_kills(job)
         began_at = server.read_began_at()
     requests, ledger = server.read_requests(), Ledger.read(job.out)
     course = replace(course, kills=[kill - began_at for kill in kills])
-    minutes = divide_into_minutes(course, requests, SECONDS)
+    minutes = divide_into_minutes(course, requests, min(SECONDS, find_end_of_work(requests, items)))
     minutes = add_what_was_said(minutes, job, began_at)
     faults = find_item_faults(ledger, job.item_ids) + find_money_faults(ledger, requests)
     bill = sum(request.billed_usd for request in requests)
@@ -118,23 +119,41 @@ def run_with_kills(job: ChaosJob) -> tuple[list[float], list[int]]:
             return kills, codes
 
 
+def find_end_of_work(requests: Sequence[Request], items: int) -> float:
+    """When so few items were left that the last of them could not fill a run."""
+    ends = sorted(request.ended_at for request in requests if request.is_answered and request.ended_at is not None)
+    return ends[min(len(ends), int(0.97 * items)) - 1]
+
+
 def add_what_was_said(minutes: Sequence[Minute], job: ChaosJob, began_at: float) -> list[Minute]:
-    """The minutes with what the run's log says in them beside single retries."""
+    """The minutes with what the run's log says in them: of the provider, and how often limits were changed."""
     wall_began_at = time.time() - (time.monotonic() - began_at)
-    said: dict[int, list[str]] = {}
+    said: dict[int, list[dict[str, Any]]] = {}
     for record in job.read_log():
         number = int((read_time(record) - wall_began_at) // MINUTE_SECONDS) + 1
         if record["level"] == "WARNING" and record.get("event") != "retry":
-            said.setdefault(number, []).append(record["message"])
+            said.setdefault(number, []).append(record)
     return [replace(minute, said=shorten(said.get(minute.number, []))) for minute in minutes]
 
 
-def shorten(messages: list[str], count: int = 3) -> list[str]:
-    """The first messages, and how many more there are."""
+def shorten(records: Sequence[dict[str, Any]], count: int = 4) -> list[str]:
+    """The first messages that are not of limits, and the range of each limit."""
+    messages = [record["message"][:120] for record in records if record.get("event") != "limit"]
     more = [f"{len(messages) - count} more"] if len(messages) > count else []
-    return [message[:160] for message in messages[:count]] + more
+    for limit in ("rate", "concurrency"):
+        values = [record["new"] for record in records if record.get("limit") == limit and record.get("new")]
+        more += [f"{limit} {min(values):g} to {max(values):g}"] if values else []
+    return messages[:count] + more
 
 
 def read_time(record: dict[str, Any]) -> float:
     """A log record's time in Unix seconds."""
     return datetime.fromisoformat(record["time"]).astimezone(UTC).timestamp()
+
+
+def test_limits_are_told_by_their_range_and_work_ends_before_its_last_items() -> None:
+    records = [{"event": "limit", "limit": "rate", "new": new, "message": ""} for new in (20.0, 5.0, 9.0)]
+    records += [{"event": "provider_out", "message": f"no answer {n}"} for n in range(6)]
+    assert shorten(records, 2) == ["no answer 0", "no answer 1", "4 more", "rate 5 to 20"]
+    answers = [Request(n, n + 0.5, "ok", f"question {n}", "chaos", 1, Decimal(0)) for n in range(100)]
+    assert find_end_of_work(answers, 100) == 96.5
