@@ -19,6 +19,7 @@ from mediamill.tasks.errors import StorageError
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.journal_choice import choose_journal
 from mediamill.tasks.journal.output_lock import OutputLock
+from mediamill.tasks.journal.parts import Part
 from mediamill.tasks.moved_out import refuse_copy
 from mediamill.tasks.report.build import REPORT_FILES, build_report
 from mediamill.tasks.sinks.calls import CALLS_SCHEMA, to_call_row
@@ -65,11 +66,13 @@ class _Verifier:
         self._out = out
         self._journal = journal
         self._token = token
+        self._schemas = journal.output.load_schemas()
         self._checked = 0
         self._findings: list[Finding] = []
 
     async def run(self) -> Verification:
         await self._check_parts()
+        await self._write_outdated()
         await self._check_documents()
         await self._check_media()
         self._check_blobs()
@@ -90,11 +93,29 @@ class _Verifier:
                 path = part_path(self._out, part.kind, part.name)
                 self._add(str(path.relative_to(self._out)), "missing" if state == "missing" else "damaged")
                 names.add((part.kind, part.name))
-        schemas = self._journal.output.load_schemas()
         for kind, name in sorted(names):
-            schema = CALLS_SCHEMA if kind == "calls" or schemas is None else _choose_schema(kind, schemas)
-            written = write_part(self._out, kind, name, self._load_rows(kind, name), schema)
-            await self._journal.parts.commit([written], self._token)
+            await self._journal.parts.commit([self._write_part(kind, name)], self._token)
+
+    async def _write_outdated(self) -> None:
+        """Write what a run that was killed has left to the next one."""
+        committed = {(part.kind, part.name): part.sha256 for part in self._journal.parts.load_all()}
+
+        def write(kind: str, name: str) -> Part:
+            written = self._write_part(kind, name)
+            if written.sha256 != committed.get((kind, name), ""):
+                self._add(str(part_path(self._out, kind, name).relative_to(self._out)), "outdated")
+            return written
+
+        if self._schemas is not None:
+            for shard in self._journal.parts.list_dirty():
+                written = [write(kind, f"{shard:06d}") for kind in ("results", "failures")]
+                await self._journal.parts.commit(written, self._token, shard=shard)
+        for run_id in self._journal.attempts.find_runs_to_publish():
+            await self._journal.parts.commit([write("calls", run_id)], self._token)
+
+    def _write_part(self, kind: str, name: str) -> Part:
+        schema = CALLS_SCHEMA if kind == "calls" or self._schemas is None else _choose_schema(kind, self._schemas)
+        return write_part(self._out, kind, name, self._load_rows(kind, name), schema)
 
     def _load_rows(self, kind: str, name: str) -> Iterator[bytes]:
         if kind == "calls":
@@ -128,8 +149,7 @@ class _Verifier:
             written = write_subtitles(self._out, self._journal.outcomes.stream_done_results(), formats)
             if written:
                 self._add(f"media: {written} of {', '.join(formats)}", "damaged")
-        schemas = self._journal.output.load_schemas()
-        if schemas is None or not {"file", "bytes"} <= set(deserialize_schema(schemas[0]).names):
+        if self._schemas is None or not {"file", "bytes"} <= set(deserialize_schema(self._schemas[0]).names):
             return
         lost = []
         for row in map(orjson.loads, self._journal.outcomes.stream_done_results()):

@@ -199,7 +199,7 @@ class Status(JsonSummary):
     not_taken: NotTaken | None = None
 
 
-FileProblem = Literal["missing", "damaged", "not OUT's"]
+FileProblem = Literal["missing", "damaged", "outdated", "not OUT's"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,6 +85,12 @@ class Parts:
         if touched:
             await self._journal.write(update_rows)
 
+    def list_dirty(self) -> list[int]:
+        """The shards whose parts are not what the journal says, as after a crash."""
+        conditions = (shards.c.out_id == self._journal.out_id, shards.c.dirty == 1)
+        statement = select(shards.c.shard).where(*conditions).order_by(shards.c.shard)
+        return list(self._journal.read_blocking(lambda connection: connection.execute(statement).scalars().all()))
+
     async def mark_dirty(self, names: set[str]) -> None:
         """Mark shards as dirty, because their files differ from what was committed."""
         numbers = [int(name) for name in names]

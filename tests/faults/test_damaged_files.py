@@ -19,19 +19,9 @@ pytestmark = pytest.mark.long
 REBUILT = ("results", "failures", "calls", "report.html", "costs.csv", "runs")
 
 
-def run_job(root: Path) -> subprocess.CompletedProcess[str]:
-    words = (
-        "speak",
-        root / "texts.csv",
-        "--provider",
-        "local",
-        "--out",
-        root / "out",
-        "--no-prefect",
-        "--json",
-        "--yes",
-    )
-    return mediamill(*words, home=root / "home")
+def run_job(root: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    options = ("--provider", "local", "--out", root / "out", "--no-prefect", "--json", "--yes")
+    return mediamill("speak", root / "texts.csv", *options, home=root / "home", env=env)
 
 
 def verify(root: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -140,6 +130,27 @@ def test_strange_parts_are_removed_and_a_copied_time_is_kept(finished: Path) -> 
     ]
     assert not part.with_name("part-999999.parquet").exists()
     assert len(read_rows(out)) == 2
+
+
+def test_verify_writes_what_a_killed_run_had_not_written(finished: Path, tmp_path: Path) -> None:
+    shutil.copy(finished / "texts.csv", tmp_path)
+    killed = run_job(tmp_path, MEDIAMILL_FAULTS="part.write.before:3:kill")  # after two files of audio
+    assert killed.returncode < 0
+    assert read_rows(tmp_path / "out") == []
+    found = verify(tmp_path, "--json")
+    assert found.returncode == 0, found.stderr
+    problems = {
+        (finding["path"].partition("/")[0], finding["problem"]) for finding in json.loads(found.stdout)["findings"]
+    }
+    assert problems >= {
+        ("results", "outdated"),
+        ("failures", "outdated"),
+        ("calls", "outdated"),
+        ("report.html", "missing"),
+    }
+    assert [len(read_rows(tmp_path / "out", kind)) for kind in ("results", "failures", "calls")] == [2, 1, 2]
+    assert json.loads(verify(tmp_path, "--json").stdout)["findings"] == []
+    assert json.loads(run_job(tmp_path).stdout)["calls"] == 0
 
 
 def test_an_export_of_a_torn_part_says_how_to_mend_it(finished: Path) -> None:
