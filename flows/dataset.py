@@ -12,6 +12,7 @@ from prefect.context import FlowRunContext
 from prefect.runtime import flow_run
 
 from mediamill.flows.prefect_runtime.flow_factory import make_capability_flow, to_flow_parameters
+from mediamill.flows.prefect_runtime.flow_run_ends import EndRecords
 from mediamill.flows.prefect_runtime.job_flow import MAX_API_WAIT_SECONDS, FlowCall, JobRequest, ResultFlow
 from mediamill.flows.prefect_runtime.monitor import limit_api_retries, wait_for_api
 from mediamill.flows.prefect_runtime.offline_exit import finish_unreported
@@ -54,6 +55,7 @@ def _run_chain_in_flow(request: Callable[[], Chain], call: FlowCall) -> State[An
         context = FlowRunContext.get()
         assert context is not None
         assert context.flow_run is not None
+        EndRecords.unreported().write(context.flow_run.id, None, state)
         finish_unreported(context.flow_run, call.cleanup, completed=state.is_completed())
     return state
 

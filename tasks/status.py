@@ -108,6 +108,19 @@ def _load_stop(run: dict[str, Any]) -> dict[str, str | None]:
     return {name: summary.get(name) for name in ("stopped_by", "message", "hint")}
 
 
+def find_run_end(out: Path, run_id: str) -> tuple[str, dict[str, Any]] | None:
+    """How a run on OUT ended by its journal: its state, and its summary; None when it did not end.
+
+    Raises:
+        UsageError: when no run has written there.
+    """
+    journal = open_existing(out)
+    try:
+        return journal.runs.find_end(run_id)
+    finally:
+        journal.close()
+
+
 def count_previews(out: Path) -> int:
     """Count the previews of an OUT whose file still exists.
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from prefect import Flow, get_run_logger
 from prefect.client.schemas.objects import State, StateType
@@ -20,11 +21,11 @@ from mediamill.flows.cli.output import format_opening_line
 from mediamill.flows.cli.signals import drain_on_signal
 from mediamill.flows.prefect_runtime import artifacts, offline_exit
 from mediamill.flows.prefect_runtime.call_settings import use_call_settings
+from mediamill.flows.prefect_runtime.flow_run_ends import EndRecords
 from mediamill.flows.prefect_runtime.log_forwarding import CollapsingHandler, forward_log
 from mediamill.flows.prefect_runtime.monitor import Monitor, limit_api_retries, wait_for_api
 from mediamill.flows.prefect_runtime.secret_blocks import use_secret_block
 from mediamill.flows.prefect_runtime.states import (
-    save_unreported_state,
     to_caught_up_state,
     to_end_state,
     to_refused_state,
@@ -76,7 +77,8 @@ class FlowOutcome:
 class FlowCall:
     """One call of a flow in this process. It holds the outcome even when Prefect goes away.
 
-    ``result`` is the outcome as plain values, ``outcome`` that of a job, ``error`` the reason of a refusal.
+    ``result`` is the outcome as plain values, ``outcome`` that of a job, ``error`` the reason of a refusal, and
+    ``recorded`` where its end is on record until Prefect has it.
 
     Args:
         request: what to run; None for what the flow's parameters describe.
@@ -92,6 +94,7 @@ class FlowCall:
     result: dict[str, Any] | None = None
     error: MediamillError | None = None
     state: State[Any] | None = None
+    recorded: tuple[EndRecords, UUID] | None = None
     cleanup: ExitStack = field(default_factory=ExitStack)
 
 
@@ -142,11 +145,17 @@ class ResultFlow(Flow[..., Any]):
         flow.flow_run_name = call.name or self.flow_run_name
         try:
             with use_call_settings(), call.cleanup:
-                return Flow.__call__(flow, *args, **kwargs)
+                returned = Flow.__call__(flow, *args, **kwargs)
         except Exception:
+            if call.recorded is not None and call.state is not None and call.outcome is not None:
+                EndRecords.unreported().write(call.recorded[1], call.outcome.summary.run_id, call.state)
             if call.state is not None or (call.request is not None and not call.started):
                 return None
             raise
+        if call.recorded is not None and (call.outcome is None or call.outcome.reported):
+            records, flow_run_id = call.recorded
+            records.delete(flow_run_id)
+        return returned
 
 
 class JobFlow(ResultFlow):
@@ -230,7 +239,7 @@ def run_in_flow(request: Callable[[], JobRequest], call: FlowCall) -> State[Any]
         get_run_logger().error("%s", escape_controls(str(error)))
         return to_refused_state(error)
     if not call.outcome.reported:
-        save_unreported_state(resolved.out, monitor.flow_run.id, to_end_state(summary))
+        EndRecords.unreported().write(monitor.flow_run.id, summary.run_id, to_end_state(summary))
         offline_exit.finish_unreported(monitor.flow_run, call.cleanup, completed=to_end_state(summary).is_completed())
     return to_end_state(summary)
 
@@ -255,10 +264,14 @@ def _execute_run(resolved: ResolvedJob, retry: Retry | None, call: FlowCall, mon
         forward_log(get_run_logger(), run.ticket.run_id) as handler,
     ):
         forwarding = handler
+        records, flow_run_id = EndRecords.of_out(resolved.out), monitor.flow_run.id
+        records.write(flow_run_id, run.ticket.run_id)
+        call.recorded = (records, flow_run_id)
         task_runs = TaskRuns(run)
         shards = task_runs.plan()
         task_runs.do_shards(shards)
         summary = task_runs.publish()
+        records.write(flow_run_id, summary.run_id, to_end_state(summary))
         work_ended = time.monotonic()
     reported = wait_for_api(work_ended + MAX_API_WAIT_SECONDS) and _create_artifacts(monitor, summary)
     if reported:

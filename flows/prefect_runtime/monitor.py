@@ -22,24 +22,20 @@ from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterDeploymentId,
     FlowRunFilterExpectedStartTime,
-    FlowRunFilterId,
     FlowRunFilterStartTime,
     FlowRunFilterState,
     FlowRunFilterStateType,
     FlowRunFilterTags,
-    TaskRunFilter,
-    TaskRunFilterState,
-    TaskRunFilterStateType,
 )
-from prefect.client.schemas.objects import FlowRun, State, StateType
-from prefect.client.schemas.sorting import FlowRunSort, TaskRunSort
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.context import FlowRunContext
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
-from prefect.states import Crashed
 
 from mediamill.flows.cli.formatting import pluralize
 from mediamill.flows.prefect_runtime.artifacts import ProgressArtifact
-from mediamill.flows.prefect_runtime.states import delete_unreported_state, load_unreported_state, to_caught_up_state
+from mediamill.flows.prefect_runtime.flow_run_ends import EndCorrector, EndRecords
+from mediamill.flows.prefect_runtime.states import to_caught_up_state
 from mediamill.tasks.untrusted_text import escape_controls
 
 if TYPE_CHECKING:
@@ -200,42 +196,22 @@ class Monitor:
     def _mark_crashed_runs(self) -> None:
         """Mark earlier runs on this OUT that Prefect shows as running: one run at a time holds it, so they have ended.
 
-        A run that never held it may be about to give way. One that ended while Prefect was away stored its end in OUT.
+        A run that never held it may be about to give way. One that ended while Prefect was away has its end on record
+        in OUT, or in the journal; so has one that Prefect shows as crashed although it ended.
         """
+        corrector = EndCorrector(self._client, EndRecords.of_out(self._out_folder))
+        began = self.flow_run.start_time or datetime.now(UTC)
         grace_start = datetime.now(UTC) - _MAX_BUSY_EXIT_TIME
         for other in self._find_other_runs(
             tags=FlowRunFilterTags(all_=[self._out_tag]),
             state=_make_state_filter(StateType.RUNNING, StateType.CANCELLING),
-            start_time=FlowRunFilterStartTime(before_=self.flow_run.start_time or datetime.now(UTC)),
+            start_time=FlowRunFilterStartTime(before_=began),
         ):
             if self._holder_tag not in other.tags and (other.start_time or grace_start) > grace_start:
                 continue
-            message = f"The process of this run is gone; run {self.flow_run.name} continues it."
-            end_state = load_unreported_state(self._out_folder, other.id)
-            self._end_task_runs(other, end_state)  # first: a marked run is not found again
-            self._client.set_flow_run_state(other.id, end_state or Crashed(message=message), force=True)
-            delete_unreported_state(self._out_folder, other.id)
-            what_happened = f"ended {end_state.name} while Prefect was away" if end_state else "had no process any more"
-            self._log.info("run %s %s; this run continues it", other.name, what_happened)
-
-    def _end_task_runs(self, other: FlowRun, end_state: State[Any] | None) -> None:
-        """End the task runs that Prefect shows as running in a run that has ended, in the state of that run."""
-        task_runs = self._client.read_task_runs(
-            flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[other.id])),
-            task_run_filter=TaskRunFilter(
-                state=TaskRunFilterState(
-                    type=TaskRunFilterStateType(any_=[StateType.PENDING, StateType.RUNNING, StateType.CANCELLING])
-                )
-            ),
-            sort=TaskRunSort.EXPECTED_START_TIME_DESC,
-            limit=_MAX_OPEN_TASKS,
-        )
-        kind = end_state.type if end_state is not None else StateType.CRASHED
-        message = (
-            "Its run ended while Prefect was away." if end_state is not None else "The process of its run is gone."
-        )
-        for task_run in task_runs:
-            self._client.set_task_run_state(task_run.id, State(type=kind, message=message), force=True)
+            self._log.info("%s; this run continues it", corrector.correct(other, self.flow_run.name))
+        for what_happened in corrector.correct_recorded(started_before=began):
+            self._log.info("%s", what_happened)
 
     def _cancel_missed_runs(self) -> None:
         """Cancel runs with the same parameters that were due before this one started: this one does all that is new."""

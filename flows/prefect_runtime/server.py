@@ -29,6 +29,8 @@ from mediamill.flows.prefect_runtime.state_files import (
 from mediamill.tasks.errors import StorageError, UsageError
 
 POOL = "mediamill"
+UNREPORTED_FOLDER = "unreported"
+"""Folder beside the stored state with how runs ended that a server did not hear of."""
 _FIRST_PORT = 4200
 _LAST_PORT = 4299
 _START_TIMEOUT_SECONDS = 120.0

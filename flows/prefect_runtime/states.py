@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
-from prefect.client.schemas.objects import State, StateType
+from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
 
 from mediamill.flows.cli.formatting import pluralize
 from mediamill.flows.cli.output import format_counts, format_total_spent
 from mediamill.tasks.errors import OutputBusy
-from mediamill.tasks.private_files import make_private_folder, replace_private_file
 from mediamill.tasks.untrusted_text import escape_controls
 
 if TYPE_CHECKING:
@@ -63,30 +58,3 @@ def to_refused_state(error: MediamillError) -> State[Any]:
 def to_caught_up_state(superseding: str) -> State[Any]:
     """Cancelled, because another run does the work of this one."""
     return Cancelled(name="CaughtUp", message=f"Caught up by run {superseding}.")
-
-
-def save_unreported_state(out: Path, flow_run: UUID, state: State[Any]) -> None:
-    """Store in OUT the end state that could not be reported to Prefect; the next run there reports it."""
-    with contextlib.suppress(OSError):  # the results are on disk; only the UI lacks it
-        file = _get_unreported_state_path(out, flow_run)
-        make_private_folder(file.parent)
-        replace_private_file(file, json.dumps({"type": state.type, "name": state.name, "message": state.message}))
-
-
-def load_unreported_state(out: Path, flow_run: UUID) -> State[Any] | None:
-    """Load the end state of a flow run that was not reported to Prefect; None when there is none."""
-    try:
-        stored = json.loads(_get_unreported_state_path(out, flow_run).read_text())
-        return State(type=StateType(stored["type"]), name=stored["name"], message=stored["message"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def delete_unreported_state(out: Path, flow_run: UUID) -> None:
-    """Delete the stored end state, which Prefect has now."""
-    with contextlib.suppress(OSError):
-        _get_unreported_state_path(out, flow_run).unlink(missing_ok=True)
-
-
-def _get_unreported_state_path(out: Path, flow_run: UUID) -> Path:
-    return out / ".journal" / "untold" / f"{flow_run}.json"

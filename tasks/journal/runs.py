@@ -78,6 +78,12 @@ class Runs:
         found = (orjson.loads(summary).get(_NOT_TAKEN) for summary in rows)
         return next((NotTaken.from_dict(values) for values in found if values is not None), None)
 
+    def find_end(self, run_id: str) -> tuple[str, dict[str, Any]] | None:
+        """A run's end: its state and its summary; None when it has none."""
+        statement = select(runs.c.state, runs.c.summary).where(runs.c.run_id == run_id, runs.c.finished_at.is_not(None))
+        row = self._journal.read_blocking(lambda connection: connection.execute(statement).first())
+        return None if row is None else (str(row[0]), orjson.loads(row[1] or "{}"))
+
     def load_last(self) -> dict[str, Any] | None:
         """The latest run's row; ``finished_at`` is None while it runs or when it crashed. None without a run.
 

@@ -31,7 +31,7 @@ def command(*, port: int | None, worker: bool, pool: str, open_ui: bool, show_pa
     other users are refused. Prefect keeps its database in its usual place (~/.prefect). The worker takes its keys
     from this shell's environment.
     """
-    from mediamill.flows.prefect_runtime.server import close_prefect_home, is_prefect, start_worker, write_login_page
+    from mediamill.flows.prefect_runtime.server import close_prefect_home, write_login_page
 
     say = print_note if print_env else print_line
     if closed := close_prefect_home():
@@ -41,9 +41,10 @@ def command(*, port: int | None, worker: bool, pool: str, open_ui: bool, show_pa
     say(f"Prefect {state_text}: {prefect.ui}")
     if mismatch := describe_version_mismatch(prefect):
         say(f"  {mismatch}")
+    for line in _report_missed_ends(prefect):
+        say(line)
     if worker:
-        if state.worker is None or not is_prefect(state.worker):
-            state = start_worker(state, pool)
+        state = _ensure_worker(state, pool)
         say(f"a worker serves the pool {pool!r} (process {state.worker})")
     if open_ui:
         page = write_login_page(state.api).as_uri()
@@ -77,6 +78,32 @@ def _start_or_find_server(port: int | None) -> tuple[UpState, str]:
             hint="start it again: mediamill down, then mediamill up",
         )
     return state, "is up already"
+
+
+def _ensure_worker(state: UpState, pool: str) -> UpState:
+    """Start the server's worker where none runs."""
+    from mediamill.flows.prefect_runtime.server import is_prefect, start_worker
+
+    return start_worker(state, pool) if state.worker is None or not is_prefect(state.worker) else state
+
+
+def _report_missed_ends(prefect: PrefectApi) -> list[str]:
+    """Tell the server how runs ended while it was away; return what was corrected, a line each."""
+    from mediamill.flows.prefect_runtime.server import UNREPORTED_FOLDER, get_state_path
+
+    unreported = get_state_path().with_name(UNREPORTED_FOLDER)
+    if not any(unreported.glob("*.json")):
+        return []
+    prefect.configure_client()
+    from prefect.client.orchestration import get_client
+
+    from mediamill.flows.prefect_runtime.flow_run_ends import EndCorrector, EndRecords
+
+    try:
+        with get_client(sync_client=True) as client:
+            return EndCorrector(client, EndRecords.unreported()).correct_recorded()
+    except Exception as error:  # noqa: BLE001 (they stay on record)
+        return [f"the ends of earlier runs could not be reported: {type(error).__name__}"]
 
 
 def _print_environment(prefect: PrefectApi) -> None:

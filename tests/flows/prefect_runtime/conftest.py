@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from tests.flows.prefect_runtime.prefect_server import (
+    DoomedPrefectServer,
     PrefectServer,
     ServerAddress,
+    reserved_port,
     run_up_or_down,
     start_prefect_server,
 )
@@ -43,6 +45,14 @@ def _count_users(users: Path) -> int:
 @pytest.fixture
 def prefect_server(prefect_api: ServerAddress, tmp_path: Path) -> PrefectServer:
     return PrefectServer(prefect_api, tmp_path / "home")
+
+
+@pytest.fixture
+def doomed_server(tmp_path: Path) -> Iterator[DoomedPrefectServer]:
+    with reserved_port() as port:
+        server = DoomedPrefectServer(tmp_path, port)
+        yield server
+        run_up_or_down(server.home, "down")
 
 
 @pytest.fixture(scope="module")

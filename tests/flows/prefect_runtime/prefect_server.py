@@ -227,3 +227,26 @@ def find_engine_process(run_id: str) -> psutil.Process:
         if "prefect.engine" in (info["cmdline"] or ()) and run_id in (info["environ"] or {}).values()
     ]
     return engine
+
+
+class DoomedPrefectServer:
+    """The Prefect server of one test, which the test kills."""
+
+    def __init__(self, tmp_path: Path, port: str) -> None:
+        self.home = tmp_path / "prefect"
+        self.port = port
+        self.server = PrefectServer(start_prefect_server(self.home, "--port", self.port), tmp_path / "home")
+
+    @property
+    def state_folder(self) -> Path:
+        """Where `up` keeps what it knows, under this server's home."""
+        return self.home / ".local" / "state"
+
+    def start_again(self) -> None:
+        """Start it again with `up`, on the same port and database."""
+        start_prefect_server(self.home, "--port", self.port)
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to its process."""
+        state = json.loads((self.home / ".local/state/mediamill/prefect.json").read_text())
+        os.kill(state["pid"], number)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +13,9 @@ import pandas as pd
 import pytest
 
 from tests.flows.prefect_runtime.prefect_server import (
+    DoomedPrefectServer,
     PrefectServer,
     find_engine_process,
-    reserved_port,
-    run_up_or_down,
     start_prefect_server,
     wait_until,
 )
@@ -28,28 +24,6 @@ from tests.helpers.local_server import RunningServer
 
 MAX_EXIT_SECONDS = 10.0
 """Seconds between the end of the work and the end of the process."""
-
-
-class DoomedPrefectServer:
-    """The Prefect server of one test, which the test kills."""
-
-    def __init__(self, tmp_path: Path, port: str) -> None:
-        self.home = tmp_path / "prefect"
-        self.port = port
-        self.server = PrefectServer(start_prefect_server(self.home, "--port", self.port), tmp_path / "home")
-
-    def send_signal(self, number: int) -> None:
-        """Send a signal to its process."""
-        state = json.loads((self.home / ".local/state/mediamill/prefect.json").read_text())
-        os.kill(state["pid"], number)
-
-
-@pytest.fixture
-def doomed_server(tmp_path: Path) -> Iterator[DoomedPrefectServer]:
-    with reserved_port() as port:
-        server = DoomedPrefectServer(tmp_path, port)
-        yield server
-        run_up_or_down(server.home, "down")
 
 
 @pytest.fixture(scope="module")
