@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from mediamill.tasks.summary import Progress, Summary
 
 MAX_API_WAIT_SECONDS = 6.0
-"""Seconds that a run waits after its work for a Prefect API that does not answer; the exit takes some more."""
+"""Seconds that a Prefect API may be away before a run whose work is done ends without it; exiting adds to them."""
 _RUNNING_OR_COMPLETED = (StateType.RUNNING, StateType.COMPLETED)
 
 
@@ -273,7 +273,9 @@ def _execute_run(resolved: ResolvedJob, retry: Retry | None, call: FlowCall, mon
         summary = task_runs.publish()
         records.write(flow_run_id, summary.run_id, to_end_state(summary))
         work_ended = time.monotonic()
-    reported = wait_for_api(work_ended + MAX_API_WAIT_SECONDS) and _create_artifacts(monitor, summary)
+    reported = wait_for_api(monitor.choose_wait_end(work_ended, MAX_API_WAIT_SECONDS)) and _create_artifacts(
+        monitor, summary
+    )
     if reported:
         call.cleanup.enter_context(limit_api_retries(2))
     return FlowOutcome(summary, url_for(monitor.flow_run), tuple(signals), reported)

@@ -89,7 +89,7 @@ class Monitor:
         self._run_over = threading.Event()
         self._is_named = False
         self._has_corrected_others = False
-        self._is_api_away = False
+        self._away_since: float | None = None
 
     def record_progress(self, progress: Progress) -> None:
         """Store the run's progress; the next poll shows it."""
@@ -108,6 +108,15 @@ class Monitor:
         finally:
             self._run_over.set()
             thread.join(_LAST_POLL_SECONDS)
+
+    def choose_wait_end(self, work_ended: float, max_seconds: float) -> float:
+        """Until when the end of the work waits for Prefect's API: one that has been away for long gets one more try.
+
+        Args:
+            work_ended: when the work ended, in the time of :func:`time.monotonic`.
+            max_seconds: that an API may be away.
+        """
+        return (work_ended if self._away_since is None else self._away_since) + max_seconds
 
     def find_superseding_run(
         self, *, by: Sequence[StateType] = (StateType.COMPLETED,), earlier: bool = False
@@ -146,13 +155,13 @@ class Monitor:
                 with limit_api_retries(0):
                     self._poll(run)
             except Exception as error:  # noqa: BLE001 (an outage of Prefect is not one of the run)
-                if not self._is_api_away:
-                    self._is_api_away = True
+                if self._away_since is None:
+                    self._away_since = time.monotonic()
                     reason = str(error).splitlines()[0][:_MAX_ERROR_CHARACTERS] if str(error) else type(error).__name__
                     self._log.warning("Prefect's API fails (%s); the work goes on", reason)
             else:
-                if self._is_api_away:
-                    self._is_api_away = False
+                if self._away_since is not None:
+                    self._away_since = None
                     self._log.info("Prefect's API answers again")
             if self._run_over.wait(_EARLY_POLL_SECONDS if self._progress is None else _POLL_SECONDS):
                 return
