@@ -29,8 +29,8 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Completed, Crashed, Failed
 
 from mediamill.flows.prefect_runtime.server import UNREPORTED_FOLDER, get_state_path
-from mediamill.flows.prefect_runtime.state_files import write_private_file
 from mediamill.tasks.errors import MediamillError
+from mediamill.tasks.private_files import make_private_folder, replace_private_file
 from mediamill.tasks.status import find_run_end
 
 if TYPE_CHECKING:
@@ -69,7 +69,9 @@ class EndRecords:
         if end is not None:
             content |= {"type": end.type, "name": end.name, "message": end.message}
         with contextlib.suppress(OSError, MediamillError):  # the results are on disk; only the UI may lack their end
-            write_private_file(self._path(flow_run), json.dumps(content))
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            make_private_folder(self.folder)
+            replace_private_file(self._path(flow_run), json.dumps(content))
 
     def find(self, flow_run: UUID) -> State[Any] | None:
         """How a flow run's run ended, by its file or by the journal; None when it did not end, or nobody knows."""
