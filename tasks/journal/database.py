@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -18,6 +18,7 @@ from mediamill.tasks.journal.claim_owners import LEASE_SECONDS
 from mediamill.tasks.journal.claims import renew
 from mediamill.tasks.journal.db_errors import to_storage_error
 from mediamill.tasks.journal.migrations import LATEST_VERSION, check_version, create_or_migrate, read_version
+from mediamill.tasks.journal.read_only import create_read_only_engine, is_read_only
 from mediamill.tasks.journal.writer import Handler, JournalWriter
 from mediamill.tasks.private_files import make_private_file, make_private_folder
 
@@ -77,7 +78,7 @@ class JournalDatabase:
         Raises:
             StorageError, UsageError: as :meth:`open` does; a UsageError also when there is none.
         """
-        location = JournalLocation.from_url(out, url)
+        location = JournalLocation.from_url(out, url).to_readable()
         with location.report_open_errors():
             version = None
             if location.folder is None or (location.folder / DATABASE_FILE).exists():
@@ -171,6 +172,15 @@ class JournalLocation:
         engine, readers = _create_sqlite_engines(folder / DATABASE_FILE)
         return cls(engine, readers, str(folder / DATABASE_FILE), folder, is_shared=url is not None)
 
+    def to_readable(self) -> JournalLocation:
+        """The same journal, to be read; also where nothing can be written beside it."""
+        if self.folder is None or not (self.folder / DATABASE_FILE).exists() or not is_read_only(self.folder):
+            return self
+        with self.report_open_errors():
+            readers = create_read_only_engine(self.folder / DATABASE_FILE, lambda path: _create_sqlite_engines(path)[1])
+        event.listen(readers, "connect", _add_functions)
+        return replace(self, readers=readers)
+
     def make_folders(self, out: Path) -> None:
         """Create what the journal is kept in, for its owner alone; a folder that exists keeps its permissions.
 
@@ -215,9 +225,13 @@ def _create_sqlite_engines(path: Path) -> tuple[Engine, Engine]:
 
 def _set_pragmas(connection: Any, _: Any) -> None:
     connection.isolation_level = None  # transactions are begun here, not guessed by the driver
-    connection.create_function("lower", 1, _to_lower_case, deterministic=True)  # SQLite's own knows ASCII alone
+    _add_functions(connection, None)
     for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={_BUSY_TIMEOUT_MS}", "foreign_keys=OFF"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _add_functions(connection: Any, _: Any) -> None:
+    connection.create_function("lower", 1, _to_lower_case, deterministic=True)  # SQLite's own knows ASCII alone
 
 
 def _to_lower_case(value: Any) -> str | None:
