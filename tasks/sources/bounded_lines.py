@@ -121,6 +121,9 @@ def _drop_dos_end(lines: Iterator[Line]) -> Iterator[Line]:
     """The lines without the Ctrl-Z at their end; one that text follows stays as it is."""
     held: list[Line] = []
     for number, line, problem in lines:
+        if not held and _DOS_END not in line:
+            yield number, line, problem
+            continue
         text = line.strip()
         if not problem and held and not text:
             continue

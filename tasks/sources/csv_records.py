@@ -60,7 +60,8 @@ class TextLines:
 
     def begin_record(self, max_lines: int | None = None) -> None:
         """Begin a record, of at most so many lines."""
-        self._record, self._n_bytes, self._max_lines, self.wanted_more = [], 0, max_lines, False
+        self._record.clear()
+        self._n_bytes, self._max_lines, self.wanted_more = 0, max_lines, False
 
     def read_again(self, max_lines: int | None = None) -> None:
         """Go back to the beginning of the record, which may now have at most so many lines."""
@@ -73,6 +74,8 @@ class TextLines:
 
     def find_problem(self) -> str | None:
         """The first problem of the record's lines."""
+        if len(self._record) == 1:
+            return self._record[0][2]
         return next((problem for _, _, problem in self._record if problem), None)
 
     def spans_lines(self) -> bool:
@@ -103,9 +106,17 @@ def parse_csv(lines: TextLines, delimiter: str, width: int | None = None) -> Ite
     after_damage = False
     while True:
         lines.begin_record()
-        cells, error = _read(strict)
-        if cells is None and error is None:
+        text = next(lines, None)
+        if text is None:
             return
+        bare = text.rstrip("\r\n")
+        if '"' not in bare and "\r" not in bare and "\n" not in bare:  # most lines: nothing in them needs the parser
+            problem = lines.find_problem()
+            if bare or problem:
+                yield Record(lines.line, bare.split(delimiter), problem, after_damage)
+            continue
+        lines.read_again()
+        cells, error = _read(strict)
         if cells is not None and lines.spans_lines() and not has_width(cells, width):
             cells = None
         if cells is None and lines.has_escaped_quotes():
