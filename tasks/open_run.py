@@ -298,9 +298,8 @@ def _get_limiter(resolved: ResolvedJob, engine: Engine, journal: Journal) -> tup
 
     def create_limiter() -> Limiter:
         limiter = Limiter(quota, f"{provider.name} {model} {operation}")
-        learned = journal.learned_limits.load(name)
-        if learned:
-            limiter.restore_state(learned)
+        if learned := journal.learned_limits.load(name):
+            limiter.restore_state(*learned)
         return limiter
 
     return engine.get_or_create_limiter(f"{name} {quota}", create_limiter), name

@@ -186,7 +186,7 @@ class RateLimits:
 class Quota:
     """Configured limits of one provider, model and operation; None is unlimited.
 
-    ``concurrency`` is the maximum number of requests in flight, ``start`` the number at first (None: ``concurrency``).
+    ``concurrency`` is the maximum number of requests in flight, ``start`` the number at first (None: 2).
     ``per_request`` Asks may share a request. ``jobs`` may run at once at the provider, where Asks become jobs.
     """
 

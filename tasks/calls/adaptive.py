@@ -1,82 +1,108 @@
-"""Adaptive limits: the request rate and the concurrency, learned from what the server refuses.
+"""The request rate that a server accepts, learned from what it refuses.
 
-Both work like TCP on a link of unknown width: a little more while all is well, less after a refusal. How much less
-follows from the refusals themselves: one after n requests means that the pace was about 1/n too fast.
+It works like TCP on a link of unknown width: a little more while all is well, less after a refusal. Each cut is an
+experiment, see :mod:`refusal_trial`; so is each growth: it is undone when it meets a refusal, and paid for by hundreds
+of requests before the next.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections import deque
 from typing import Any
+
+from mediamill.tasks.calls.refusal_trial import RefusalTrial
 
 _STATED_MARGIN = 0.985
 """Share of a stated limit that is used: clocks differ and requests bunch on their way."""
 _MEASURED_MARGIN = 0.97
 """Share of a measured limit that is used."""
-_MIN_CUT = 0.02
-_CUT_SHARE = 0.7
-"""Share of the estimated excess that one refusal takes away: less than all of it, so that it never undershoots."""
-_CYCLE_REQUESTS = 330.0
-_CYCLE_SECONDS = 15.0
-_CYCLE_PAUSES = 50.0
-_HOLD_SHARE = 0.3
-_STEP_SHARE = 0.03
-_ACCELERATION = 5.0
-"""After a refusal the pace stays for ``_HOLD_SHARE`` of a cycle. Then it grows, first by ``_STEP_SHARE`` a cycle, and
-faster the further it gets: to twice the pace after about 1.3 cycles, for limits that were raised."""
+_ACCEPTED_MARGIN = 0.985
+"""Share of the rate that was accepted on average between two refusals that is used after them."""
 _STATED_LIMIT_SECONDS = 22.0
 """Seconds for which a stated limit caps the pace, unless it is stated again. Some servers state it in refusals only."""
-_MAX_STEP = 0.15
-_MIN_PACE = 1 / 60
-_MAX_BACKOFF_SECONDS = 15.0
-_FIRST_BACKOFF_SECONDS = 0.03125
+_STATED_LIMIT_REQUESTS = 200.0
+_MIN_CUT, _MAX_CUT = 0.03, 0.5
+_CUT_SHARE = 0.7
+"""Share of the estimated excess that one refusal takes away: less than all of it, so that it never undershoots."""
+_MIDDLE_SHARE, _GROWTH_WEIGHT = 0.9, 0.33
 _MIN_MEASURED_REQUESTS = 16
 """Accepted requests from which a rate is measured."""
+_HOLD_REQUESTS = 90.0
+"""Requests before the pace grows again, for each refusal at the limit: so growth costs less than 1 % of refusals."""
+_HOLD_EXPERIENCE = 3.0
+"""The hold is no longer than this many times the requests so far: at first, a limit is hardly known."""
+_SEARCH_HOLD_REQUESTS = 10.0
+_SEARCHES, _SAME_PACE = 2, 1.3
+"""Three signals in a row at paces that differ by less show a limit; until then the pace is searched for."""
+_MAX_HOLD_SECONDS = 600.0
+_SLOW_PACE, _SLOW_HOLD_SECONDS = 0.25, 20.0
+"""Below this pace, which hardly is a limit, the hold is short: another run may have used the limit up."""
+_HOLD_PAUSES = 30.0
+"""The hold in pauses that the server wanted, where they were short: pauses waste some of its rate."""
+_FIRST_GROWTH, _GROWTH = 0.005, 0.25
+"""Growth a second, as a share of the pace it began from: the first, and a share of what it has grown by so far. It
+comes to a tenth in 7 s, to double in 16 s, and to a thousand times in 43 s, for limits that were raised or gone."""
+_NOISY_FIRST_GROWTH = 0.02
+"""Where there is noise, some cuts are mistakes."""
+_FAST_GROWTH = 0.7
+"""Growth a second where no limit is known: while one is searched for, and after refusals turned out to be noise."""
+_STATED_GROWTH = 0.05
+"""Growth a second back to a stated limit."""
+_MAX_STEP_SECONDS = 3.0
+"""Growth that one request may bring, in seconds: longer gaps come from pauses, or from little work."""
+_USELESS_CUTS = 4
+_MIN_PACE = 1 / 60
+_DENSE_REFUSALS, _DENSE_REQUESTS = 5, 8
+"""So many refusals among so many requests are a used-up quota: of random ones, 4 % would do that once in 200,000."""
+_MAX_FIRST_PAUSE_SECONDS = 0.25
+"""A first refusal stops the requests for about a round trip: the next one shows whether a quota is used up."""
+_MAX_BACKOFF_SECONDS = 15.0
+_FIRST_BACKOFF_SECONDS = 0.03125
 _MAX_SHORT_PAUSE_SECONDS = 3.0
-"""Pauses below this many seconds waste some of the server's rate; longer ones wait for the end of a window."""
-_MIN_LONG_BLOCK_SECONDS = 1.5
+_MIN_LONG_BLOCK_SECONDS = 0.9
 _MAX_MEASURED_SECONDS = 150.0
-_MINUTE_SECONDS = 60.0
-_MIN_TAKEN_SHARE = 0.45
-"""Refusals do not lower the pace below this share of the rate that was accepted in the last whole minute."""
-
-
-@dataclass(slots=True)
-class _RequestCount:
-    """Requests from number ``first`` on, sent since ``began_at``, and how many of them were refused."""
-
-    began_at: float
-    first: int
-    refused: int = 0
-
-    def measure_rate(self, end: int, now: float) -> float | None:
-        """Accepted requests per second up to number ``end``; None when they are too few, or from too long ago."""
-        taken, seconds = end - self.first - self.refused, now - self.began_at
-        return taken / seconds if taken >= _MIN_MEASURED_REQUESTS and 1.0 <= seconds <= _MAX_MEASURED_SECONDS else None
+_MAX_REMEMBERED_SECONDS = 3600.0
+"""Age from which a pace of an earlier run is forgotten."""
 
 
 class AdaptiveRate:
     """Requests per second that the server accepts. ``pace`` is None until it has refused a request or stated a limit.
 
-    A limit that shows in refusals only is found by being refused. Below ten requests a second, or where it is counted
-    by the minute, it takes some hundreds of requests to notice that it was raised: configure such limits.
+    A limit that shows in refusals only is found by being refused. Where it is small, or counted by the minute, it takes
+    minutes to notice that it was raised: configure such limits.
     """
 
     def __init__(self) -> None:
         self.pace: float | None = None
         self._base_pace = 1.0  # the pace that growth began from
-        self._paced_since_refusal = 0  # requests held back by the pace since the last refusal
         self.stated_limit: float | None = None
         self._stated_until = float("-inf")
-        self._last_short_pause = 0.0  # seconds the server last wanted, when short: the longer, the rarer the probes
-        self._refusals_in_a_row = 0  # with no accepted request in between
-        self._epoch = 0  # requests numbered below this were sent before the last refusal was known
-        self._cycle_count = _RequestCount(0.0, 0)  # since the last measurement
-        self._minute_count = _RequestCount(0.0, 0)
-        self._taken_per_second = 0.0  # accepted in the last whole minute
-        self._is_unmeasured = True  # nothing was measured yet
-        self._refused_at = 0.0  # when the last refusal was known
-        self._resumed_at: float | None = None  # when the first request after it went out
+        self._trial = RefusalTrial(_USELESS_CUTS)
+        self._learned_at: float | None = None  # when the last signal came
+        self._restored_age = 0.0  # seconds, of what was restored
+        # Growth
+        self._hold_requests = 0.0  # requests still to be sent before the pace grows
+        self._hold_until = 0.0  # or this moment, if it comes first
+        self._grows_fast = False
+        self._last_sent_at = 0.0
+        self._searches_left = _SEARCHES
+        self._signal_pace = 0.0
+        # The last signal
+        self._epoch = 0  # requests numbered below this were sent before the last signal was known
+        self._hit_refusals = 0  # refusals since the last hold began
+        self._paced = (0, 0.0)  # requests since then that the pace held back, and their time at their pace
+        self._paced_in_hold = (0, 0.0)  # the same, until growth began
+        self._accepted_total = 0
+        # Refusals one after the other, and the block they are
+        self._last_refused = -2
+        self._recent_refusals: deque[int] = deque(maxlen=_DENSE_REFUSALS)
+        self._refusals_in_a_row = 0
+        self._last_short_pause = 0.0
+        self._cycle = (0.0, 0)  # when the last measurement was, and the requests accepted until then
+        self._is_unmeasured = True
+        self._refused_at = 0.0
+        self._resumed_at: float | None = None
         self._round_trip = 0.1
         self._is_measuring = False
         self._second_counts = (0.0, 0, 0)  # start of this second, requests in it, in the one before
@@ -85,9 +111,10 @@ class AdaptiveRate:
         """Take over a limit the server stated: the pace starts from there and stays below it for a while."""
         stated_before = now < self._stated_until and per_second == self.stated_limit
         self.stated_limit = per_second
-        self._stated_until = now + max(_STATED_LIMIT_SECONDS, _CYCLE_REQUESTS / 3 / per_second)
+        self._stated_until = now + max(_STATED_LIMIT_SECONDS, _STATED_LIMIT_REQUESTS / per_second)
         if not stated_before:
-            self._set_pace(per_second * _STATED_MARGIN)
+            self._set_pace(per_second * _STATED_MARGIN, now)
+            self._trial.end_trial()
 
     def record_sent(self, number: int, now: float, *, paced: bool) -> None:
         """Count a request that goes out; raise the pace when the pace was what held it back."""
@@ -97,20 +124,111 @@ class AdaptiveRate:
         else:
             self._second_counts = (start, current + 1, before)
         if number == 0:
-            self._cycle_count, self._minute_count = _RequestCount(now, 0), _RequestCount(now, 0)
-        elif now - self._minute_count.began_at >= _MINUTE_SECONDS:
-            self._taken_per_second = (number - self._minute_count.first - self._minute_count.refused) / (
-                now - self._minute_count.began_at
-            )
-            self._minute_count = _RequestCount(now, number)
+            self._cycle, self._learned_at = (now, 0), now - self._restored_age
         if self._is_measuring:
             self._measure_limit(now)
         if paced and self.pace is not None:
+            self._paced = self._paced[0] + 1, self._paced[1] + 1 / self.pace
             self._raise_pace(self.pace, now)
+        self._last_sent_at = now
 
-    def _set_pace(self, pace: float) -> None:
+    def record_accepted(self, number: int) -> None:
+        """Count an accepted request."""
+        self._accepted_total += 1
+        if number > self._last_refused:
+            self._refusals_in_a_row = 0
+
+    def record_refusal(self, number: int, next_number: int, sent_at: float, now: float, hint: float | None) -> float:
+        """Take in that the server refused a request for its rate.
+
+        Args:
+            number: the request's number.
+            next_number: the number of the next request.
+            sent_at: when the request went out.
+            now: when the refusal arrived.
+            hint: seconds the server wants the client to wait; None when it states none.
+
+        Returns:
+            Seconds during which nothing is sent, unless a request that was sent after this one is accepted meanwhile.
+        """
+        self._round_trip = now - sent_at
+        trial = self._trial
+        follows_refusal = number <= self._last_refused + 1 and not trial.noise
+        self._last_refused = max(number, self._last_refused)
+        self._recent_refusals.append(number)
+        is_dense = (
+            len(self._recent_refusals) == _DENSE_REFUSALS
+            and self._last_refused - min(self._recent_refusals) < _DENSE_REQUESTS
+        )
+        if number < self._epoch:
+            self._hit_refusals += 1
+            if not is_dense or self._refusals_in_a_row > 1:
+                return 0.0
+            self._refusals_in_a_row = 2
+            trial.end_trial()
+        elif trial.record_refusal(number) or is_dense:
+            self._refusals_in_a_row = self._refusals_in_a_row + 1 if follows_refusal or is_dense else 1
+            self._hit_refusals = 1 if self._refusals_in_a_row == 1 else self._hit_refusals + 1
+            self._answer_signal(number, next_number, now, is_used_up=is_dense)
+            self._epoch = next_number
+        else:
+            return 0.0
+        if self._refusals_in_a_row <= 1:
+            return 0.0 if trial.noise else min(_MAX_FIRST_PAUSE_SECONDS, 1.2 * self._round_trip)
+        self._resumed_at, self._is_measuring, self._refused_at = None, True, now
+        if hint is not None:
+            self._last_short_pause = hint if hint < _MAX_SHORT_PAUSE_SECONDS else 0.0
+            return hint
+        return min(_MAX_BACKOFF_SECONDS, _FIRST_BACKOFF_SECONDS * 4.0 ** min(self._refusals_in_a_row, 9))
+
+    def _answer_signal(self, number: int, next_number: int, now: float, *, is_used_up: bool) -> None:
+        """Cut the pace, or go back to where it was when the cuts so far changed nothing."""
+        trial, self._learned_at = self._trial, now
+        pace = self._current_rate(now) if self.pace is None else min(self.pace, 2 * self._current_rate(now))
+        self._searches_left -= pace < _SAME_PACE * self._signal_pace
+        self._signal_pace = pace
+        if is_used_up or self._refusals_in_a_row > 2:  # noqa: PLR2004 - two may be random
+            trial.end_trial()
+        restored = trial.judge_cuts(number, next_number, pace)
+        if restored is not None:
+            self._set_pace(restored, now)
+            self._hold_requests, self._grows_fast = 0.0, True
+            return
+        if self._refusals_in_a_row > 2:  # noqa: PLR2004 - a used-up window: wait for its end, same pace
+            self._set_pace(self.pace or pace, now)
+            return
+        lowered = pace * (1 - max(_MIN_CUT, min(_MAX_CUT, _CUT_SHARE * trial.share)))
+        if self.pace is not None and pace > self._base_pace and not trial.noise and self._searches_left <= 0:
+            lowered = min(lowered, max(self._base_pace * (1 - _MIN_CUT), self._measure_average(pace)))
+        if (usable_limit := self._get_usable_limit(now)) is not None:
+            lowered = min(max(lowered, usable_limit * _MEASURED_MARGIN), usable_limit)
+        self._set_pace(lowered, now)
+        trial.record_cut(lowered)
+
+    def _measure_average(self, pace: float) -> float:
+        """The pace to fall back to after growth: a little below what was accepted on average since the last signal.
+
+        That average is no more than the limit, and less where the limit's bucket ran over before growth began. The
+        average of the growth alone is no less.
+        """
+        requests, seconds = self._paced
+        growth_requests, growth_seconds = requests - self._paced_in_hold[0], seconds - self._paced_in_hold[1]
+        if requests < _MIN_MEASURED_REQUESTS or not growth_requests:
+            return _MIDDLE_SHARE * math.sqrt(pace * self._base_pace)
+        average, growth_average = requests / seconds, growth_requests / growth_seconds
+        return _ACCEPTED_MARGIN * (average + _GROWTH_WEIGHT * (growth_average - average))
+
+    def _set_pace(self, pace: float, now: float) -> None:
         self.pace = self._base_pace = max(_MIN_PACE, pace)
-        self._paced_since_refusal = 0
+        self._paced = self._paced_in_hold = 0, 0.0
+        self._grows_fast = self._searches_left > 0
+        pause = 0.0 if self._trial.noise else self._last_short_pause
+        self._hold_requests = min(
+            max(_HOLD_REQUESTS * self._hit_refusals * self._trial.signal_refusals, _HOLD_PAUSES * pause * self.pace),
+            _HOLD_EXPERIENCE * self._accepted_total,
+            _SEARCH_HOLD_REQUESTS if self._searches_left > 0 else math.inf,
+        )
+        self._hold_until = now + (_SLOW_HOLD_SECONDS if self.pace < _SLOW_PACE else _MAX_HOLD_SECONDS)
 
     def _measure_limit(self, now: float) -> None:
         """Measure the limit after a long block: the rate that was accepted since the block before.
@@ -126,65 +244,33 @@ class AdaptiveRate:
         was_long_block = self._resumed_at - self._refused_at >= max(_MIN_LONG_BLOCK_SECONDS, 3 / (self.pace or 1.0))
         if not was_long_block and not self._is_unmeasured:
             return
-        measured = self._cycle_count.measure_rate(self._epoch, self._resumed_at)
-        if measured is not None:
+        began_at, accepted_before = self._cycle
+        accepted, seconds = self._accepted_total - accepted_before, self._resumed_at - began_at
+        if (
+            accepted >= (1 if self._is_unmeasured else _MIN_MEASURED_REQUESTS)
+            and 1.0 <= seconds <= _MAX_MEASURED_SECONDS
+        ):
             self._is_unmeasured = False
-            self._set_pace(min(measured * _MEASURED_MARGIN, self._get_usable_limit(now) or measured))
-        if measured is not None or was_long_block:
-            self._cycle_count = _RequestCount(self._resumed_at, self._epoch)
+            self._set_pace(min(accepted / seconds * _MEASURED_MARGIN, self._get_usable_limit(now) or float("inf")), now)
+            self._trial.end_trial()
+        self._cycle = (self._resumed_at, self._accepted_total)
 
     def _raise_pace(self, pace: float, now: float) -> None:
-        self._paced_since_refusal += 1
-        cycle = max(_CYCLE_REQUESTS, _CYCLE_SECONDS * pace, _CYCLE_PAUSES * self._last_short_pause * pace)
         usable_limit = self._get_usable_limit(now)
+        seconds = min(now - self._last_sent_at, max(_MAX_STEP_SECONDS, 1.5 / pace))
         if usable_limit is not None and pace < usable_limit:
-            cycle /= 10  # faster, back to what is known to be allowed
-        elif self._paced_since_refusal < _HOLD_SHARE * cycle:
-            return
-        step = (_STEP_SHARE + _ACCELERATION * max(0.0, pace / self._base_pace - 1)) / cycle
-        pace += self._base_pace * min(step, _MAX_STEP)
+            pace *= 1 + _STATED_GROWTH * min(1.0, seconds)
+        else:
+            self._hold_requests -= 1
+            if self._hold_requests > 0 and now < self._hold_until:
+                self._paced_in_hold = self._paced
+                return
+            if self._grows_fast:
+                pace *= 1 + _FAST_GROWTH * min(1.0, seconds)
+            else:
+                first = _NOISY_FIRST_GROWTH if self._trial.noise else _FIRST_GROWTH
+                pace += self._base_pace * (first + _GROWTH * max(0.0, pace / self._base_pace - 1)) * seconds
         self.pace = min(pace, usable_limit or pace)
-
-    def record_refusal(
-        self, number: int, next_number: int, sent_at: float, now: float, hint: float | None, *, paced: bool
-    ) -> float:
-        """Take in that the server refused a request for its rate.
-
-        Args:
-            number: the request's number.
-            next_number: the number of the next request.
-            sent_at: when the request went out.
-            now: when the refusal arrived.
-            hint: seconds the server wants the client to wait; None when it states none.
-            paced: the pace, and nothing else, held the request back.
-
-        Returns:
-            Seconds during which nothing is sent.
-        """
-        self._round_trip = now - sent_at
-        self._cycle_count.refused += 1
-        self._minute_count.refused += 1
-        if number < self._epoch:
-            return hint or 0.0
-        sent_between = number - self._epoch
-        self._refusals_in_a_row = 0 if sent_between else self._refusals_in_a_row + 1
-        self._lower_pace(sent_between, now, paced=paced)
-        self._epoch, self._resumed_at, self._is_measuring, self._refused_at = next_number, None, True, now
-        if hint is not None:
-            self._last_short_pause = hint if hint < _MAX_SHORT_PAUSE_SECONDS else 0.0
-            return hint
-        if self._refusals_in_a_row <= 1:
-            return 0.0
-        return min(_MAX_BACKOFF_SECONDS, _FIRST_BACKOFF_SECONDS * 4.0 ** min(self._refusals_in_a_row, 9))
-
-    def _lower_pace(self, sent_between: int, now: float, *, paced: bool) -> None:
-        current_rate = self._current_rate(now)
-        pace = current_rate if self.pace is None else self.pace if paced else min(self.pace, current_rate)
-        if self._refusals_in_a_row <= 3:  # noqa: PLR2004 - more are a used-up window: wait for its end, same pace
-            pace *= 1 - max(_MIN_CUT, _CUT_SHARE / (sent_between + 2))
-        if (usable_limit := self._get_usable_limit(now)) is not None:
-            pace = min(max(pace, usable_limit * _MEASURED_MARGIN), usable_limit)
-        self._set_pace(max(pace, self._taken_per_second * _MIN_TAKEN_SHARE))
 
     def _get_usable_limit(self, now: float) -> float | None:
         """The share of the stated limit that is used; None when none was stated or it is too old."""
@@ -195,51 +281,19 @@ class AdaptiveRate:
         share = min(1.0, max(0.0, now - start))
         return max(1.0, current + before * (1 - share))
 
-    def export_state(self) -> dict[str, Any]:
-        """What a later run starts from, as JSON."""
-        return {"pace": self.pace}
+    def export_state(self, now: float) -> dict[str, Any]:
+        """What a later run starts from, as JSON, with its age in seconds."""
+        age = self._restored_age if self._learned_at is None else now - self._learned_at
+        return {"pace": self.pace, "age": age}
 
-    def restore_state(self, state: dict[str, Any]) -> None:
-        """Start at the pace an earlier run ended with; growth finds out what has changed since."""
-        pace = _parse_number(state.get("pace"), _MIN_PACE)
-        if pace is not None:
-            self._set_pace(pace)
-            self._is_unmeasured = False
-
-
-class AdaptiveWindow:
-    """How many requests may be in flight: it grows with replies and shrinks by the share refused as overload.
-
-    A server that refuses one in twenty at random is not a full one. The decrease is half the refused share, as in
-    DCTCP, so such a server costs little and a full one halves the window every round trip.
-    """
-
-    def __init__(self, start: int, max_size: int) -> None:
-        self.size = float(min(start, max_size))
-        self._max_size = float(max_size)
-        self._epoch = 0
-        self._replies = 0
-        self._overloads = 0
-
-    def record_success(self) -> None:
-        """Count a request that the server accepted."""
-        self._replies += 1
-        if self.size < self._max_size:
-            self.size = min(self._max_size, self.size + max(1.0, 0.05 * self.size) / self.size)
-
-    def record_overload(self, number: int, next_number: int) -> None:
-        """Take in that the server had no capacity for request ``number``."""
-        self._replies += 1
-        self._overloads += 1
-        if number >= self._epoch:
-            self.size = max(1.0, self.size * (1 - self._overloads / self._replies / 2))
-            self._epoch, self._replies, self._overloads = next_number, 0, 0
-
-    def restore_size(self, size: object) -> None:
-        """Start with the window size of an earlier run."""
-        number = _parse_number(size, 1.0)
-        if number is not None:
-            self.size = min(number, self._max_size)
+    def restore_state(self, state: dict[str, Any], seconds_ago: float) -> None:
+        """Start at the pace an earlier run ended with, and grow from there at once; an old one is forgotten."""
+        pace, age = _parse_number(state.get("pace"), _MIN_PACE), _parse_number(state.get("age"), 0.0)
+        if pace is None or age is None or age + seconds_ago > _MAX_REMEMBERED_SECONDS:
+            return
+        self._set_pace(pace, 0.0)
+        self._restored_age = age + seconds_ago
+        self._searches_left, self._is_unmeasured = 0, False
 
 
 def _parse_number(value: object, minimum: float) -> float | None:

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mediamill.tasks.calls.adaptive import AdaptiveRate, AdaptiveWindow
+from mediamill.tasks.calls.adaptive import AdaptiveRate
+from mediamill.tasks.calls.adaptive_window import FIRST_SIZE, AdaptiveWindow
 from mediamill.tasks.calls.call_log import log_limit_change
 from mediamill.tasks.domain import Usage
 from mediamill.tasks.wire import Quota, RateLimits
@@ -87,7 +88,7 @@ class Limiter:
         quota = quota or Quota()
         self._name = name
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._window = AdaptiveWindow(quota.start or quota.concurrency, quota.concurrency)
+        self._window = AdaptiveWindow(quota.start or FIRST_SIZE, quota.concurrency)
         self._rate = AdaptiveRate()
         self._max_requests_per_second = quota.rpm * _CONFIGURED_MARGIN / _MINUTE_SECONDS if quota.rpm else None
         self._max_tokens_per_second = quota.tpm * 0.97 / _MINUTE_SECONDS if quota.tpm else None
@@ -104,11 +105,12 @@ class Limiter:
         self._paused_until = float("-inf")
         self._is_paused_by_overload = False
         self._size_at_success = self._window.size
+        self._last_refused = -1
         self._in_flight = 0
         self._next_number = 0
         self._queue: deque[_Waiter] = deque()
         self._timer: asyncio.TimerHandle | None = None
-        self._logged_rate, self._logged_concurrency = self.requests_per_second, self.concurrency
+        self._logged_rate, self._logged_concurrency = self.requests_per_second, quota.concurrency
 
     @property
     def in_flight(self) -> int:
@@ -129,7 +131,7 @@ class Limiter:
         """Wait for permission to send a request that may use up to ``usage``."""
         loop = self._loop or self._bind_loop()
         now = loop.time()
-        if not self._queue and self._in_flight < int(self._window.size) and self._compute_ready_at(usage) <= now:
+        if not self._queue and self._in_flight < self._window.get_size(now) and self._compute_ready_at(usage) <= now:
             return self._grant(usage, now, now, paced=False)
         waiter = _Waiter(usage, loop.create_future(), now)
         self._queue.append(waiter)
@@ -161,18 +163,24 @@ class Limiter:
         rate_before, concurrency_before = self.requests_per_second, self.concurrency
         if limits is not None:
             self._apply_stated_limits(limits, now)
+        number = permit.number
         if outcome == "ok":
-            self._window.record_success()
+            self._window.record_accepted(number)
             self._size_at_success = self._window.size
+            self._rate.record_accepted(number)
+            if number > self._last_refused:
+                self._paused_until, self._ramp_ends_at = min(self._paused_until, now), min(self._ramp_ends_at, now)
         elif outcome == "rate_limit":
-            rate, number = self._rate, permit.number
-            self._pause(
-                now, rate.record_refusal(number, self._next_number, permit.granted_at, now, wait, paced=permit.paced)
-            )
+            self._last_refused = max(number, self._last_refused)
+            self._pause(now, self._rate.record_refusal(number, self._next_number, permit.granted_at, now, wait))
         elif outcome == "overloaded":
-            self._window.record_overload(permit.number, self._next_number)
-            self._pause(now, wait or 0.0, by_overload=True)
+            follows_refusal = number <= self._last_refused + 1
+            self._last_refused = max(number, self._last_refused)
+            if self._window.record_overload(number, self._next_number, now) and follows_refusal:
+                self._pause(now, wait or 0.0, by_overload=True)
         self._set_pace()
+        if rate_before is None:
+            self._requests.spend(1.0, now)  # the first request at a new pace waits for its turn
         self._log_changes(rate_before, concurrency_before, outcome)
         if self._queue:
             self._grant_waiting()
@@ -186,17 +194,18 @@ class Limiter:
 
     def export_state(self) -> dict[str, Any]:
         """What was learned, as JSON, for :meth:`restore_state` in a later run."""
-        return {"rate": self._rate.export_state(), "window": self._window.size, "tokens": self._tokens.rate}
+        return {"rate": self._rate.export_state(self._loop.time() if self._loop else 0.0)}
 
-    def restore_state(self, state: Mapping[str, Any]) -> None:
-        """Start from what an earlier run learned; configured limits still hold, and invalid values are ignored."""
+    def restore_state(self, state: Mapping[str, Any], seconds_ago: float = 0.0) -> None:
+        """Start from what an earlier run had learned ``seconds_ago``; configured limits still hold.
+
+        A state that is invalid or too old is ignored.
+        """
         rate = state.get("rate")
         if isinstance(rate, dict):
-            self._rate.restore_state(rate)
-        self._window.restore_size(state.get("window"))
-        self._size_at_success = self._window.size
+            self._rate.restore_state(rate, seconds_ago)
         self._set_pace()
-        self._logged_rate, self._logged_concurrency = self.requests_per_second, self.concurrency
+        self._logged_rate = self.requests_per_second
 
     def _bind_loop(self) -> asyncio.AbstractEventLoop:
         self._loop = asyncio.get_running_loop()
@@ -279,9 +288,11 @@ class Limiter:
             if waiter.future.done():  # cancelled while it waited
                 self._queue.popleft()
                 continue
-            if self._in_flight >= int(self._window.size):
-                return  # the next release comes back here
             now = loop.time()
+            if self._in_flight >= self._window.get_size(now):
+                if (grows_at := self._window.grows_at()) is not None:
+                    self._set_timer(max(grows_at, now), loop)
+                return  # otherwise the next release comes back here
             ready_at = self._compute_ready_at(waiter.usage)
             if ready_at > now:
                 self._set_timer(ready_at, loop)

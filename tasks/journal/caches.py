@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -42,16 +43,22 @@ def _store_hashes(connection: Connection, rows: Sequence[dict[str, Any]]) -> Seq
 class LearnedLimits:
     """The state that a rate limiter has learned, by the limiter's name: provider, model and operation."""
 
-    def __init__(self, journal: JournalDatabase) -> None:
+    def __init__(self, journal: JournalDatabase, clock: Callable[[], float] = time.time) -> None:
         self._journal = journal
+        self._clock = clock
 
-    def load(self, name: str) -> dict[str, Any] | None:
-        """The state stored under ``name``; None when there is none."""
+    def load(self, name: str) -> tuple[dict[str, Any], float] | None:
+        """The state stored under ``name``, and the seconds since then; None when there is none whose age is known."""
         statement = select(ceilings.c.state).where(ceilings.c.name == name)
-        state = self._journal.read_blocking(lambda connection: connection.execute(statement).scalar())
-        return None if state is None else dict(orjson.loads(state))
+        text = self._journal.read_blocking(lambda connection: connection.execute(statement).scalar())
+        stored = {} if text is None else orjson.loads(text)
+        if "stored_at" not in stored:
+            return None
+        age = self._clock() - stored["stored_at"]
+        return (dict(stored["state"]), age) if age >= 0 else None  # the clock was set back
 
     async def store(self, name: str, state: Mapping[str, Any]) -> None:
         """Store the state under ``name``."""
-        row = {"name": name, "state": orjson.dumps(state).decode()}
+        stored = {"stored_at": self._clock(), "state": state}
+        row = {"name": name, "state": orjson.dumps(stored).decode()}
         await self._journal.write(lambda connection: connection.execute(upsert(connection, ceilings, ("state",)), row))

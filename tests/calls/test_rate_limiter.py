@@ -108,17 +108,22 @@ def test_a_configured_limit_is_never_exceeded_and_nearly_reached(rpm: float, how
     assert refused <= 0.003
 
 
-def test_without_a_limit_nothing_waits() -> None:
-    async def main() -> tuple[float, int]:
-        limiter = Limiter(Quota(concurrency=256))
-        began = asyncio.get_running_loop().time()
-        permits = [await limiter.acquire(NO_USAGE) for _ in range(256)]
-        assert all(p.wait == 0 for p in permits)
-        for permit in permits:
-            limiter.release(permit, "ok", RateLimits())
-        return asyncio.get_running_loop().time() - began, limiter.in_flight
+@pytest.mark.parametrize("max_in_flight", [4, 256])
+def test_the_start_is_gentle_and_ends_within_two_seconds(max_in_flight: int) -> None:
+    async def main() -> list[float]:
+        loop = asyncio.get_running_loop()
+        limiter = Limiter(Quota(concurrency=max_in_flight))
+        began = loop.time()
+        moments = []
+        for _ in range(max_in_flight):
+            await limiter.acquire(NO_USAGE)
+            moments.append(loop.time() - began)
+        return moments
 
-    assert run_virtual(main) == (0.0, 0)
+    moments = run_virtual(main)
+    assert moments[:2] == [0.0, 0.0]
+    assert sum(moment < 0.5 for moment in moments) <= 8
+    assert moments[-1] <= 2
 
 
 def test_permits_are_granted_in_order_of_arrival() -> None:
@@ -154,14 +159,14 @@ def test_a_cancelled_wait_takes_no_permit_and_wakes_the_next() -> None:
     assert run_virtual(main) == (1, 0)
 
 
-@pytest.mark.parametrize(("outcome", "kind"), [("rate_limit", "rate"), ("overloaded", "capacity")])
-def test_after_a_pause_waiting_requests_go_out_evenly(outcome: str, kind: str) -> None:
+@pytest.mark.parametrize("outcome", ["rate_limit", "overloaded"])
+def test_after_refusals_in_a_row_all_wait_and_then_go_out_evenly(outcome: str) -> None:
     async def main() -> list[float]:
         loop = asyncio.get_running_loop()
         limiter = Limiter(Quota(concurrency=100))
-        first = await limiter.acquire(NO_USAGE)
+        for _ in range(2):
+            limiter.release(await limiter.acquire(NO_USAGE), outcome, None, 30.0)
         began = loop.time()
-        limiter.release(first, outcome, None, 30.0)
         moments: list[float] = []
 
         async def send_one() -> None:
@@ -176,7 +181,22 @@ def test_after_a_pause_waiting_requests_go_out_evenly(outcome: str, kind: str) -
     moments = run_virtual(main)
     assert min(moments) >= 30
     for start in moments:
-        assert sum(start <= m < start + 0.1 for m in moments) <= 20, kind
+        assert sum(start <= m < start + 0.1 for m in moments) <= 20
+
+
+def test_a_hint_on_one_refusal_does_not_stop_the_others() -> None:
+    async def main() -> float:
+        loop = asyncio.get_running_loop()
+        limiter = Limiter(Quota(concurrency=8))
+        for _ in range(20):
+            limiter.release(await limiter.acquire(NO_USAGE), "ok")
+            await asyncio.sleep(0.2)
+        limiter.release(await limiter.acquire(NO_USAGE), "rate_limit", None, 30.0)
+        began = loop.time()
+        limiter.release(await limiter.acquire(NO_USAGE), "ok")
+        return loop.time() - began
+
+    assert run_virtual(main) <= 1
 
 
 def test_overload_lowers_the_concurrency_until_there_is_capacity_again() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import selectors
 from collections import deque
@@ -56,15 +57,21 @@ class SimulatedServer:
 
     ``window_kind``: ``bucket`` (a burst of one second), ``sliding`` or ``fixed`` (windows of a minute) or ``second``
     (fixed windows of a second). ``stated_on``: ``all`` states the limit on every reply, ``refusals`` on 429 only, with
-    Retry-After; ``retry`` gives Retry-After alone.
+    Retry-After; ``retry`` gives Retry-After alone. The share ``noise`` of all requests gets the outcome
+    ``noise_outcome`` with ``noise_hint``, whatever the rate, until the clock shows ``noise_ends_at``.
     """
 
     limit: float
     latency: float
     window_kind: str = "bucket"
     stated_on: str = ""
+    noise: float = 0.0
+    noise_outcome: str = "rate_limit"
+    noise_hint: float | None = None
+    noise_ends_at: float = math.inf
     rng: random.Random = field(default_factory=lambda: random.Random(7))
     log: list[tuple[float, bool]] = field(default_factory=list)
+    noise_log: list[float] = field(default_factory=list)
     accepted_times: deque[float] = field(default_factory=deque)
     tokens: float = 1.0
     updated_at: float = 0.0
@@ -72,6 +79,8 @@ class SimulatedServer:
     in_flight: int = 0
 
     def admit(self, now: float) -> tuple[bool, float]:
+        if math.isinf(self.limit):
+            return True, 0.0
         if self.window_kind == "bucket":
             size = max(1.0, self.limit)
             self.tokens = min(size, self.tokens + (now - self.updated_at) * self.limit)
@@ -98,6 +107,10 @@ class SimulatedServer:
     async def handle_request(self) -> tuple[str, RateLimits | None, float | None]:
         await asyncio.sleep(self.rng.uniform(0.005, 0.02))
         now = asyncio.get_running_loop().time()
+        if now < self.noise_ends_at and self.noise and self.rng.random() < self.noise:
+            self.noise_log.append(now)
+            await asyncio.sleep(0.03)
+            return self.noise_outcome, None, self.noise_hint
         self.in_flight += 1
         self.max_in_flight = max(self.max_in_flight, self.in_flight)
         good, wait = self.admit(now)
@@ -111,6 +124,10 @@ class SimulatedServer:
         )
         hint = None if good or self.stated_on not in ("retry", "refusals") else float(int(wait) + 1)
         return ("ok" if good else "rate_limit"), stated_limits, hint
+
+    def count_accepted(self, start: float, end: float) -> float:
+        """Requests accepted each second between two moments."""
+        return sum(good for at, good in self.log if start <= at < end) / (end - start)
 
     def measure_between(self, start: float, end: float) -> tuple[float, float]:
         """The share of the limit that was used and the share of requests refused, between two moments."""

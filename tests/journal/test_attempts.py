@@ -14,6 +14,7 @@ from mediamill.tasks.domain import Cost
 from mediamill.tasks.errors import StorageError
 from mediamill.tasks.journal.attempts import Spending
 from mediamill.tasks.journal.blobs import BlobStore
+from mediamill.tasks.journal.caches import LearnedLimits
 from mediamill.tasks.journal.json_codec import path_to_text, text_to_path
 from tests.journal.stores import Store, claim, find_attempt_row, lose_reply, reject, reply, send
 
@@ -155,7 +156,22 @@ async def test_learned_limits_are_shared_between_outs(store: Store) -> None:
     assert run.learned_limits.load("p m") is None
     await run.learned_limits.store("p m", {"rps": 1.5})
     await run.learned_limits.store("p m", {"rps": 2.5})
-    assert (await store.open("b")).learned_limits.load("p m") == {"rps": 2.5}
+    stored = (await store.open("b")).learned_limits.load("p m")
+    assert stored is not None
+    state, seconds_ago = stored
+    assert state == {"rps": 2.5}
+    assert 0 <= seconds_ago < 60
+
+
+async def test_learned_limits_have_an_age_and_none_is_believed_from_the_future(store: Store) -> None:
+    run = await store.open()
+    now = 1000.0
+    limits = LearnedLimits(run, lambda: now)
+    await limits.store("p m", {"rps": 1.5})
+    now = 1500.0
+    assert limits.load("p m") == ({"rps": 1.5}, 500.0)
+    now = 900.0
+    assert limits.load("p m") is None
 
 
 def test_a_blob_is_stored_under_its_sha256(tmp_path: Path) -> None:

@@ -53,7 +53,9 @@ class OperationConfig(StrictModel, Generic[FactsT]):
     tpm: float | None = Field(default=None, description="tokens per minute")
     audio_seconds_per_hour: float | None = None
     concurrency: int = Field(default=64, description="maximum number of requests in flight")
-    start: int | None = Field(default=None, description="requests in flight at the start; null for `concurrency`")
+    start: int | None = Field(
+        default=None, description="requests in flight at the start; null for 2, which double every quarter of a second"
+    )
     models: Mapping[str, FactsT] = Field(default_factory=dict)
     any_model: FactsT | None = Field(default=None, description="facts about models that are not listed")
 

@@ -1,0 +1,134 @@
+"""Refusals that depend on our load, told from those that come whatever the load.
+
+After a refusal the load is cut. That is an experiment: a limit between the old load and the new one refuses nothing any
+more. Where refusals go on all the same, they are noise: the cuts are undone, and that share is no signal from then on.
+
+Shares are counted by the numbers of requests, in the order in which they were sent: refusals come back faster than
+answers do.
+"""
+
+from __future__ import annotations
+
+_CUT_MARGIN = 0.03
+"""A load is low enough for a limit that showed in a share of refusals when it was cut by that share and this."""
+_FELL_FACTOR = 6.0
+"""Refusals fell when there would have been this many times as many at the share before."""
+_MAX_GROWTH = 1.06
+"""Growth since the lowest load of a trial with which a refusal says nothing of the cuts."""
+_HELD_GROWTH = 1.005
+_MAX_NOISE = 0.5
+_MIN_EXCESS, _MAX_EXCESS, _EXCESS_PER_NOISE = 3.0, 5.0, 150.0
+"""Refusals beyond the noise from which they are a signal: by chance they come to this once in some 10,000 requests."""
+_NOISE_TOLERANCE, _MIN_TOLERANCE = 0.6, 0.003
+_BLOCK_REQUESTS = 400
+"""Requests over which the share of noise is measured again."""
+_NOISE_MARGIN = 1.25
+_NO_NOISE = 0.002
+
+
+class RefusalTrial:
+    """Judges the refusals of one kind. The load is a rate, or a number of requests in flight.
+
+    ``max_useless_cuts``: the signals at a load that is low enough, from which refusals are noise.
+    """
+
+    def __init__(self, max_useless_cuts: int) -> None:
+        self._max_useless_cuts = max_useless_cuts
+        self.noise = 0.0
+        """Share of requests that is refused whatever the load."""
+        self.share = 0.0
+        """Share that was refused, beyond the noise, when the last signal came."""
+        self._signal_number = 0  # requests from this on were sent after the last signal was known
+        self._refused = 0  # since the last signal
+        self._excess = 0.0
+        self._excess_number = 0
+        self._max_noise = 0.0
+        self._run = (0, 0)  # the number from which there was an excess, and the refusals since
+        self._block = (0, 0)  # the number at which the noise was last measured, and the refusals since
+        self._start_load: float | None = None  # before the first cut of this trial; None while there is none
+        self._reference_load = 0.0  # after the first cut
+        self._lowest_load = 0.0
+        self._counts = (0, 0)  # of this trial: requests, and refusals among them
+        self._last_interval = (0, 0)  # the same, between the last two signals
+        self.useless_cuts = 0
+
+    def record_refusal(self, number: int) -> bool:
+        """Count the refusal of request ``number``; True when it is a signal to cut the load."""
+        if number < self._signal_number:
+            return False
+        self._refused += 1
+        if not self.noise:
+            return True
+        self._block = self._block[0], self._block[1] + 1
+        tolerated = (1 + _NOISE_TOLERANCE) * self.noise + _MIN_TOLERANCE
+        self._excess -= tolerated * max(0, number - self._excess_number)
+        if self._excess <= 0:
+            self._excess, self._run = 0.0, (number, 0)
+        self._excess += 1
+        self._run = self._run[0], self._run[1] + 1
+        self._excess_number = max(number, self._excess_number)
+        if self._excess < self.signal_refusals:
+            self._measure_noise(number)
+            return False
+        return True
+
+    @property
+    def signal_refusals(self) -> float:
+        """How many refusals beyond the noise make a signal."""
+        return min(_MAX_EXCESS, max(_MIN_EXCESS, _EXCESS_PER_NOISE * self.noise)) if self.noise else 1.0
+
+    def judge_cuts(self, number: int, next_number: int, load: float) -> float | None:
+        """Take in a signal: the refusal of request ``number`` at ``load``, while ``next_number`` was to be sent next.
+
+        Returns:
+            The load to go back to, when refusals turned out to be noise; None when the load is to be cut.
+        """
+        sent, refused = number - self._signal_number + 1, self._refused
+        run_sent, run_refused = (number - self._run[0] + 1, self._run[1]) if self.noise else (sent, refused)
+        self.share = max(0.0, run_refused / (max(run_sent, run_refused) + 1) - self.noise)
+        if self.noise:
+            self._block = next_number, 0
+        self._excess, self._refused, self._signal_number, self._excess_number = 0.0, 0, next_number, next_number
+        before_sent, before_refused = self._counts
+        fell = before_sent and sent * before_refused / before_sent > _FELL_FACTOR * refused
+        has_grown = self._start_load is None or load > self._start_load or load > _MAX_GROWTH * self._lowest_load
+        if has_grown or fell:
+            self._start_load, self._reference_load, self._lowest_load = load, 0.0, 0.0
+            self._counts, self._last_interval, self.useless_cuts = (0, 0), (0, 0), 0
+            return None
+        recent_sent, recent_refused = self._last_interval[0] + sent, self._last_interval[1] + refused
+        self._last_interval = sent, refused
+        self._counts = sent, refused = before_sent + sent, before_refused + refused
+        share = max(refused / sent, recent_refused / recent_sent)
+        if load <= min(self._reference_load * (1 - share - _CUT_MARGIN), self._lowest_load * _HELD_GROWTH):
+            self.useless_cuts += 1
+        if self.useless_cuts < self._max_useless_cuts or refused > _MAX_NOISE * sent:
+            return None
+        restored, self._start_load = self._start_load, None
+        self.noise = max(self.noise, refused / sent)
+        self._max_noise = _NOISE_MARGIN * self.noise
+        self._block = (next_number, 0)
+        return restored
+
+    def record_cut(self, load: float) -> None:
+        """Take in that the load was cut to ``load``."""
+        self._reference_load = self._reference_load or load
+        self._lowest_load = min(load, self._lowest_load or load)
+
+    @property
+    def signal_number(self) -> int:
+        """Requests from this number on were sent after the last signal was known."""
+        return self._signal_number
+
+    def end_trial(self) -> None:
+        """Forget the cuts: what is refused now has another cause."""
+        self._start_load = None
+
+    def _measure_noise(self, number: int) -> None:
+        """Follow the share of noise, block by block: up to a little above what it was found to be."""
+        began_at, refused = self._block
+        if (sent := number - began_at) >= _BLOCK_REQUESTS:
+            self.noise = min(self._max_noise, (self.noise + refused / sent) / 2)
+            if self.noise < _NO_NOISE:
+                self.noise = self._excess = 0.0
+            self._block = number, 0
