@@ -310,7 +310,8 @@ def _get_hang_detector(limiter_name: str, engine: Engine, journal: Journal) -> H
 
     def create() -> HangDetector:
         times = ResponseTimes()
-        times.restore_state(journal.learned_limits.load(to_journal_name(limiter_name)) or {})
+        if learned := journal.learned_limits.load(to_journal_name(limiter_name)):
+            times.restore_state(learned[0])
         return HangDetector(times)
 
     return engine.get_or_create_hang_detector(limiter_name, create)
