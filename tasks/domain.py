@@ -35,8 +35,9 @@ class Item:
         sample: raised by ``retry`` to buy a new answer for the same input.
         problem: why the row itself cannot be used; such an Item becomes a Failure without being run.
         has_result: OUT has a result for the same input; it stays until a new one replaces it.
-        lost_request_key: the request key of a result whose file is gone. Its reply comes from the journal; it is never
-            bought again.
+        lost_request_key: the request key of a result whose file is gone, or whose row is made again. Its reply comes
+            from the journal; it is never bought again.
+        is_outdated: its row is made again, as this program makes it.
     """
 
     item_id: str
@@ -50,6 +51,7 @@ class Item:
     problem: str | None = None
     has_result: bool = False
     lost_request_key: str | None = None
+    is_outdated: bool = False
 
     @property
     def is_url(self) -> bool:

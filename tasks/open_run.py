@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import orjson
 import pyarrow as pa
 
 from mediamill.tasks.calls.call import Caller
@@ -32,6 +33,7 @@ from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.journal_choice import choose_journal, write_mark
 from mediamill.tasks.journal.output_binding import Binding
 from mediamill.tasks.journal.output_lock import OutputLock
+from mediamill.tasks.journal.planning import OUTDATED
 from mediamill.tasks.money.budget import Budget, EarlierHold
 from mediamill.tasks.moved_out import check_is_same_source, check_place
 from mediamill.tasks.open_files import limit_by_open_files
@@ -174,11 +176,23 @@ async def _bind_out(resolved: ResolvedJob, journal: Journal, run_id: str, root: 
     await journal.asks.recover()
     damage = await mend_at_start(out, journal, run_id)
     if source is not None:
+        await _mark_outdated(resolved, journal)
         row_schema = source.row_schema() or pa.schema([])
         frozen = (serialize_schema(build_results_schema(resolved.schema, row_schema)), serialize_schema(row_schema))
         if journal.output.load_schemas() != frozen:
             await journal.output.freeze_schemas(*frozen)
     return damage
+
+
+async def _mark_outdated(resolved: ResolvedJob, journal: Journal) -> None:
+    """Have rows of an earlier program made again from the journal, where the capability makes them otherwise now."""
+    schemas = journal.output.load_schemas()
+    is_outdated = getattr(resolved.capability, "is_outdated", None)
+    if schemas is None or is_outdated is None or not is_outdated(deserialize_schema(schemas[0]).names, {}):
+        return
+    rows = (orjson.loads(result) for result in journal.outcomes.stream_done_results())
+    ids = [str(row["item_id"]) for row in rows if is_outdated(row, row)]
+    await journal.items.mark_lost(ids, kind=OUTDATED)
 
 
 def _create_context(

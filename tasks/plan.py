@@ -12,7 +12,7 @@ import orjson
 from mediamill.tasks import fault_injection
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.journal.items import PROMOTED_PREVIEW, ShardWork
-from mediamill.tasks.journal.planning import LOST_FILE
+from mediamill.tasks.journal.planning import LOST_FILE, OUTDATED
 from mediamill.tasks.not_taken import NotTaken
 from mediamill.tasks.sinks.media import find_lost_media, find_previews
 
@@ -32,7 +32,8 @@ class Retry:
 
     The kind ``previews`` means previews whose file still exists: their full version is generated; together with other
     kinds, those whose full version failed with one of them. The kind ``lost`` means results whose file is gone; doing
-    them again costs nothing. The kind ``flagged`` means results with flags: another model does them again, and they
+    them again costs nothing. The kind ``outdated`` means rows of an earlier program for which other bytes would be
+    sent now. The kind ``flagged`` means results with flags: another model does them again, and they
     stay until it succeeds. The job's provider, model and parameters apply to these items alone; OUT stays bound to its
     own.
     """
@@ -100,7 +101,9 @@ async def plan_retry(context: RunContext, retry: Retry) -> list[ShardWork]:
     if only and LOST_FILE in only:
         lost = await thread(find_lost_media, context.out, context.journal.outcomes.stream_done_results())
         counts.total += await items.mark_lost(lost, now=True) + await items.take_up_lost()
-    if only is None or only - {FLAGGED, LOST_FILE}:
+    if only and OUTDATED in only:
+        counts.total += await items.retry_ids(await thread(context.journal.outcomes.find_outdated_ids))
+    if only is None or only - {FLAGGED, LOST_FILE, OUTDATED}:
         counts.total += await items.retry(set(only) if only else None)
     if only and FLAGGED in only:
         flagged = await thread(lambda: list(context.journal.outcomes.stream_flagged_ids()))

@@ -13,7 +13,7 @@ from mediamill.tasks import fault_injection
 from mediamill.tasks.domain import Answer, Ask, Failure, Item, Outcome, Result
 from mediamill.tasks.errors import BadInput, ItemError, MediamillError, RunStopped, build_memory_error
 from mediamill.tasks.item_record import ItemRecord
-from mediamill.tasks.journal.planning import LOST_FILE
+from mediamill.tasks.journal.planning import LOST_FILE, OUTDATED
 from mediamill.tasks.os_errors import build_os_item_error
 from mediamill.tasks.params import resolve_item_params
 from mediamill.tasks.run_context import RunContext
@@ -264,13 +264,22 @@ async def _run_capability(context: RunContext, item: Item, record: ItemRecord) -
         return Result(item.item_id, to_result_row(_to_completed(context, item, answers), columns))
     except ItemError as error:
         if error.kind == LOST_FILE:
-            error.message = f"{item.source}: its file is lost, and it came from another request: {error.message}"
-            error.hint = _LOST_FILE_HINT
+            _explain_lost(error, item)
         return _to_failure(item, error, answers)
     except (MediamillError, asyncio.CancelledError):
         raise
     except Exception as error:  # noqa: BLE001 (becomes a failure; the log has it)
         return _to_failure(item, _to_item_error(item, error), answers)
+
+
+def _explain_lost(error: ItemError, item: Item) -> None:
+    """Say what it means that the reply for an item that has a result is not in the journal."""
+    if item.is_outdated:
+        error.kind, error.message = OUTDATED, f"{item.source}: other bytes would be sent for it now; its row stays"
+        error.hint = f"mediamill retry OUT --only {OUTDATED} buys it anew"
+    else:
+        error.message = f"{item.source}: its file is lost, and it came from another request: {error.message}"
+        error.hint = _LOST_FILE_HINT
 
 
 def _to_item_error(item: Item, error: Exception) -> ItemError:

@@ -135,6 +135,19 @@ def count_previews(out: Path) -> int:
         journal.close()
 
 
+def count_outdated_results(out: Path) -> int:
+    """Count the results of an OUT for which other bytes would be sent now.
+
+    Raises:
+        UsageError: when no run has written there.
+    """
+    journal = open_existing(out.expanduser().absolute())
+    try:
+        return len(journal.outcomes.find_outdated_ids())
+    finally:
+        journal.close()
+
+
 def count_flagged_results(out: Path) -> int:
     """Count the results of an OUT that have flags.
 

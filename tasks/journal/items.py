@@ -8,12 +8,12 @@ from functools import partial
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, RowMapping, Update, and_, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, Update, and_, case, func, null, or_, select, update
 
 from mediamill.tasks.domain import Item
 from mediamill.tasks.journal.database import JournalDatabase
 from mediamill.tasks.journal.json_codec import text_to_path
-from mediamill.tasks.journal.planning import LOST_FILE, OpenShard, PlanContext, PlanCounts, plan_batch
+from mediamill.tasks.journal.planning import LOST_FILE, OUTDATED, OpenShard, PlanContext, PlanCounts, plan_batch
 from mediamill.tasks.journal.sql_dialect import split_values
 from mediamill.tasks.journal.tables import items, shards
 
@@ -110,7 +110,8 @@ class Items:
             condition = and_(items.c.out_id == self._journal.out_id, items.c.item_id.in_(chunk))
             if kinds:
                 condition = and_(condition, items.c.error_kind.in_(sorted(kinds)))
-            new_values = {**values, "error_kind": PROMOTED_PREVIEW} if promoting else values
+            kept_kind = case((items.c.error_kind == OUTDATED, null()), else_=items.c.error_kind)
+            new_values = {**values, "error_kind": PROMOTED_PREVIEW if promoting else kept_kind}
             statement = (
                 update(items).where(condition).values(state="pending", seen_run=self._journal.run_id, **new_values)
             )
@@ -127,17 +128,18 @@ class Items:
         statement = update(items).where(items.c.out_id == self._journal.out_id, *unfinished_promotions)
         await self._journal.write(partial(_count_changed, statement=statement.values(state="done", error_kind=None)))
 
-    async def mark_lost(self, ids: Sequence[str], *, now: bool = False) -> int:
-        """Mark done items whose files are gone as pending. Returns how many.
+    async def mark_lost(self, ids: Sequence[str], *, now: bool = False, kind: str = LOST_FILE) -> int:
+        """Mark done items whose files are gone, or whose rows are outdated, as pending. Returns how many.
 
         Their results stay, and their replies come from the journal or not at all.
 
         Args:
             ids: which items.
             now: make them pending in this run, and not only once the source names them.
+            kind: ``lost`` or ``outdated``.
         """
         count = 0
-        values = {"state": "pending", "error_kind": LOST_FILE} | ({"seen_run": self._journal.run_id} if now else {})
+        values = {"state": "pending", "error_kind": kind} | ({"seen_run": self._journal.run_id} if now else {})
         for chunk in split_values(ids):
             condition = and_(items.c.out_id == self._journal.out_id, items.c.item_id.in_(chunk))
             statement = update(items).where(condition, items.c.state == "done").values(**values)
@@ -200,6 +202,7 @@ def _to_item(row: RowMapping) -> Item:
         problem=row["problem"],
         has_result=result_is_current,
         lost_request_key=str(orjson.loads(row["result"]).get("request_key"))
-        if result_is_current and row["error_kind"] == LOST_FILE
+        if result_is_current and row["error_kind"] in (LOST_FILE, OUTDATED)
         else None,
+        is_outdated=result_is_current and row["error_kind"] == OUTDATED,
     )

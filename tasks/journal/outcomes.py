@@ -11,7 +11,7 @@ from sqlalchemy import Connection, and_, bindparam, case, func, null, or_, selec
 from mediamill.tasks.domain import Failure, Item, Outcome
 from mediamill.tasks.journal.database import JournalDatabase
 from mediamill.tasks.journal.json_codec import dumps, text_to_path
-from mediamill.tasks.journal.planning import BOUND_ITEM
+from mediamill.tasks.journal.planning import BOUND_ITEM, OUTDATED
 from mediamill.tasks.journal.tables import items, shards
 
 
@@ -130,6 +130,13 @@ class Outcomes:
         return {
             str(row[0]): None if row[1] is None else text_to_path(row[1]) for row in self._journal.stream(statement)
         }
+
+    def find_outdated_ids(self) -> list[str]:
+        """The ids of items whose outdated row could not be made again from the journal."""
+        statement = select(items.c.item_id).where(
+            items.c.out_id == self._journal.out_id, items.c.state == "done", items.c.error_kind == OUTDATED
+        )
+        return [str(row[0]) for row in self._journal.stream(statement)]
 
     def stream_flagged_ids(self) -> Iterator[str]:
         """The ids of items whose results have flags; read from the results themselves."""

@@ -15,6 +15,8 @@ from mediamill.tasks.journal.tables import items, shards
 
 LOST_FILE = "lost"
 """``error_kind`` of items that have a result whose file is gone."""
+OUTDATED = "outdated"
+"""``error_kind`` of items whose row an earlier program made otherwise; it is made again from the journal, or stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ def plan_batch(connection: Connection, context: PlanContext, batch: Sequence[Ite
         different = row["fingerprint"] != item.fingerprint
         if different or context.refresh or row["state"] == "pending" or row["transient"]:
             needs_new_result = different or context.refresh
-            kind = None if needs_new_result and row["error_kind"] == LOST_FILE else row["error_kind"]
+            kind = None if needs_new_result and row["error_kind"] in (LOST_FILE, OUTDATED) else row["error_kind"]
             requeued.append(_to_requeued_row(item, row["sample"] + (1 if context.refresh else 0), kind))
             changed += different
             retried += not different

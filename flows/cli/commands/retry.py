@@ -38,17 +38,22 @@ def command(out: Path, *, only: tuple[str, ...], promote: bool, **options: Any) 
     Items that failed with `unknown` or `bad_reply` are paid for again; `mediamill status OUT` lists the kinds.
     Another --provider, --model or --set applies to these items alone. `--only flagged --model BIGGER` does the results
     with flags again, which stay until better ones exist. `--only lost` fetches the files missing from OUT/media, free.
+    `--only outdated` buys rows anew for which this program sends other bytes than the one that made them.
     `--promote --only unknown` buys full versions whose creation got no reply.
     """
+    from mediamill.tasks.journal.planning import OUTDATED
     from mediamill.tasks.plan import FLAGGED, Retry
-    from mediamill.tasks.status import count_flagged_results, read_status
+    from mediamill.tasks.status import count_flagged_results, count_outdated_results, read_status
 
     if promote:
         return _promote_previews(out, only, options)
     out_status = read_status(out)
     flagged = count_flagged_results(out) if FLAGGED in only else 0
     _check_kinds(out, only, out_status, flagged, options)
-    n_items = flagged + sum(count for kind, count in out_status.by_kind.items() if not only or kind in only)
+    n_outdated = count_outdated_results(out) if OUTDATED in only else 0
+    n_items = (
+        flagged + n_outdated + sum(count for kind, count in out_status.by_kind.items() if not only or kind in only)
+    )
     return run_job_command(_make_retry_job(out, options), options, Retry(frozenset(only) or None), n_items=n_items)
 
 
@@ -68,7 +73,7 @@ def _promote_previews(out: Path, only: tuple[str, ...], options: dict[str, Any])
 def _check_kinds(out: Path, only: tuple[str, ...], out_status: Status, flagged: int, options: dict[str, Any]) -> None:
     """Refuse kinds that no item has; items that a crashed retry left pending have no kind any more."""
     from mediamill.tasks.errors import NoSuchOption, UsageError
-    from mediamill.tasks.journal.planning import LOST_FILE
+    from mediamill.tasks.journal.planning import LOST_FILE, OUTDATED
     from mediamill.tasks.plan import FLAGGED
 
     if FLAGGED in only:
@@ -77,7 +82,7 @@ def _check_kinds(out: Path, only: tuple[str, ...], out_status: Status, flagged: 
         if not (options.get("model") or options.get("provider") or options.get("settings")):
             raise UsageError("the same model would give the same results", hint="name a better one with --model")
     for kind in only:
-        if kind not in (*out_status.by_kind, FLAGGED, LOST_FILE) and not out_status.pending:
+        if kind not in (*out_status.by_kind, FLAGGED, LOST_FILE, OUTDATED) and not out_status.pending:
             if not out_status.by_kind:
                 raise UsageError(f"{out}: no failures to retry")
             raise NoSuchOption("kind of failure", kind, out_status.by_kind)
