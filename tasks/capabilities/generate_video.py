@@ -15,7 +15,11 @@ from mediamill.tasks import fault_injection
 from mediamill.tasks.capabilities.base import Call, CapabilityContext, Estimate, prefix_bad_input
 from mediamill.tasks.capabilities.text.prompts import render_text
 from mediamill.tasks.capabilities.visual.reference_images import load_reference_images
-from mediamill.tasks.capabilities.visual.video_params import GenerateVideoParams, build_request_params
+from mediamill.tasks.capabilities.visual.video_params import (
+    GenerateVideoParams,
+    build_request_params,
+    find_documented_warnings,
+)
 from mediamill.tasks.domain import JSON, Answer, Ask, Input, Item, Usage
 from mediamill.tasks.errors import BadInput, BadReply
 from mediamill.tasks.providers.errors.moderation import MODERATED
@@ -88,6 +92,7 @@ class GenerateVideo:
                 ),
                 make_field("job_id", pa.string(), "the job's id at the provider"),
                 make_field("states", pa.list_(state), "states of the job in their order"),
+                make_field("warnings", pa.list_(pa.string()), "what a reader should know about the row"),
             ]
         )
 
@@ -115,6 +120,9 @@ class GenerateVideo:
             "preview": params.preview,
             "job_id": answer.data["job_id"],
             "states": answer.data["states"],
+            "warnings": find_documented_warnings(
+                request_params, _get_video_model(context.provider, model), _get_video_config(context.provider), model
+            ),
         }
 
     async def estimate(self, item: Item, params: GenerateVideoParams, context: CapabilityContext) -> Estimate:

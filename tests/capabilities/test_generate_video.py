@@ -58,13 +58,18 @@ def test_prompts_become_files_and_the_ledger_is_the_bill(local_server: RunningSe
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        pytest.param({"seconds": 7}, "takes seconds 5, not 7", marks=pytest.mark.long),
+        pytest.param(
+            {"seconds": 11}, "takes seconds 5, not 11; the table of parameters says 1 to 10", marks=pytest.mark.long
+        ),
         ({"size": "100x100"}, "takes size 270x360"),
-        pytest.param({"fps": 30}, "takes fps 16, 24, not 30", marks=pytest.mark.long),
+        pytest.param(
+            {"fps": 12}, "takes fps 16, 24, not 12; the table of parameters says 15 to 60", marks=pytest.mark.long
+        ),
         pytest.param({"steps": 5}, "takes 10 to 50 steps, not 5", marks=pytest.mark.long),
         pytest.param({"prompt": "x"}, "prompts of 2 to 2048 characters", marks=pytest.mark.long),
         pytest.param({"width": 640}, "width and height go together", marks=pytest.mark.long),
         ({"keyframes": '["a.png", "b.png", "c.png"]'}, "each needs its frame"),
+        ({"output_format": "GIF"}, "mp4 or webm: Together's guide names MP4 and GIF"),
         ({"model": VEO, "keyframes": '["a.png", "b.png"]'}, "takes keyframes at first, not at first, last"),
     ],
 )
@@ -79,6 +84,23 @@ def test_a_parameter_that_the_model_does_not_take_is_refused_before_anything_is_
     assert message in failure["error_message"]
     assert failure["hint"] or failure["error_kind"] == "bad_row"
     assert local_server.bill()["requests"] == 0
+
+
+@pytest.mark.long
+def test_what_the_documents_disagree_about_is_a_warning(local_server: RunningServer, tmp_path: Path) -> None:
+    row = {
+        "prompt": "a night city", "model": "minimax/hailuo-02", "width": 1366, "height": 768, "seconds": 1, "fps": 30,
+        "steps": 30, "guidance_scale": 8.0, "output_format": "MP4", "output_quality": 20, "seed": 42,
+    }  # fmt: skip
+    out = tmp_path / "out"
+    done = generate_videos(write_prompts(tmp_path / "p.csv", [row]), out, local_server)
+    assert done.returncode == 0, (done.stderr, read_rows(out, "failures"))
+    (result,) = check_video_files(out).values()
+    assert (result["width"], result["height"], result["seconds"], result["fps"]) == (1366, 768, 1.0, 30.0)
+    assert result["warnings"] == [
+        "seconds 1: minimax/hailuo-02 is listed with 10, but the table of parameters says 1 to 10",
+        "fps 30: minimax/hailuo-02 is listed with 25, but the table of parameters says 15 to 60",
+    ]
 
 
 @pytest.mark.long

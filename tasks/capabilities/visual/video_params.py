@@ -12,9 +12,13 @@ from mediamill.tasks.capabilities.parameters import NamesFiles, Option, parse_li
 from mediamill.tasks.capabilities.text.prompts import check_template
 from mediamill.tasks.domain import JSON
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.providers.operations.videos import VideoConfig, VideoModel, count_pixels
+from mediamill.tasks.providers.operations.videos import DocumentedRange, VideoConfig, VideoModel, count_pixels
 
 _SIZE_PATTERN = re.compile(r"[1-9]\d{1,3}x[1-9]\d{1,3}")
+_NO_GIF = (
+    "is mp4 or webm: Together's guide names MP4 and GIF, its API specification MP4 and WEBM alone, "
+    "and no other provider generates GIF"
+)
 _DEFAULT_FRAMES: Mapping[int, tuple[Literal["first", "last"], ...]] = {1: ("first",), 2: ("first", "last")}
 
 
@@ -99,7 +103,10 @@ class GenerateVideoParams(BaseModel):
     @field_validator("output_format", mode="before")
     @classmethod
     def _lowercase_format(cls, value: Any, _: ValidationInfo) -> Any:
-        return value.lower() if isinstance(value, str) else value
+        value = value.lower() if isinstance(value, str) else value
+        if value == "gif":
+            raise ValueError(_NO_GIF)
+        return value
 
     @model_validator(mode="after")
     def _check_dimensions(self) -> GenerateVideoParams:
@@ -132,20 +139,9 @@ def build_request_params(
     for name in fields:
         if name not in config.takes:
             raise _to_bad_input(f"{model} takes no {name}", f"leave {name} out")
-    _check_allowed(model, "size", fields.get("size"), video_model.sizes)
-    _check_allowed(model, "seconds", fields.get("seconds"), video_model.seconds)
-    _check_allowed(model, "fps", fields.get("fps"), video_model.fps)
-    _check_allowed(model, "resolution", fields.get("resolution"), video_model.resolutions)
-    _check_allowed(model, "aspect_ratio", fields.get("aspect_ratio"), video_model.ratios)
-    steps = fields.get("steps")
-    if (
-        isinstance(steps, int)
-        and video_model.steps is not None
-        and not video_model.steps[0] <= steps <= video_model.steps[1]
-    ):
-        raise _to_bad_input(
-            f"{model} takes {video_model.steps[0]} to {video_model.steps[1]} steps, not {steps}", "change steps"
-        )
+    for name, allowed in _list_allowed(video_model).items():
+        _check_allowed(model, name, fields.get(name), allowed, config.documented.get(name))
+    _check_steps(model, fields.get("steps"), video_model, config)
     frames = place_keyframes(params, video_model, config, model)
     if frames:
         fields["frames"] = list(frames)
@@ -215,10 +211,66 @@ def _check_prompt_length(prompt: str, video_model: VideoModel, model: str, *, ha
         )
 
 
-def _check_allowed(model: str, name: str, value: Any, allowed: Sequence[Any]) -> None:
-    if value is not None and allowed and value not in allowed:
-        sorted_values = sorted(allowed, key=count_pixels) if name == "size" else allowed
-        raise _to_bad_input(f"{model} takes {name} {', '.join(map(str, sorted_values))}, not {value}", f"change {name}")
+def find_documented_warnings(
+    fields: Mapping[str, JSON], video_model: VideoModel, config: VideoConfig, model: str
+) -> list[str]:
+    """A warning for each field that the provider's documents disagree about or advise against."""
+    warnings = []
+    allowed = _list_allowed(video_model)
+    for name, documented in config.documented.items():
+        value = fields.get(name)
+        if not isinstance(value, int | float):
+            continue
+        listed = allowed.get(name)
+        if listed:
+            if value not in listed:
+                values = ", ".join(map(str, listed))
+                warnings.append(f"{name} {value:g}: {model} is listed with {values}, but {documented.says}")
+        elif not _is_documented(value, documented) or (
+            documented.warn_above is not None and value > documented.warn_above
+        ):
+            warnings.append(f"{name} {value:g}: {documented.says}")
+    return warnings
+
+
+def _list_allowed(video_model: VideoModel) -> dict[str, Sequence[Any]]:
+    """The values listed for the model by field; empty where none are."""
+    return {
+        "size": video_model.sizes,
+        "seconds": video_model.seconds,
+        "fps": video_model.fps,
+        "resolution": video_model.resolutions,
+        "aspect_ratio": video_model.ratios,
+    }
+
+
+def _check_allowed(
+    model: str, name: str, value: Any, allowed: Sequence[Any], documented: DocumentedRange | None
+) -> None:
+    """Refuse what no document of the provider allows."""
+    if value is None or not allowed or value in allowed:
+        return
+    if documented is not None and _is_documented(value, documented):
+        return
+    sorted_values = sorted(allowed, key=count_pixels) if name == "size" else allowed
+    takes = f"{model} takes {name} {', '.join(map(str, sorted_values))}, not {value}"
+    raise _to_bad_input(takes + (f"; {documented.says}" if documented else ""), f"change {name}")
+
+
+def _check_steps(model: str, steps: JSON, video_model: VideoModel, config: VideoConfig) -> None:
+    if not isinstance(steps, int) or video_model.steps is None:
+        return
+    minimum, maximum = video_model.steps
+    documented = config.documented.get("steps")
+    if minimum <= steps <= maximum or (documented is not None and _is_documented(steps, documented)):
+        return
+    raise _to_bad_input(f"{model} takes {minimum} to {maximum} steps, not {steps}", "change steps")
+
+
+def _is_documented(value: float, documented: DocumentedRange) -> bool:
+    """True for a value in the range that the documents give for all models."""
+    minimum, maximum = documented.minimum, documented.maximum
+    return (minimum is None or value >= minimum) and (maximum is None or value <= maximum)
 
 
 def _to_bad_input(message: str, hint: str) -> BadInput:

@@ -30,6 +30,9 @@ _MAX_PIXELS = 4_000_000_000
 _SHORT_SIDES = {"360p": 360, "480p": 480, "540p": 540, "720p": 720, "768p": 768, "hd": 720, "1080p": 1080, "fhd": 1080}
 _XAI_RESOLUTIONS = ("480p", "720p", "1080p")
 _XAI_SECONDS = (1, 15)
+_TOGETHER_SECONDS, _TOGETHER_FPS = range(1, 11), range(15, 61)
+"""What Together's table of parameters gives for all models; its table of models lists fewer (provider docs)."""
+
 _MEDIA_FIELDS = ("frame_images", "frame_videos", "reference_images", "reference_videos", "source_video", "audio_inputs")
 
 
@@ -84,11 +87,11 @@ def _read_video_prompt(fields: Mapping[str, Any], served_model: ServedVideoModel
 
 def _read_together_video(fields: Mapping[str, Any], served_model: ServedVideoModel, prompt: str) -> VideoSpec:
     width, height = _read_video_size(fields, served_model)
-    seconds = _read_seconds(fields.get("seconds"), served_model, "seconds")
+    seconds = _read_seconds(fields.get("seconds"), served_model, "seconds", _TOGETHER_SECONDS)
     fps = read_optional_integer(fields, "fps", 1, _MAX_FPS) or (served_model.fps or (_DEFAULT_FPS,))[0]
-    if served_model.fps and fps not in served_model.fps:
+    if served_model.fps and fps not in served_model.fps and fps not in _TOGETHER_FPS:
         raise ApiError("bad_value", f"fps must be one of {_join_numbers(served_model.fps)}", param="fps")
-    read_optional_integer(fields, "steps", 10, 50)
+    read_optional_integer(fields, "steps", 10)
     read_optional_integer(fields, "output_quality", 0, 100)
     check_number(fields, "guidance_scale")
     read_optional_text(fields, "negative_prompt")
@@ -149,13 +152,13 @@ def _check_video_size(served_model: ServedVideoModel, width: int, height: int) -
         raise ApiError("bad_value", f"{width}x{height} is not supported; it must be one of {allowed}", param="size")
 
 
-def _read_seconds(value: Any, served_model: ServedVideoModel, name: str) -> int:
-    """Whole seconds, given as a text or a number."""
+def _read_seconds(value: Any, served_model: ServedVideoModel, name: str, documented: Sequence[int] = ()) -> int:
+    """Whole seconds, given as a text or a number; those ``documented`` for all models are accepted, too."""
     if value is None:
         return (served_model.seconds or (5,))[0]
     text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
     seconds = int(text) if text.isascii() and text.isdecimal() and len(text) < 4 else 0  # noqa: PLR2004
-    if served_model.seconds and seconds not in served_model.seconds:
+    if served_model.seconds and seconds not in served_model.seconds and seconds not in documented:
         raise ApiError("bad_value", f"{name} must be one of {_join_numbers(served_model.seconds)}", param=name)
     if not 0 < seconds <= _MAX_SECONDS:
         raise ApiError("bad_value", f"{name} must be between 1 and {_MAX_SECONDS}", param=name)

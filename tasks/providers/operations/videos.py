@@ -8,7 +8,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
 
 import orjson
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from mediamill.tasks.domain import Ask, Usage
 from mediamill.tasks.errors import BadReply
@@ -69,9 +69,24 @@ class VideoModel(ModelFacts):
         return ("videos", *(part for part in parts if part))
 
 
+class DocumentedRange(BaseModel):
+    """What a provider's documents say of a parameter for all models, beside the values listed for each model."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    minimum: int | None = None
+    maximum: int | None = None
+    warn_above: int | None = Field(default=None, description="larger values are accepted and advised against")
+    says: str = Field(description="where it is documented, and what it says there")
+
+
 class VideoConfig(OperationConfig[VideoModel]):
     """An endpoint that generates videos, and the parameters it has fields for (provider docs)."""
 
+    documented: Mapping[str, DocumentedRange] = Field(
+        default={},
+        description="what the documents say of a parameter for all models; it may differ from a model's values",
+    )
     api_style: Literal["together", "openai", "xai"] = Field(validation_alias=API_STYLE)
     takes: frozenset[str]
     exact_reference_size: bool = Field(default=False, description="images must have the size of the video")

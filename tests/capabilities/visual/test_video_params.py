@@ -7,7 +7,11 @@ from typing import Any
 import pytest
 
 from mediamill.tasks import capabilities
-from mediamill.tasks.capabilities.visual.video_params import GenerateVideoParams, build_request_params
+from mediamill.tasks.capabilities.visual.video_params import (
+    GenerateVideoParams,
+    build_request_params,
+    find_documented_warnings,
+)
 from mediamill.tasks.errors import BadInput, UsageError
 from mediamill.tasks.params import validate_params
 from mediamill.tasks.providers import registry
@@ -49,3 +53,35 @@ def test_an_unsupported_aspect_ratio_is_refused_with_those_supported() -> None:
             provider.operation_config(VIDEO, VideoConfig),
             model,
         )
+
+
+def _find_warnings(**params: Any) -> list[str]:
+    provider = registry.make_provider("together", base_url=None, api_key_env=None, environ={"TOGETHER_API_KEY": "k"})
+    model = "minimax/hailuo-02"
+    facts, config = provider.model_facts(VIDEO, model, VideoModel), provider.operation_config(VIDEO, VideoConfig)
+    fields = build_request_params(GenerateVideoParams(**params), "a cat", facts, config, model)
+    return find_documented_warnings(fields, facts, config, model)
+
+
+@pytest.mark.parametrize(
+    ("params", "warned"),
+    [
+        ({"seconds": 6, "fps": 30, "steps": 30, "guidance_scale": 8.0}, ["seconds 6", "fps 30"]),
+        ({"seconds": 6, "reference_images": ["cat.png"]}, ["seconds 6"]),
+        ({"fps": 24, "keyframes": [{"image": "cat.png", "frame": 0}]}, ["fps 24"]),
+        ({"guidance_scale": 10.0}, []),
+        ({"guidance_scale": 12.5}, ["guidance_scale 12.5"]),
+        ({"steps": 40}, []),
+        ({"steps": 60}, ["steps 60"]),
+        ({"seconds": 10, "fps": 25}, []),
+    ],
+)
+def test_together_warns_of_what_its_documents_disagree_about(params: dict[str, Any], warned: list[str]) -> None:
+    assert [warning.partition(":")[0] for warning in _find_warnings(**params)] == warned
+
+
+def test_together_refuses_what_no_document_allows() -> None:
+    with pytest.raises(BadInput, match="takes seconds 10, not 11; the table of parameters says 1 to 10"):
+        _find_warnings(seconds=11)
+    with pytest.raises(BadInput, match="takes 10 to 50 steps, not 9"):
+        _find_warnings(steps=9)
