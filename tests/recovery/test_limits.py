@@ -20,6 +20,8 @@ from tests.helpers.chaos.process import ChaosProcess, Request, running_chaos_ser
 MINUTES = 4
 ZERO = Decimal(0)
 LOW_LIMITS = (20, 60, 120, 300, 600)
+START_SECONDS = 30.0
+"""What a process needs at most on a busy machine until its first request."""
 FIRST_SECONDS = 10.0
 """The first burst: what is refused in these seconds."""
 MIN_USED, MAX_REFUSED = 0.95, 0.01
@@ -92,7 +94,7 @@ def test_a_limit_that_changes_is_followed_within_30_seconds(before: int, after: 
 def test_two_runs_share_one_key_fairly(tmp_path: Path) -> None:
     limit = 600
     with running_chaos_server(Plan(limits=(Limit(limit),)), tmp_path) as server:
-        jobs = [ChaosJob(tmp_path, server.origin, limit * MINUTES, name=name) for name in ("first", "second")]
+        jobs = [ChaosJob(tmp_path, server.origin, limit * (MINUTES + 2), name=name) for name in ("first", "second")]
         run_for(jobs, MINUTES * MINUTE_SECONDS)
     requests = server.read_requests()
     used, refused, burst = measure_limit(requests, limit)
@@ -112,7 +114,7 @@ def test_two_models_have_limits_of_their_own(tmp_path: Path) -> None:
     plan = Plan(limits=tuple(Limit(limit, model=model) for model, limit in limits.items()))
     with running_chaos_server(plan, tmp_path) as server:
         shared = ("--journal", str(tmp_path / "shared.sqlite"))
-        jobs = [ChaosJob(tmp_path, server.origin, 3000, name=m, model=m, options=shared) for m in limits]
+        jobs = [ChaosJob(tmp_path, server.origin, 600 * (MINUTES + 2), name=m, model=m, options=shared) for m in limits]
         run_for(jobs, MINUTES * MINUTE_SECONDS)
     misses = []
     for model, limit in limits.items():
@@ -146,7 +148,7 @@ def run_side_by_side(plans: dict[int, Plan], folder: Path, items: int | None = N
             place = folder / str(limit)
             place.mkdir()
             servers[limit] = stack.enter_context(running_chaos_server(replace(plan, seed=limit), place))
-            jobs.append(ChaosJob(place, servers[limit].origin, items or limit * (MINUTES + 1)))
+            jobs.append(ChaosJob(place, servers[limit].origin, items or limit * (MINUTES + 2)))
         run_for(jobs, MINUTES * MINUTE_SECONDS)
     for (_, server), job in zip(servers.items(), jobs, strict=True):
         assert not find_money_faults(Ledger.read(job.out), server.read_requests())
@@ -154,11 +156,11 @@ def run_side_by_side(plans: dict[int, Plan], folder: Path, items: int | None = N
 
 
 def run_for(jobs: list[ChaosJob], seconds: float) -> None:
-    """Run jobs side by side for that long from their start, then end them in an orderly way."""
+    """Run jobs side by side for that long from their first request, then end them in an orderly way."""
     with ExitStack() as stack:
         processes = [stack.enter_context(job.running()) for job in jobs]
         with suppress(subprocess.TimeoutExpired):
-            processes[0].wait(seconds + 5.0)
+            processes[0].wait(seconds + START_SECONDS)
         for process in processes:
             process.terminate()
         for process in processes:
