@@ -52,6 +52,11 @@ def read_attempts(root: Path, out: str) -> list[dict[str, Any]]:
     return [row for row in read_table(journal_path(root, out), "attempts") if row["out_id"] == out_id]
 
 
+def keep_columns(row: dict[str, Any]) -> dict[str, Any]:
+    """A row without the columns that are newer than version 1, and the run that made it again from the journal."""
+    return {name: value for name, value in row.items() if name not in ("audio_track", "flags", "run_id")}
+
+
 def index_by_id(found: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {str(row["item_id"]): row for row in found}
 
@@ -63,7 +68,8 @@ def test_a_rerun_makes_no_calls_and_changes_no_row(out: str, root: Path) -> None
     done = rerun(root, out)
     assert done.returncode == (3 if out in WITH_FAILURE else 0), done.stderr
     assert json.loads(done.stdout)["calls"] == 0
-    assert [read_rows(root / out, kind) for kind in kinds] == before
+    after = [read_rows(root / out, kind) for kind in kinds]
+    assert [[keep_columns(row) for row in rows] for rows in after] == [[keep_columns(row) for row in r] for r in before]
     assert read_attempts(root, out) == bill
 
 
@@ -80,7 +86,7 @@ def test_a_new_item_is_added_and_the_old_rows_stay(out: str, root: Path) -> None
     assert done.returncode == (3 if out in WITH_FAILURE else 0), done.stderr
     after = index_by_id(read_rows(root / out))
     assert len(after) == len(before) + 1
-    assert {name: after[name] for name in before} == before
+    assert {name: keep_columns(after[name]) for name in before} == {n: keep_columns(row) for n, row in before.items()}
     added = [row for row in read_attempts(root, out) if row not in bill]
     assert len(added) == len(read_attempts(root, out)) - len(bill) == 1
     assert {row["outcome"] for row in added} == {"replied"}
