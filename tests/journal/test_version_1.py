@@ -53,8 +53,8 @@ def read_attempts(root: Path, out: str) -> list[dict[str, Any]]:
 
 
 def keep_columns(row: dict[str, Any]) -> dict[str, Any]:
-    """A row without the columns that are newer than version 1, and the run that made it again from the journal."""
-    return {name: value for name, value in row.items() if name not in ("audio_track", "flags", "run_id")}
+    """A row without newer columns, and without the run and the folder in which it is made again from the journal."""
+    return {name: value for name, value in row.items() if name not in ("audio_track", "flags", "run_id", "source")}
 
 
 def index_by_id(found: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
