@@ -19,7 +19,7 @@ _ROUNDED_TAG = "source rounded"
 _COLLECTIONS = ("litellm", "one-api", "skills", "portkey")
 _TRUST = ("live", "docs", ".com", ".ai", *_COLLECTIONS)
 _SEED_SOURCE = re.compile(r"^seed \d+ (?:skill )?\((?P<what>.*?)(?P<when>undated [^)]*)\)")
-_ENDPOINT_NOTE = re.compile(r" \(/v1/tts\)$")
+_ENDPOINT_NOTE = re.compile(r" \((?:/v1/tts|TCI)\)$")
 """A note on the endpoint behind a model's name; the endpoint takes no model, so there is one price."""
 _TRANSLATION_MODELS = {
     ("groq", "whisper-large-v3"),
@@ -27,6 +27,23 @@ _TRANSLATION_MODELS = {
     ("together", "openai/whisper-large-v3"),
 }
 """Models whose one price of audio holds for translation, too: their sellers list no other for it."""
+_ENDED = "sora-2"
+"""Models whose names hold it are shut down."""
+_LOW_QUALITY = (
+    "0.04",
+    "x.ai release notes of 2026-11-02: served by grok-imagine-image-2.0 at quality low",
+    "2026-11-26",
+)
+_SPEECH = ("0.1", "docs.x.ai speech-to-text", "2026-11-26")
+_REPLACED = {
+    ("xai", "grok-imagine-image-pro"): _LOW_QUALITY,
+    ("xai", "grok-imagine-image-quality"): _LOW_QUALITY,
+    ("xai", "grok-imagine-image-quality-20260403"): _LOW_QUALITY,
+    ("xai", "grok-imagine-image-quality-latest"): _LOW_QUALITY,
+    ("xai", "grok-voice-transcribe-1.0"): _SPEECH,
+    ("xai", "grok-voice-transcribe-2.0"): _SPEECH,
+}
+"""Price, source and date of models that the ledger has as they were before."""
 _COLUMNS = ("provider", "model", "capability", "unit", "price_usd", "source", "as_of")
 
 
@@ -45,6 +62,7 @@ def rank_source(row: dict[str, str]) -> int:
 def choose_rows(rows: list[dict[str, str]]) -> list[dict[str, str]]:
     """The rows worth keeping, ordered by provider, model, capability, unit and trust."""
     kept = [row for row in rows if not any(tag in row["source"] for tag in _DROPPED_TAGS)]
+    kept = [_replace_price(row) for row in kept if _ENDED not in row["model"]]
     exact = {
         (r["provider"], r["model"]) for r in kept if r["unit"].startswith("audio_") and _ROUNDED_TAG not in r["source"]
     }
@@ -61,6 +79,11 @@ def choose_rows(rows: list[dict[str, str]]) -> list[dict[str, str]]:
     unique = {tuple(row[name] for name in _COLUMNS): row for row in kept}
     newest_first = sorted(unique.values(), key=lambda r: (r["as_of"], r["price_usd"], r["source"]), reverse=True)
     return sorted(newest_first, key=lambda r: (r["provider"], r["model"], r["capability"], r["unit"], rank_source(r)))
+
+
+def _replace_price(row: dict[str, str]) -> dict[str, str]:
+    replaced = _REPLACED.get((row["provider"], row["model"]))
+    return row if replaced is None else row | dict(zip(("price_usd", "source", "as_of"), replaced, strict=True))
 
 
 def _has_translation_price(row: dict[str, str]) -> bool:

@@ -6,6 +6,7 @@ the money. Neither imports the other; both import this module.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -44,6 +45,18 @@ class Endpoint:
     origin: str
     api: str = "/v1"
     key_env: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEnd:
+    """When a provider ends a model, as it announces it.
+
+    ``instead``: what takes its place; ``refused``: it no longer answers, so no run starts with it.
+    """
+
+    date: dt.date
+    instead: str
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +249,9 @@ class Provider(Protocol):
         Raises:
             UsageError: when none is requested and there is no default.
         """
+
+    def find_model_end(self, operation: str, model: str) -> ModelEnd | None:
+        """When the provider ends a model; None where it does not, and on another address than the provider's own."""
 
     def operation_config(self, operation: str, config_type: type[T]) -> T:
         """The configuration of an operation, in the operation's own type.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +35,15 @@ def format_opening_line(resolved: ResolvedJob, how: str = "inline run") -> str:
     else:
         performer = f"{provider.name}{f' at {provider.endpoint.origin}' if job.base_url else ''}, {model}"
     return f"mediamill {job.capability}: {performer}; {how}; {job.source} -> {job.out_path}"
+
+
+def describe_model_end(resolved: ResolvedJob) -> str | None:
+    """That the provider ends the model, when, and what takes its place; None for a model that goes on."""
+    end = resolved.provider.find_model_end(resolved.capability.operation, resolved.model)
+    if end is None:
+        return None
+    verb = "ends" if end.date > dt.datetime.now(dt.UTC).date() else "announced to end"
+    return f"{resolved.provider.name} {verb} {resolved.model} on {end.date}; use {end.instead}"
 
 
 def format_quote(quote: Quote) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from mediamill.flows.cli.confirm import confirm_run
 from mediamill.flows.cli.console import print_note, report_unprintable_end
 from mediamill.flows.cli.log_output import configure_logging
-from mediamill.flows.cli.output import format_opening_line, print_quote, print_summary
+from mediamill.flows.cli.output import describe_model_end, format_opening_line, print_quote, print_summary
 from mediamill.flows.cli.progress import ShowProgress, show_progress
 from mediamill.flows.cli.signals import drain_on_signal
 from mediamill.flows.prefect_runtime.api_endpoint import PrefectApi, choose_prefect, describe_version_mismatch
@@ -45,6 +45,8 @@ def run_job_command(
     as_json = bool(options.get("as_json"))
     configure_logging(options)
     resolved = resolve_job(job)
+    if not options.get("quiet") and (end_note := describe_model_end(resolved)):
+        print_note(f"mediamill: {end_note}")
     if options.get("quote_only"):
         from mediamill.tasks.quote import quote
 

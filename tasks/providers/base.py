@@ -16,6 +16,7 @@ from mediamill.tasks.providers.rate_limit_headers import read_rate_limits
 from mediamill.tasks.wire import (
     AudioLimits,
     Endpoint,
+    ModelEnd,
     Parsed,
     Poll,
     Problem,
@@ -96,7 +97,18 @@ class BaseProvider:
         known_elsewhere = any(
             requested in config.models for name, config in self.config.operations.items() if name != operation
         )
-        return self.operation(operation).choose_model(requested, known_elsewhere=known_elsewhere)
+        model = self.operation(operation).choose_model(requested, known_elsewhere=known_elsewhere)
+        end = self.find_model_end(operation, model)
+        if end is not None and end.refused:
+            raise UsageError(f"{self.name} ended {model} on {end.date}", hint=f"use {end.instead}")
+        return model
+
+    def find_model_end(self, operation: str, model: str) -> ModelEnd | None:
+        """When the provider ends a model; None where it does not, and on another address than the provider's own."""
+        base_url = self.config.base_url
+        if base_url is None or not base_url.startswith(self.endpoint.origin):
+            return None
+        return self.operation(operation).config.ends.get(model)  # type: ignore[no-any-return]
 
     def quota(self, operation: str, model: str) -> Quota:
         """The rates and the concurrency to start with."""

@@ -19,7 +19,7 @@ PAID_MODELS = [
     (name, model)
     for name in providers_with("transcription")
     for model in load_config(name).operations["transcription"].models
-    if not load_config(name).free
+    if not load_config(name).free and "Voxtral" not in model  # documented without a price
 ]
 
 

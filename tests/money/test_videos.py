@@ -22,8 +22,7 @@ def video_usage(seconds: int | None = None, lines: int | None = None, images: in
     [
         ("together", "pixverse/pixverse-v5", video_usage(5), "0.30"),
         ("together", "google/veo-2.0", video_usage(), "2.5"),
-        ("openai", "sora-2", video_usage(8), "0.8"),
-        ("openai", "sora-2-pro", video_usage(4), "1.2"),
+        ("xai", "grok-imagine-video-1.5", video_usage(8), "0.64"),
         ("xai", "grok-imagine-video", video_usage(10), "0.5"),
         ("xai", "grok-imagine-video", video_usage(10, 720), "0.7"),
         ("xai", "grok-imagine-video-1.5", video_usage(10, 1080, 2), "2.52"),
@@ -51,5 +50,6 @@ def test_a_video_without_a_price_has_an_unknown_cost() -> None:
     cost = pricing.cost("someone/some-model", "video", video_usage(5), None)
     assert (cost.usd, cost.basis) == (None, "unknown")
     assert (
-        Pricing.load("openai", Billing(), find_meter, find_priced_as).ceiling("sora-2", "video", video_usage()) is None
+        Pricing.load("xai", Billing(), find_meter, find_priced_as).ceiling("grok-imagine-video", "video", video_usage())
+        is None
     )

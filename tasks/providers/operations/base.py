@@ -17,7 +17,7 @@ from mediamill.tasks.errors import UsageError
 from mediamill.tasks.money.meter import Meter
 from mediamill.tasks.providers.errors.classify import classify_error
 from mediamill.tasks.providers.provider_info import ProviderInfo
-from mediamill.tasks.wire import AudioLimits, Parsed, Poll, Problem, Quota, Reply, Request, Wire
+from mediamill.tasks.wire import AudioLimits, ModelEnd, Parsed, Poll, Problem, Quota, Reply, Request, Wire
 
 
 class StrictModel(BaseModel):
@@ -58,6 +58,7 @@ class OperationConfig(StrictModel, Generic[FactsT]):
     )
     models: Mapping[str, FactsT] = Field(default_factory=dict)
     any_model: FactsT | None = Field(default=None, description="facts about models that are not listed")
+    ends: Mapping[str, ModelEnd] = Field(default_factory=dict, description="models that end or have ended")
 
     @model_validator(mode="after")
     def _default_is_listed(self) -> OperationConfig[FactsT]:

@@ -77,7 +77,7 @@ def test_only_fields_of_the_endpoint_are_sent(name: str, model: str) -> None:
     style = build_provider(name).operation_config(IMAGE, ImageConfig).api_style
     values: dict[str, Any] = {
         "seed": 3,
-        "quality": "high",
+        "quality": "low",
         "aspect_ratio": "16:9",
         "negative_prompt": "dogs",
         "background": "auto",

@@ -91,12 +91,12 @@ def test_a_url_is_sent_in_the_providers_field() -> None:
 
 
 def test_unset_parameters_are_not_sent() -> None:
-    assert set(build_transcription_form("openai", prompt=None, temperature=None)) == {
+    assert set(build_transcription_form("groq", prompt=None, temperature=None)) == {
         "model",
         "response_format",
         GRANULARITIES,
     }
-    assert build_transcription_form("openai", temperature=0.0)["temperature"] == ["0.0"]
+    assert build_transcription_form("groq", temperature=0.0)["temperature"] == ["0.0"]
 
 
 def test_the_built_in_providers_origin_is_the_engine_and_not_the_port() -> None:
