@@ -83,7 +83,7 @@ from mediamill.tasks.providers.operations.vision_chat import VisionChatOperation
 from mediamill.tasks.providers.provider_info import ErrorQuirk, ProviderInfo, RateLimitDialect
 from mediamill.tasks.quote import quote
 from mediamill.tasks.run_job import run, run_job
-from mediamill.tasks.summary import FailureGroup, Outage, Progress, Quote, Summary
+from mediamill.tasks.summary import FailureGroup, JsonSummary, Outage, Progress, Quote, Summary
 from mediamill.tasks.websocket_session import SOCKET_HEADER, MessageFlags, UnreadableMessage, WebsocketSession
 from mediamill.tasks.wire import (
     FIRST_CHUNK_HEADER,
@@ -156,6 +156,7 @@ __all__ = [
     "ItemError",
     "Job",
     "JobOperation",
+    "JsonSummary",
     "Media",
     "MediamillError",
     "MessageFlags",

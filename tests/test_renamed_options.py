@@ -170,6 +170,12 @@ JOB_AS_STORED_BEFORE: dict[str, Any] = {
     "subtitles": [],
 }
 """A job as commit 0e41d98 stored it in the journal, without its paths."""
+NEW_SINCE = {
+    "allow_paths": False,
+    "settle": 0.0,
+    "wait_for_provider": None,
+    "columns": JOB_AS_STORED_BEFORE["columns"] | {"infer_types": False},
+}
 
 
 def test_an_out_created_under_the_old_names_continues_and_buys_nothing_again(
@@ -194,7 +200,7 @@ def test_an_out_created_under_the_old_names_continues_and_buys_nothing_again(
     params, job = journal.execute("select params, job from outs").fetchone()
     stored = json.loads(job)
     paths = {name: stored[name] for name in ("source", "out", "base_url")}
-    assert (params, stored) == ('{"spelling":"tei"}', {**JOB_AS_STORED_BEFORE, **paths, "allow_paths": False})
+    assert (params, stored) == ('{"spelling":"tei"}', {**JOB_AS_STORED_BEFORE, **paths, **NEW_SINCE})
     journal.execute("update outs set job = ?", [json.dumps({**JOB_AS_STORED_BEFORE, **paths})])
     journal.execute("update items set state = 'pending'")  # as a run that was killed leaves them
     journal.commit()

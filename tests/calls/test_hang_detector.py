@@ -113,7 +113,8 @@ def test_an_exchange_that_goes_on_does_not_hang(kind: str) -> None:
     async def main() -> None:
         await learn(provider, size=1.0, seconds=0.5)
         others = asyncio.ensure_future(learn(provider, size=1.0, seconds=0.5, requests=500))
-        await provider.detector.watch(move_slowly, key="slow", size=1.0, host="h")
+        reply = await provider.detector.watch(move_slowly, key="slow", size=1.0, host="h")
+        assert reply.status == 200
         await others
 
     run_virtual(main)
@@ -130,7 +131,8 @@ def test_a_request_without_a_connection_is_left_to_the_time_for_connecting() -> 
     async def main() -> None:
         await learn(provider, size=1.0, seconds=0.5)
         others = asyncio.ensure_future(learn(provider, size=1.0, seconds=0.5, requests=50))
-        await provider.detector.watch(connect_slowly, key="new", size=1.0, host="h")
+        reply = await provider.detector.watch(connect_slowly, key="new", size=1.0, host="h")
+        assert reply.status == 200
         await others
 
     run_virtual(main)

@@ -63,7 +63,7 @@ def find_heard_spans(path: Path) -> tuple[list[tuple[float, float]], Any]:
         return spans, recording
 
 
-def check(path: Path, container: str, case: str) -> None:
+def check_times(path: Path, container: str, case: str) -> None:
     form, codec, video_codec = CONTAINERS[container]
     spans, pictures_start = CASES[case]
     video = Pictures(pictures_start, 8, video_codec) if pictures_start is not None else None
@@ -85,7 +85,7 @@ def check(path: Path, container: str, case: str) -> None:
 
 @pytest.mark.parametrize(("container", "case"), QUICK)
 def test_sound_is_heard_when_the_file_says(tmp_path: Path, container: str, case: str) -> None:
-    check(tmp_path / "x", container, case)
+    check_times(tmp_path / "x", container, case)
 
 
 @pytest.mark.long
@@ -93,7 +93,7 @@ def test_sound_is_heard_when_the_file_says(tmp_path: Path, container: str, case:
 def test_sound_is_heard_when_the_file_says_in_every_container(tmp_path: Path, container: str) -> None:
     for case in CASES:
         if not (case == "before 0" and container == "wma"):  # FFmpeg does not write it
-            check(tmp_path / "x", container, case)
+            check_times(tmp_path / "x", container, case)
 
 
 def test_only_a_file_with_holes_is_sent_otherwise_than_before(tmp_path: Path) -> None:

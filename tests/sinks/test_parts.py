@@ -278,5 +278,7 @@ def test_a_part_carries_the_meaning_of_every_column_also_beside_parts_without(tm
     kept = pq.read_schema(part_path(tmp_path, "results", "0-described"))
     words = kept.field("words")
     assert words.metadata[b"description"].startswith(b"words with times")
-    assert words.type.value_type.field("start").metadata == {b"description": b"start in seconds"}
+    assert words.type.value_type.field("start").metadata == {
+        b"description": b"start in seconds from the file's first picture or sound"
+    }
     assert list(pd.read_parquet(tmp_path / "results").item_id) == ["0-described", "1-plain"]
