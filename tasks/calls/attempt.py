@@ -245,6 +245,9 @@ class WireAttempt:
 
     async def _record_refusal(self, reply: Reply, problem: Problem) -> Exception:
         """Record an error reply; the exception to raise for it."""
+        if problem.verdict == "stop" and problem.billed:
+            await self._record.mark_unknown(problem, reply)
+            return self._to_error(problem, reply.status)
         if problem.billed or problem.verdict == "unknown":
             return await self._record_unknown(problem, reply)
         await self._record.mark_rejected(problem, reply)

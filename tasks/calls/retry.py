@@ -23,7 +23,7 @@ MAX_WAIT_SECONDS = 60.0
 
 _TIMER_MARGIN_SECONDS = 0.001
 """A timer may fire by the clock's step too early; without it the token would not be there yet."""
-_TRANSIENT_STATUSES = frozenset({408, 425, 429})
+_TRANSIENT_STATUSES = frozenset({408, 421, 424, 425, 429, 499})
 _MIN_SERVER_ERROR = 500
 
 

@@ -32,7 +32,10 @@ _TOOL_TOKENS = 400
 _MAX_REPAIR_TOKENS = 500
 """Maximum tokens of a repair request: what was wrong with the answer, and the instruction (estimate)."""
 
-_REFUSAL_REASONS = ("content_filter", "refusal")
+_REFUSAL_REASONS = frozenset(
+    {"content_filter", "refusal", "safety", "moderation", "prohibited_content", "blocklist", "sensitive", "error_toxic"}
+)
+"""Vendors' names for an answer that a content filter withheld (provider docs), in lower case."""
 _SCHEMA_INSTRUCTION = "Answer with JSON alone, nothing before or after it, that fits this JSON Schema:\n"
 _REPAIR_INSTRUCTION = "That does not fit: {why}. Answer again with the whole JSON alone, as the schema wants it."
 
@@ -167,7 +170,7 @@ class StructuredCompletion:
         """
         text, reasoning = split_reasoning(choice["text"] or "")
         finish_reason = choice["finish_reason"]
-        if choice["refusal"] or finish_reason in _REFUSAL_REASONS:
+        if choice["refusal"] or (finish_reason or "").lower() in _REFUSAL_REASONS:
             words = choice["refusal"] or text or "the provider's filter withheld the answer"
             raise BadReply(
                 f"refused: {words[:300]}", kind="refused", hint="change the prompt, or choose another --model"

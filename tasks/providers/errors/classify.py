@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 
 from mediamill.tasks.providers.errors.error_body import (
@@ -12,11 +13,21 @@ from mediamill.tasks.providers.errors.error_body import (
     read_page_title,
     redact_line,
 )
+from mediamill.tasks.providers.errors.moderation import is_content_refusal
+from mediamill.tasks.providers.errors.stated_limits import states_length_limit
 from mediamill.tasks.providers.provider_info import ProviderInfo
 from mediamill.tasks.providers.rate_limit_headers import read_wait_seconds
 from mediamill.tasks.wire import Problem, Reply, Verdict
 
 Classification = tuple[Verdict, str]
+
+_INPUT_STATUSES = frozenset({400, 413, 422})
+_UNREADABLE: Classification = ("fail", "unreadable_audio")
+_UNREADABLE_AUDIO = re.compile(
+    r"(fail\w*|unable|could not|cannot) (to )?(read|decode|load|open)\b.{0,40}audio", re.IGNORECASE
+)
+_REFUSED_FORMAT = re.compile(r"only supports? response_format|response_format\b.{0,80}not (supported|compatible)")
+"""vLLM's and OpenAI's words for a model that has no verbose_json (provider docs)."""
 
 _BY_CODE: dict[str, Classification] = {
     "insufficient_quota": ("stop", "credits"),
@@ -50,10 +61,13 @@ _BY_STATUS: dict[int, Classification] = {
     409: ("retry", "conflict"),
     413: ("fail", "too_large"),
     415: ("fail", "unsupported_format"),
+    421: ("retry", "server_error"),
     422: ("fail", "bad_request"),
+    424: ("retry", "server_error"),
     425: ("retry", "too_early"),
     429: ("retry", "rate_limit"),
     498: ("retry", "overloaded"),
+    499: ("retry", "timeout"),
     500: ("retry", "server_error"),
     501: ("fail", "not_supported"),
     502: ("retry", "server_error"),
@@ -62,7 +76,34 @@ _BY_STATUS: dict[int, Classification] = {
     524: ("retry", "timeout"),
     529: ("retry", "overloaded"),
 }
-_GATEWAY_STATUSES = frozenset({502, 504, 520, 524})
+_STATUS_BY_NAME = {
+    "rate_limit_error": 429,
+    "rate_limit_exceeded": 429,
+    "too_many_requests": 429,
+    "resource_exhausted": 429,
+    "throttlingexception": 429,
+    "overloaded_error": 529,
+    "authentication_error": 401,
+    "invalid_authentication": 401,
+    "unauthorized": 401,
+    "unauthenticated": 401,
+    "permission_error": 403,
+    "permission_denied": 403,
+    "forbidden": 403,
+    "payment_required": 402,
+    "billing_error": 402,
+    "insufficient_balance": 402,
+    "insufficient_credits": 402,
+    "insufficient_funds": 402,
+    "invalid_argument": 400,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "timeout_error": 504,
+    "deadline_exceeded": 504,
+    "unavailable": 503,
+}
+"""Names of errors inside a 200, and the status that the provider sends elsewhere (provider docs)."""
+_GATEWAY_STATUSES = frozenset({499, 502, 504, 520, 524})
 """A gateway lost the reply: the provider may have sent one and billed it."""
 
 _HINTS = {
@@ -73,6 +114,8 @@ _HINTS = {
     "not_found": "check --base-url: there is no such endpoint",
     "redirect": "check --base-url: the endpoint has moved; http instead of https?",
     "too_large": "the provider accepts less than its configuration says",
+    "unreadable_audio": "listen to the file; a server of your own may read WAV only (whisper-server: --convert)",
+    "refused": "the provider refuses this content; change the prompt or the input, or choose another --model",
     "token_limit": "this one request needs more tokens than the account has per minute",
 }
 
@@ -90,7 +133,7 @@ def classify_error(provider: ProviderInfo, reply: Reply) -> Problem | None:
         error = None
         message = read_page_title(reply.body)
     else:
-        error = find_error(content)
+        error = find_error(content, in_success=reply.status < HTTPStatus.MULTIPLE_CHOICES)
         message = error.message if error else redact_line(reply.body[:400].decode("utf-8", "replace"))
         if reply.status < HTTPStatus.MULTIPLE_CHOICES:
             return _classify_success_body(provider, reply, error)
@@ -105,10 +148,15 @@ def classify_error(provider: ProviderInfo, reply: Reply) -> Problem | None:
 
 
 def _classify_success_body(provider: ProviderInfo, reply: Reply, error: ErrorBody | None) -> Problem | None:
-    """An error object in a success is classified by its code, and without a code as a temporary failure."""
+    """An error object in a success is classified by its status or code; without one it is a temporary failure."""
     if error is None:
         return None
-    verdict, kind = _classify_failure(provider, Reply(500, reply.headers, b""), error)
+    named = (_STATUS_BY_NAME.get(code.lower().replace(" ", "_")) for code in error.codes)
+    status = error.status or next((status for status in named if status), None)
+    if status is None and _UNREADABLE_AUDIO.search(error.message):
+        verdict, kind = _UNREADABLE
+    else:
+        verdict, kind = _classify_failure(provider, Reply(status or 500, reply.headers, b""), error)
     message = f"{provider.name} answered {reply.status} with an error: {error.message or 'no message'}"
     return _build_problem(verdict, kind, message, provider, reply, error)
 
@@ -139,6 +187,8 @@ def _classify_failure(provider: ProviderInfo, reply: Reply, error: ErrorBody | N
             return _BY_CODE[code]
         if (reply.status, code) == _TOKEN_LIMIT_ERROR and "too_large_means_token_limit" in provider.error_quirks:
             return "fail", "token_limit"
+    if error and is_content_refusal(reply.status, error.codes, error.message):
+        return "fail", "refused"
     refined = _refine_status(provider, reply.status, error)
     if refined:
         return refined
@@ -155,6 +205,8 @@ def _refine_status(provider: ProviderInfo, status: int, error: ErrorBody | None)
     message = error.message.lower() if error else ""
     if status in (400, 404, 422) and param == "model":
         return "stop", "no_model"
+    if status in _INPUT_STATUSES and (kind := _find_input_kind(message)):
+        return "fail", kind
     if status == HTTPStatus.BAD_REQUEST:
         if "incorrect api key" in message:  # xAI sends this instead of a 401
             return "stop", "auth"
@@ -168,6 +220,13 @@ def _refine_status(provider: ProviderInfo, status: int, error: ErrorBody | None)
     if status == HTTPStatus.FORBIDDEN and error is not None and "forbidden_means_input" in provider.error_quirks:
         return "fail", "too_long" if "context" in message or "max_tokens" in message else "bad_request"
     return None
+
+
+def _find_input_kind(message: str) -> str | None:
+    """What a message says of the input: too long, or requested in a response format that the model does not have."""
+    if states_length_limit(message):
+        return "too_long"
+    return "response_format" if _REFUSED_FORMAT.search(message) else None
 
 
 def _classify_unlisted_status(status: int) -> Classification:

@@ -3,26 +3,45 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 
 from mediamill.tasks.wire import Problem, Reply
 
 MODERATED = "moderated"
 _HINT = "the provider refuses this content; change the prompt or the images"
-_CODES = re.compile(r"moderat|content_policy|content_filter|safety|nsfw|blocked_by", re.IGNORECASE)
+_CODES = re.compile(
+    r"moderat|content_?policy|content_?filter|safety|nsfw|blocked_by|responsible_?ai|data_?inspection|prohibited_content",
+    re.IGNORECASE,
+)
 _PHRASES = re.compile(
-    r"content[ _-]?(policy|filter|moderat)|safety[ _-](system|check|filter)|nsfw|usage guidelines"
+    r"content[ _-]?(management policy|policy|filter|moderat)|blocked (input|output)"
+    r"|safety[ _-](system|check|filter)|nsfw|usage guidelines"
     r"|moderat(ed\b|ion[ _](block|fail|refus|reject|check|system))|(fail|not pass)\w* (the |our )?moderation"
     r"|(rejected|blocked|refused|not allowed) (by|due to) .{0,40}(moderation|safety|polic)"
     r"|violat\w+ .{0,60}(polic|guideline)|flagged (as|by|for)",
     re.IGNORECASE,
 )
+_ACCOUNT = re.compile(r"\b(account|organi[sz]ation|team|project|api key|ip address)\b", re.IGNORECASE)
 _STATUSES = frozenset({200, 202, 400, 403, 422, 451})
 
 
 def is_refusal(code: str | None, message: str) -> bool:
     """True when a code or a message says that the content is the problem."""
     return bool((code and _CODES.search(code)) or _PHRASES.search(message))
+
+
+def is_content_refusal(status: int, codes: Iterable[str], message: str) -> bool:
+    """True when an error reply refuses the content, and not the account that sent it (provider docs).
+
+    Azure's ``content_filter``, OpenAI's ``content_policy_violation``, OpenRouter's and xAI's 403, Cohere's blocked
+    input.
+    """
+    if status not in _STATUSES:
+        return False
+    if any(_CODES.search(code) for code in codes):
+        return True
+    return bool(_PHRASES.search(message)) and not _ACCOUNT.search(message)
 
 
 def mark_refusal(problem: Problem | None, reply: Reply) -> Problem | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
@@ -11,7 +12,7 @@ from mediamill.tasks.domain import JSON, Ask, Input
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.money.tokens import TokenMeter
 from mediamill.tasks.providers.operations.base import ModelFacts, Operation, OperationConfig, to_parsed
-from mediamill.tasks.providers.operations.chat_reply import parse_completion
+from mediamill.tasks.providers.operations.chat_reply import classify_choices, parse_completion
 from mediamill.tasks.providers.operations.chat_stream import classify_completion_stream, has_token, is_completion_stream
 from mediamill.tasks.providers.operations.payload_url import to_payload_url
 from mediamill.tasks.wire import Parsed, Problem, Reply, Request, Wire
@@ -26,6 +27,7 @@ StructuredOutput = Literal["json_schema", "json_object", "tool", "none"]
 """How a model is bound to a schema: by the endpoint, to JSON only, by a tool's parameters, or by the prompt only."""
 
 _WIRE_PART_TYPES = {IMAGE_PART: "image_url", VIDEO_PART: "video_url"}
+_ERROR_FINISH = re.compile(rb'"finish_reason"\s*:\s*"error"')
 _MIN_TIMEOUT_SECONDS = 300.0
 _SECONDS_PER_TOKEN = 0.1
 _DEFAULT_SCHEMA_NAME = "answer"
@@ -133,7 +135,10 @@ class CompletionOperation(Operation[ConfigT, ModelT]):
         """What an error means, also one inside a stream; None for a success."""
         if is_completion_stream(reply):
             return classify_completion_stream(self.provider, reply)
-        return super().classify(reply)
+        problem = super().classify(reply)
+        if problem is None and _ERROR_FINISH.search(reply.body):
+            return classify_choices(self.provider, reply)
+        return problem
 
     def _build_sampling_fields(self, params: Mapping[str, JSON]) -> dict[str, JSON]:
         body: dict[str, JSON] = {}

@@ -9,9 +9,15 @@ import orjson
 
 from mediamill.tasks.domain import Usage
 from mediamill.tasks.errors import BadReply
-from mediamill.tasks.providers.operations.chat_stream import is_completion_stream, merge_chunks
+from mediamill.tasks.providers.operations.chat_stream import (
+    classify_generation_error,
+    find_choice_error,
+    is_completion_stream,
+    merge_chunks,
+)
 from mediamill.tasks.providers.operations.reply_json import USD_PER_TICK, decode_reply, to_count, to_list, to_mapping
-from mediamill.tasks.wire import FIRST_CHUNK_HEADER, Reply
+from mediamill.tasks.providers.provider_info import ProviderInfo
+from mediamill.tasks.wire import FIRST_CHUNK_HEADER, Problem, Reply
 
 Data = dict[str, Any]
 
@@ -26,6 +32,7 @@ def parse_completion(reply: Reply) -> tuple[Data, Usage]:
     choices = [choice for choice in to_list(completion.get("choices")) if isinstance(choice, dict)]
     if not choices:
         raise BadReply("the reply holds no choices")
+    choices.sort(key=lambda choice: find_choice_error(choice) is not None)  # the first one becomes the row's answer
     usage, reasoning_tokens = parse_token_usage(_find_usage(completion))
     first_token_header = reply.headers.get(FIRST_CHUNK_HEADER)
     return {
@@ -34,6 +41,16 @@ def parse_completion(reply: Reply) -> tuple[Data, Usage]:
         "reasoning_tokens": reasoning_tokens,
         "first_token_ms": int(first_token_header) if first_token_header and first_token_header.isdigit() else None,
     }, usage
+
+
+def classify_choices(provider: ProviderInfo, reply: Reply) -> Problem | None:
+    """What it means that every choice of a completion ended in an error; None where any is an answer."""
+    choices = to_list(to_mapping(decode_reply(reply.body)).get("choices"))
+    errors = [error for choice in choices if (error := find_choice_error(choice)) is not None]
+    if not errors or len(errors) < len(choices):
+        return None
+    answered = any(_join_text(to_mapping(to_mapping(choice).get("message")).get("content")) for choice in choices)
+    return classify_generation_error(provider, reply, errors[0], answered=answered)
 
 
 def parse_token_usage(fields: Any) -> tuple[Usage, int | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
@@ -11,12 +12,14 @@ import orjson
 
 from mediamill.tasks.errors import BadReply
 from mediamill.tasks.providers.errors.classify import classify_error
+from mediamill.tasks.providers.errors.lenient_json import read_json
 from mediamill.tasks.providers.operations.reply_json import to_list, to_mapping
 from mediamill.tasks.providers.provider_info import ProviderInfo
 from mediamill.tasks.providers.sse import parse_events
 from mediamill.tasks.wire import Problem, Reply
 
 _DONE = b"[DONE]"
+_NO_WORDS = {"message": "the generation ended in an error"}
 _TOKEN_FIELD = re.compile(rb'"(?:content|reasoning|reasoning_content|arguments)"\s*:\s*"[^"]')
 
 
@@ -47,10 +50,7 @@ def classify_completion_stream(provider: ProviderInfo, reply: Reply) -> Problem 
             continue
         error = _find_chunk_error(chunk)
         if error is not None:
-            problem = classify_error(provider, Reply(reply.status, reply.headers, orjson.dumps({"error": error})))
-            if problem is None or not answered:
-                return problem
-            return Problem("unknown", problem.kind, problem.message, billed=True, code=problem.code, hint=problem.hint)
+            return classify_generation_error(provider, reply, error, answered=answered)
         answered = answered or has_token(data)
         ended = ended or any(to_mapping(choice).get("finish_reason") for choice in to_list(chunk.get("choices")))
     if ended:
@@ -58,6 +58,29 @@ def classify_completion_stream(provider: ProviderInfo, reply: Reply) -> Problem 
     return Problem(
         "unknown", "short_stream", f"{provider.name}: the stream ended before the completion did", billed=True
     )
+
+
+def classify_generation_error(provider: ProviderInfo, reply: Reply, error: Any, *, answered: bool) -> Problem | None:
+    """What an error means that ended a generation: tokens that came before it are billed.
+
+    Args:
+        provider: who generated.
+        reply: the success in which the error stands.
+        error: the error, in the provider's words.
+        answered: whether any token came.
+    """
+    problem = classify_error(provider, Reply(reply.status, reply.headers, orjson.dumps({"error": error})))
+    if problem is None or not answered or problem.kind == "refused":
+        return problem
+    return replace(problem, verdict="stop" if problem.verdict == "stop" else "unknown", billed=True)
+
+
+def find_choice_error(choice: Any) -> Any:
+    """The error of a choice that ended in one, as aggregators send it (provider docs: OpenRouter); None without."""
+    fields = to_mapping(choice)
+    if fields.get("finish_reason") != "error":
+        return None
+    return fields.get("error") or to_mapping(fields.get("message")).get("error") or _NO_WORDS
 
 
 def merge_chunks(body: bytes) -> dict[str, Any]:
@@ -126,11 +149,12 @@ def _split_chunks(body: bytes) -> Iterator[bytes]:
 
 def _decode_chunk(data: bytes) -> dict[str, Any] | None:
     try:
-        chunk = orjson.loads(data)
+        chunk = read_json(data)
     except ValueError:
         return None
     return chunk if isinstance(chunk, dict) else None
 
 
 def _find_chunk_error(chunk: Mapping[str, Any]) -> Any:
-    return chunk.get("error") or to_mapping(chunk.get("x_groq")).get("error")
+    error = chunk.get("error") or to_mapping(chunk.get("x_groq")).get("error")
+    return error or next(filter(None, map(find_choice_error, to_list(chunk.get("choices")))), None)

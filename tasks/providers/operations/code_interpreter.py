@@ -11,6 +11,7 @@ from pydantic import Field
 from mediamill.tasks.domain import JSON, Ask, Usage
 from mediamill.tasks.errors import BadReply
 from mediamill.tasks.money.per_unit import UnitMeter
+from mediamill.tasks.providers.errors.lenient_json import read_json
 from mediamill.tasks.providers.operations.base import ModelFacts, Operation, OperationConfig, to_parsed
 from mediamill.tasks.providers.operations.reply_json import to_list
 from mediamill.tasks.wire import Parsed, Problem, Reply, Request, Wire
@@ -95,7 +96,7 @@ class CodeInterpreterOperation(Operation[InterpreterConfig, InterpreterModel]):
 def _parse_session(body: bytes) -> Mapping[str, Any] | None:
     """The reply's data if it names a session; otherwise None."""
     try:
-        content = orjson.loads(body)
+        content = read_json(body)
     except ValueError:
         return None
     data = content.get("data") if isinstance(content, dict) else None
@@ -104,7 +105,7 @@ def _parse_session(body: bytes) -> Mapping[str, Any] | None:
 
 def _find_code_error(body: bytes, data: Mapping[str, Any], outputs: Sequence[Mapping[str, Any]]) -> str | None:
     """Why the code failed; None if it did not. Errors stand beside the data, in it or in an output (provider docs)."""
-    errors = orjson.loads(body).get("errors") or data.get("errors")
+    errors = read_json(body).get("errors") or data.get("errors")
     if errors:
         return "\n".join(map(_to_text, errors if isinstance(errors, list) else [errors]))
     failed = [_to_text(output["data"] or "the code failed") for output in outputs if output["type"] == "error"]

@@ -18,6 +18,7 @@ from mediamill.tasks.domain import JSON
 from mediamill.tasks.errors import BadInput, BadReply
 from mediamill.tasks.providers.errors.classify import classify_error
 from mediamill.tasks.providers.errors.error_body import redact_line
+from mediamill.tasks.providers.errors.lenient_json import read_json
 from mediamill.tasks.providers.operations.base import API_STYLE, ModelFacts, StrictModel
 from mediamill.tasks.providers.provider_info import ProviderInfo
 from mediamill.tasks.websocket_session import CLOSED, OVER, REFUSED, SOCKET_HEADER, UnreadableMessage, WebsocketSession
@@ -137,7 +138,7 @@ def decode_message(text: str) -> dict[str, Any]:
         UnreadableMessage: when it is not a JSON object.
     """
     try:
-        content = orjson.loads(text)
+        content = read_json(text)
     except ValueError:
         raise UnreadableMessage("a message that is not JSON") from None
     if not isinstance(content, dict):
@@ -194,7 +195,7 @@ def parse_frames(body: bytes) -> list[dict[str, Any]]:
         if not line:
             continue
         try:
-            frame = orjson.loads(line)
+            frame = read_json(line)
         except ValueError:
             raise BadReply("a message from the socket is not JSON") from None
         if not isinstance(frame, dict):

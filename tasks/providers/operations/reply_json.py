@@ -6,22 +6,21 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-import orjson
-
 from mediamill.tasks.errors import BadReply
+from mediamill.tasks.providers.errors.lenient_json import read_json
 
 USD_PER_TICK = Decimal("1e-10")
 """US dollars of one of xAI's ``cost_in_usd_ticks`` (provider docs)."""
 
 
 def decode_reply(body: bytes) -> Any:
-    """The JSON of a reply.
+    """The JSON of a reply, read leniently.
 
     Raises:
         BadReply: when the body is not JSON.
     """
     try:
-        return orjson.loads(body)
+        return read_json(body)
     except ValueError:
         raise BadReply("the reply is not JSON") from None
 

@@ -49,6 +49,12 @@ class TranscriptionModel(SpeechModel):
     diarize: bool = False
     prompt: bool = False
     diarized_format: bool = Field(default=False, description="returns speakers in response_format diarized_json")
+    max_seconds: float | None = Field(
+        default=None, gt=0, description="maximum seconds of audio in one request, where lower than the endpoint's"
+    )
+    max_bytes: int | None = Field(
+        default=None, gt=0, description="maximum bytes of a recording, where lower than the endpoint's"
+    )
     languages: frozenset[str] | None = Field(
         default=None, description="ISO-639-1 codes of the languages it recognises; null for many"
     )
@@ -184,7 +190,10 @@ class SpeechToTextOperation(AudioOperation[ConfigT, ModelT]):
         config, socket = self.config, self._choose_socket(model, transport)
         if socket is not None:
             return AudioLimits(frozenset({"pcm"}), config.max_bytes, socket.max_seconds)
-        return AudioLimits(config.formats, config.max_bytes, config.max_seconds, config.takes_urls)
+        facts = self.model_facts(model)
+        max_bytes = min(config.max_bytes, facts.max_bytes or config.max_bytes)
+        lengths = [seconds for seconds in (config.max_seconds, facts.max_seconds) if seconds is not None]
+        return AudioLimits(config.formats, max_bytes, min(lengths, default=None), config.takes_urls)
 
     def resolve_language(self, model: str, facts: ModelT, params: Mapping[str, JSON]) -> str | None:
         """The spoken language as the endpoint accepts it: an ISO-639-1 code, so ``pt-BR`` is sent as ``pt``.

@@ -16,6 +16,7 @@ from mediamill.tasks.errors import BadReply
 from mediamill.tasks.media.encoded_audio import detect_container, detect_lettered_container
 from mediamill.tasks.providers.errors.classify import classify_error
 from mediamill.tasks.providers.errors.error_body import ErrorBody, find_error, redact_line
+from mediamill.tasks.providers.errors.lenient_json import read_json
 from mediamill.tasks.providers.operations.reply_json import to_count
 from mediamill.tasks.providers.provider_info import ProviderInfo
 from mediamill.tasks.providers.sse import Event, parse_events
@@ -186,7 +187,7 @@ def _to_speech(audio: bytes, requested: str, media_type: str, headers: Mapping[s
 
 def _decode_event(data: bytes) -> dict[str, Any]:
     try:
-        content = orjson.loads(data)
+        content = read_json(data)
     except ValueError:
         raise BadReply("the stream holds an event that is not JSON", hint=_HINT) from None
     return content if isinstance(content, dict) else {}

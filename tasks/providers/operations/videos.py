@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from mediamill.tasks.domain import Ask, Usage
 from mediamill.tasks.errors import BadReply
 from mediamill.tasks.money.videos import VideoMeter
+from mediamill.tasks.providers.errors.lenient_json import read_json
 from mediamill.tasks.providers.errors.moderation import is_refusal, mark_refusal, to_refusal_problem
 from mediamill.tasks.providers.operations.base import API_STYLE, JobOperation, ModelFacts, OperationConfig, to_parsed
 from mediamill.tasks.providers.operations.reply_json import USD_PER_TICK, to_mapping
@@ -242,7 +243,7 @@ def _find_job_id(job: Mapping[str, Any]) -> str | None:
 
 def _decode_job(body: bytes) -> Mapping[str, Any]:
     try:
-        return to_mapping(orjson.loads(body))
+        return to_mapping(read_json(body))
     except ValueError:
         return {}
 
