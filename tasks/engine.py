@@ -14,13 +14,13 @@ import sys
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar
 
 from mediamill.tasks.calls.client import Client
 from mediamill.tasks.calls.hang_detector import HangDetector
 from mediamill.tasks.calls.rate_limiter import Limiter
 from mediamill.tasks.calls.server_deaths import ServerDeaths
+from mediamill.tasks.errors import MediamillError
 from mediamill.tasks.open_files import raise_open_file_limit
 from mediamill.tasks.run_log import RUN_LOGGER, write_record
 
@@ -32,6 +32,8 @@ T = TypeVar("T")
 
 _SWITCH_INTERVAL_SECONDS = 0.001
 _CODE_INTERPRETER = "python"
+_MAX_LOCAL_STARTS = 3
+"""Built-in servers that may be killed before they are ready, one after another."""
 _EXIT_POLLS, _EXIT_POLL_SECONDS = 20, 0.025
 
 
@@ -52,6 +54,7 @@ class Engine:
         self._hang_detectors: dict[str, HangDetector] = {}
         self._local: dict[str, Server] = {}
         self._local_exits: dict[str, str] = {}
+        self._local_error: MediamillError | None = None  # of the latest start that failed
         self._local_lock = asyncio.Lock()
         self.server_deaths = ServerDeaths(self._find_local_exit)
         """What the death of a built-in server means for its requests."""
@@ -102,21 +105,39 @@ class Engine:
         """The loopback address of the built-in server, started when the first call needs it, and again when it died.
 
         Raises:
-            UsageError, StorageError: when it does not start.
+            UsageError, StorageError, ProviderDown: when it does not start.
         """
+        known_error = self._local_error
         async with self._local_lock:
+            if self._local_error is not known_error and self._local_error is not None:
+                raise self._local_error  # it did not start while this call waited for it
             server = self._local.get(engine)
             if server is not None and (how := server.describe_exit()) is not None:
                 self._bury_local(engine, server, how)
                 server = None
             if server is None:
-                from mediamill.tasks.local.spawn import spawn
-
-                # Only a run of the code interpreter, whose user allowed it, starts a server that may run code.
-                options = {"allow_local_code": True} if engine == _CODE_INTERPRETER else {}
-                server = await self.run_in_thread(partial(spawn, engine, token=self.local_key, **options))
-                self._local[engine] = server
+                try:
+                    server = self._local[engine] = await self.run_in_thread(self._start_local, engine)
+                except MediamillError as error:
+                    self._local_error = error
+                    raise
             return server.origin
+
+    def _start_local(self, engine: str) -> Server:
+        from mediamill.tasks.local.spawn import KilledAtStart, spawn
+
+        # Only a run of the code interpreter, whose user allowed it, starts a server that may run code.
+        options = {"allow_local_code": True} if engine == _CODE_INTERPRETER else {}
+        number = 1
+        while True:
+            try:
+                return spawn(engine, token=self.local_key, **options)
+            except KilledAtStart as error:
+                if number == _MAX_LOCAL_STARTS:
+                    raise
+                message = f"{error.message}; it is started again"
+                write_record(RUN_LOGGER, logging.WARNING, "server_restarted", message, notice=number == 1 or None)
+                number += 1
 
     async def _find_local_exit(self, origin: str) -> str | None:
         """How the built-in server at ``origin`` ended; None while it runs."""

@@ -149,9 +149,11 @@ class WireAttempt:
     async def _build_request(self) -> tuple[str, Request]:
         """Origin and request. Nothing is on record or on the wire yet, so a failure releases the reservation."""
         with self._record.reservation.release_on_error():
-            return await self._context.resolve_origin(self._wire), self._context.provider.build_request(
-                self._wire, self._asks
-            )
+            try:
+                origin = await self._context.resolve_origin(self._wire)
+            except RunStopped as stop:
+                raise self._stop_run(stop) from None
+            return origin, self._context.provider.build_request(self._wire, self._asks)
 
     async def _send_request(self, origin: str, request: Request, admission: Admission) -> Reply:
         context, record = self._context, self._record

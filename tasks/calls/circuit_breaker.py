@@ -21,6 +21,8 @@ _MIN_REQUESTS = 5
 """Failures of other kinds must come from this many different requests: one that crashes the server each time is no
 outage."""
 _MIN_CONFIRMED_FAILURES = 12
+_MIN_LAST_FAILURES, _MIN_LAST_REQUESTS = 6, 2
+"""The same for the last requests of a run, which are too few for the numbers above."""
 _MIN_FAILED_SHARE = 0.95
 _SLOW_FACTOR, _SLOW_SECONDS = 2.0, 0.005
 _HANGING_FACTOR = 3.0
@@ -86,6 +88,10 @@ class CircuitBreaker:
         """Whether the provider is out."""
         return self.streak is not None and self.streak.is_outage
 
+    @property
+    def _has_answered(self) -> bool:
+        return self._answered_sent_at > float("-inf")
+
     def start(self, now: float) -> int:
         """A request goes out; its number."""
         number = next(self._numbers)
@@ -134,10 +140,22 @@ class CircuitBreaker:
         if first is not self.streak:
             return False
         unreachable = first.only_provider_kinds and first.kind in UNREACHABLE_KINDS
-        if unreachable or (first.is_the_providers and first.failures >= _MIN_CONFIRMED_FAILURES):
+        is_plain = first.is_the_providers and first.failures >= _MIN_CONFIRMED_FAILURES
+        if unreachable or is_plain or self._is_outage_of_few(first):
             first.is_outage = first.is_outage or self._few_may_succeed(first, now)
             return True
         return first.is_outage
+
+    def _is_outage_of_few(self, streak: FailureStreak) -> bool:
+        """Whether a provider that answered before fails all that a run has left.
+
+        Several requests at once are not to blame, nor is one whose failures speak of the provider. Where nothing was
+        answered, they may be: a run of what failed in another has nothing else.
+        """
+        if streak.failures < _MIN_LAST_FAILURES:
+            return False
+        signs = (len(streak.requests) >= _MIN_LAST_REQUESTS) + streak.only_provider_kinds + self._has_answered
+        return signs >= 2  # noqa: PLR2004
 
     def _is_outage(self, streak: FailureStreak, now: float) -> bool:
         if not streak.is_the_providers:

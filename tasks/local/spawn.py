@@ -19,12 +19,16 @@ from typing import IO, Any, Self
 
 import mediamill
 from mediamill.tasks.child_environment import build_environment_without_keys
-from mediamill.tasks.errors import StorageError, UsageError
+from mediamill.tasks.errors import ProviderDown, StorageError, UsageError
 
 _ROOT = Path(mediamill.__file__).parent.parent
 """The folder from which the package is imported."""
 _READY_SECONDS = 60.0
 _CLOSE_SECONDS = 5.0
+
+
+class KilledAtStart(ProviderDown):
+    """The server was ended by a signal before it was ready: another start may succeed."""
 
 
 @dataclass(slots=True)
@@ -53,13 +57,7 @@ class Server:
     def describe_exit(self) -> str | None:
         """How the child ended, in words; None while it runs."""
         code = self.process.poll()
-        if code is None:
-            return None
-        if code == -signal.SIGKILL:
-            return "killed (SIGKILL), as the system does when memory is short"
-        if code < 0:
-            return f"ended by signal {-code} ({signal.strsignal(-code)})"
-        return f"exit code {code}"
+        return None if code is None else _describe_exit_code(code)
 
     def read_log(self) -> str:
         """Return the last 4096 bytes that it wrote to stderr."""
@@ -83,6 +81,7 @@ def spawn(engine: str = "local", *, token: str | None = None, **options: Any) ->
 
     Raises:
         UsageError: when it cannot start because of an unknown option or engine, or a missing package.
+        KilledAtStart: when a signal ended it.
         StorageError: when it ended, or was not ready in time, for another reason.
     """
     log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
@@ -161,9 +160,18 @@ def _read_ready_line(process: subprocess.Popen[bytes], log: IO[bytes]) -> dict[s
             return ready
         raise UsageError(ready["error"], hint=ready["hint"])
     code = process.wait(_CLOSE_SECONDS)
+    if code < 0:
+        hint = "free some memory, then run again to go on" if code == -signal.SIGKILL else None
+        raise KilledAtStart(f"the built-in server did not start: {_describe_exit_code(code)}", hint=hint)
     lines = _read_tail(log).strip().splitlines()
     message = f"the built-in server did not start: {lines[-1] if lines else f'it ended with {code}'}"
     raise UsageError(message) if code == UsageError.exit_code else StorageError(message)
+
+
+def _describe_exit_code(code: int) -> str:
+    if code == -signal.SIGKILL:
+        return "killed (SIGKILL), as the system does when memory is short"
+    return f"ended by signal {-code} ({signal.strsignal(-code)})" if code < 0 else f"exit code {code}"
 
 
 def _read_tail(log: IO[bytes]) -> str:

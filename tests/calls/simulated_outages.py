@@ -19,19 +19,30 @@ from mediamill.tasks.wire import Problem, Quota
 LATENCY_SECONDS = 0.2
 SEND_SECONDS = 0.001
 """What sending one request takes of the client's time: it does one after the other."""
-_FAULT_SECONDS = {"reset": 0.002, "refused": 0.001, "overloaded": 0.005, "short_body": LATENCY_SECONDS, "deadline": 1.0}
+_FAULT_SECONDS = {
+    "reset": 0.002,
+    "refused": 0.001,
+    "overloaded": 0.005,
+    "server_error": 0.005,
+    "short_body": LATENCY_SECONDS,
+    "deadline": 1.0,
+}
 _STATUSES = {"overloaded": 503}
 
 
 @dataclass
 class SimulatedProvider:
-    """Fails ``share`` of the requests at random, and all of them in ``outages`` (seconds from the start)."""
+    """Fails ``share`` of the requests at random, and all of them in ``outages`` (seconds from the start).
+
+    An outage counts for requests from number ``first_failing`` on, from 0.
+    """
 
     kind: str = "reset"
     share: float = 0.0
     outages: Sequence[tuple[float, float]] = ()
     latency: float = LATENCY_SECONDS
     hint: float | None = None
+    first_failing: int = 0
     rng: random.Random = field(default_factory=lambda: random.Random(7))
     sent: list[float] = field(default_factory=list)
     answered: list[float] = field(default_factory=list)
@@ -40,7 +51,7 @@ class SimulatedProvider:
     async def answer(self, at: float) -> Problem | None:
         """Answer a request sent ``at`` seconds from the start; the problem, if there is one."""
         self.sent.append(at)
-        is_out = any(begin <= at < end for begin, end in self.outages)
+        is_out = len(self.sent) > self.first_failing and any(begin <= at < end for begin, end in self.outages)
         if is_out:
             self.in_outages.append(at)
         if is_out or self.rng.random() < self.share:

@@ -77,6 +77,26 @@ def test_an_outage_fails_no_item_with_few_in_flight_either(concurrency: int) -> 
     assert (run.done, run.failed) == (120, [])
 
 
+@pytest.mark.parametrize(("kind", "left"), [("overloaded", 1), ("overloaded", 3), ("reset", 2), ("server_error", 4)])
+def test_an_outage_fails_none_of_the_last_items(kind: str, left: int) -> None:
+    provider = SimulatedProvider(kind, outages=[(0, 100)], first_failing=20)
+    run = simulate(SimulatedRun(provider, items=20 + left, concurrency=1))
+    assert (run.done, run.failed) == (20 + left, [])
+    assert provider.answered[-1] > 100
+
+
+def test_one_last_item_that_breaks_the_server_each_time_fails_by_itself() -> None:
+    provider = SimulatedProvider("reset", outages=[(0, 10**9)], first_failing=20)
+    run = simulate(SimulatedRun(provider, items=21, concurrency=1))
+    assert (run.done, run.failed, run.stop) == (20, ["reset"], None)
+
+
+def test_few_items_that_break_the_server_each_time_fail_in_a_run_of_their_own() -> None:
+    provider = SimulatedProvider("server_error", outages=[(0, 10**9)])
+    run = simulate(SimulatedRun(provider, items=4))
+    assert (run.done, run.failed, run.stop) == (0, ["server_error"] * 4, None)
+
+
 def test_an_outage_is_not_counted_against_the_retries_nor_their_time() -> None:
     provider = SimulatedProvider("refused", outages=[(0.5, 2000)])
     run = simulate(SimulatedRun(provider, items=300, concurrency=16, wait_seconds=3600, max_retries=1))

@@ -30,6 +30,21 @@ def test_a_killed_server_is_started_again_and_its_items_are_done_again(tmp_path:
     assert done.stderr.count("warning: the built-in server ended: killed (SIGKILL)") == 1
 
 
+@pytest.mark.parametrize(("times", "code"), [(2, 0), (1_000, 4)])
+def test_a_server_that_is_killed_before_it_is_ready_is_started_again(times: int, code: int, tmp_path: Path) -> None:
+    source = write_prompts(tmp_path / "in.csv", [f"Say {n}." for n in range(10)])
+    dying = make_dying_server(tmp_path / "patch", times=times, at_start=True)
+    options = ("--provider", "local", "--out", tmp_path / "out", "--yes")
+    ended = mediamill("complete", source, *options, home=tmp_path / "home", env=dying)
+    assert ended.returncode == code, ended.stderr
+    assert ended.stderr.count("warning: the built-in server did not start: killed (SIGKILL)") == 1
+    assert read_rows(tmp_path / "out", "failures") == []
+    assert len(read_rows(tmp_path / "out")) == (0 if code else 10)
+    assert (tmp_path / "patch" / "deaths").stat().st_size == min(times, 3)
+    if code:
+        assert "free some memory" in ended.stdout + ended.stderr
+
+
 def test_what_is_not_sent_again_elsewhere_is_done_again_too(tmp_path: Path) -> None:
     source = write_prompts(tmp_path / "in.csv", [f"Red circle {n}." for n in range(12)])
     dying = make_dying_server(tmp_path / "patch", nth=7)

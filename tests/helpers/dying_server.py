@@ -11,6 +11,16 @@ import os, signal, sys
 if "mediamill.tasks.local" in sys.orig_argv:
     import aiohttp.streams
 
+    def may_die():
+        return os.path.getsize({deaths!r}) < {times}
+
+    def die():
+        with open({deaths!r}, "a") as file:
+            file.write("x")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    if {at_start} and may_die():
+        die()
     readany = aiohttp.streams.StreamReader.readany
     number = 0
 
@@ -18,10 +28,8 @@ if "mediamill.tasks.local" in sys.orig_argv:
         global number
         data = await readany(stream)
         number += bool(data)
-        if (number == {nth} or {poison!r} in data) and os.path.getsize({deaths!r}) < {times}:
-            with open({deaths!r}, "a") as file:
-                file.write("x")
-            os.kill(os.getpid(), signal.SIGKILL)
+        if (number == {nth} or {poison!r} in data) and may_die():
+            die()
         return data
 
     aiohttp.streams.StreamReader.readany = read_and_die
@@ -29,7 +37,7 @@ if "mediamill.tasks.local" in sys.orig_argv:
 
 
 def make_dying_server(
-    folder: Path, *, nth: int = 0, poison: str = "no such text", times: int = 1_000
+    folder: Path, *, nth: int = 0, poison: str = "no such text", times: int = 1_000, at_start: bool = False
 ) -> dict[str, str]:
     """The environment of a run in which every built-in server kills itself.
 
@@ -38,11 +46,12 @@ def make_dying_server(
         nth: with its request of this number, from 1; 0 for none.
         poison: with each request that has this text.
         times: how many of them do so.
+        at_start: before they are ready.
     """
     folder.mkdir(parents=True)
     deaths = folder / "deaths"
     deaths.touch()
-    patch = _PATCH.format(nth=nth, poison=poison.encode(), times=times, deaths=str(deaths))
+    patch = _PATCH.format(nth=nth, poison=poison.encode(), times=times, deaths=str(deaths), at_start=at_start)
     (folder / "sitecustomize.py").write_text(patch)
     inherited = os.environ.get("PYTHONPATH")
     return {"PYTHONPATH": f"{folder}{os.pathsep}{inherited}" if inherited else str(folder)}
