@@ -223,6 +223,8 @@ class Job(RenamedFields):
     def _validate_journal(cls, value: str | None) -> str | None:
         if value is None:
             return None
+        if not value.strip():
+            raise ValueError("is empty; name a folder or postgresql://..., or leave it out")
         if "://" not in value:
             return str(Path(value).expanduser().absolute())
         parts = urlsplit(value)

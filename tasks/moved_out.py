@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.journal.journal import Journal
+from mediamill.tasks.journal.out_place import ensure_out_id
 
 if TYPE_CHECKING:
     from mediamill.tasks.sources import Source
@@ -30,6 +31,7 @@ async def check_place(out: Path, journal: Journal, *, moved: bool, copied: bool)
     """
     if not journal.output.load_id(out):
         return
+    ensure_out_id(out, journal.out_id)
     if not copied:
         refuse_copy(out, journal, moved=moved)
     elif journal.output.find_place_change(out) in ("copied", "unclear"):

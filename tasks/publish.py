@@ -16,6 +16,7 @@ from mediamill.tasks.calls.response_times import to_journal_name
 from mediamill.tasks.errors import StorageError
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.parts import Part
+from mediamill.tasks.moved_out import refuse_copy
 from mediamill.tasks.renamed_options import to_stored_job
 from mediamill.tasks.report.build import REPORT_FILES, build_report
 from mediamill.tasks.run_context import RunContext
@@ -173,12 +174,13 @@ def rebuild_report(out: Path) -> Path:
     """Build the report page and the cost tables of an OUT again; the page's path.
 
     Raises:
-        UsageError: when no run has written there.
+        UsageError: when no run has written there, or OUT is a copy.
     """
     from mediamill.tasks.status import open_existing
 
     journal = open_existing(out)
     try:
+        refuse_copy(out.expanduser().absolute(), journal, moved=False)
         page = build_report(out, journal)
         with contextlib.suppress(StorageError):  # a journal that cannot be written; the next run builds them once more
             journal.documents.record_blocking([describe_file(page.parent, name) for name in REPORT_FILES])

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from itertools import islice
-from pathlib import Path
 
 from mediamill.tasks import capabilities
 from mediamill.tasks.capabilities.base import Estimate
@@ -17,10 +16,10 @@ from mediamill.tasks.engine import Engine
 from mediamill.tasks.errors import ItemError, UsageError
 from mediamill.tasks.job import Job
 from mediamill.tasks.journal.journal import Journal
+from mediamill.tasks.journal.journal_choice import choose_journal, has_journal
 from mediamill.tasks.params import list_param_names, resolve_item_params
 from mediamill.tasks.resolved_job import ResolvedJob, resolve_job
 from mediamill.tasks.sources.row_paths import RowPaths
-from mediamill.tasks.status import open_existing
 from mediamill.tasks.summary import Quote
 
 _BATCH_ITEMS = 200
@@ -66,7 +65,7 @@ async def _quote_job(job: Job | ResolvedJob) -> Quote:
     resolved = replace(resolved, capability=capabilities.get(resolved.job.capability))
     capability, job = resolved.capability, resolved.job
     source = await engine.run_in_thread(open_source, job, capability.kinds, list_param_names(capability))
-    journal = await engine.run_in_thread(_open_journal_or_none, resolved.out)
+    journal = await engine.run_in_thread(_open_journal_or_none, resolved)
     context = EngineCapabilityContext(job, engine, journal, resolved.provider, resolved.model, resolved.out)
     totals = _QuoteTotals()
     row_paths = RowPaths.of_source(source.root, job.allow_paths)
@@ -109,11 +108,21 @@ def _to_quote(totals: _QuoteTotals, resolved: ResolvedJob) -> Quote:
     )
 
 
-def _open_journal_or_none(out: Path) -> Journal | None:
-    try:
-        return open_existing(out)
-    except UsageError:
+def _open_journal_or_none(resolved: ResolvedJob) -> Journal | None:
+    """OUT's journal; None where no run has begun one.
+
+    Raises:
+        UsageError: when a run would refuse it: it is gone, or another one is named.
+    """
+    out, job = resolved.out, resolved.job
+    used = choose_journal(out, job.journal, moved=job.moved)
+    if not has_journal(out):
         return None
+    journal = Journal.open_existing(out, used)
+    if not journal.output.load_id(out) or journal.output.load_binding() is None:
+        journal.close()
+        return None
+    return journal
 
 
 def _select_unfinished(journal: Journal | None, batch: Sequence[Item], totals: _QuoteTotals, job: Job) -> list[Item]:

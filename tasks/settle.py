@@ -17,8 +17,10 @@ from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.lost_requests import LostRequests
 from mediamill.tasks.journal.output_lock import OutputLock, describe_owner
 from mediamill.tasks.money.apportion import apportion
-from mediamill.tasks.report.build import build_report
+from mediamill.tasks.moved_out import refuse_copy
+from mediamill.tasks.report.build import REPORT_FILES, build_report
 from mediamill.tasks.sinks.calls import CALLS_SCHEMA, to_call_row
+from mediamill.tasks.sinks.documents import describe_file
 from mediamill.tasks.sinks.parts import write_part
 from mediamill.tasks.status import open_existing
 from mediamill.tasks.summary import JsonSummary
@@ -67,13 +69,14 @@ def settle(out: Path, billed: Decimal, run_ids: Collection[str] = (), *, above_m
         above_maximum: book more than they can have cost, too.
 
     Raises:
-        UsageError: when it is negative, or more than they can have cost, or no run has written there.
+        UsageError: when it is negative, or more than they can have cost, no run has written there, or OUT is a copy.
         OutputBusy: while a run works on OUT.
         StorageError: when OUT or its journal cannot be written.
     """
     out = out.expanduser().absolute()
     journal = open_existing(out)
     try:
+        refuse_copy(out, journal, moved=False)
         lock = OutputLock.acquire(out, journal, f"settle-{uuid.uuid4().hex[:8]}")
         try:
             return _settle_held(out, journal, lock.token, _Bill(billed, above_maximum), run_ids)
@@ -106,6 +109,7 @@ def _settle_held(out: Path, journal: Journal, token: int, bill: _Bill, run_ids: 
         rows = map(to_call_row, journal.attempts.stream_run(run_id))
         asyncio.run(journal.parts.commit([write_part(out, "calls", run_id, rows, CALLS_SCHEMA)], token))
     build_report(out, journal)
+    journal.documents.record_blocking([describe_file(out, name) for name in REPORT_FILES])
     return _describe(out, journal, lost, bill.usd)
 
 

@@ -11,7 +11,8 @@ import orjson
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.job import Job, make_job
 from mediamill.tasks.journal.journal import Journal
-from mediamill.tasks.journal.journal_choice import choose_journal
+from mediamill.tasks.journal.journal_choice import choose_journal, has_journal
+from mediamill.tasks.journal.out_place import read_out_id
 from mediamill.tasks.journal.output_lock import describe_owner
 from mediamill.tasks.renamed_options import JOB_OPTIONS, override
 from mediamill.tasks.sinks.media import find_previews
@@ -22,16 +23,15 @@ def open_existing(out: Path) -> Journal:
     """Open the journal of an OUT that a run has written.
 
     Raises:
-        UsageError: when no run has written there.
+        UsageError: when no run has written there, or its journal is gone.
     """
     out = out.expanduser().absolute()
-    if not (out / ".journal" / "out_id").exists():
+    if not has_journal(out) and read_out_id(out) is None:
         has_steps = (out / "steps").is_dir()
         hint = "name one of the chain's steps, below steps/" if has_steps else "name the folder that --out named"
         raise UsageError(f"{out}: no run has written here", hint=hint)
     journal = Journal.open_existing(out, choose_journal(out, None))
-    journal.output.load_id(out)
-    if journal.output.load_binding() is None:
+    if not journal.output.load_id(out) or journal.output.load_binding() is None:
         journal.close()
         raise UsageError(f"{out}: its journal holds nothing of it", hint="was the journal moved or restored?")
     return journal
@@ -48,7 +48,7 @@ def load_bound_job(out: Path) -> Job:
         stored = journal.output.load_job() or {}
     finally:
         journal.close()
-    of_one_run = {"replace": False, "moved": False, "copied": False, "no_cache": False}
+    of_one_run = {"journal": None, "replace": False, "moved": False, "copied": False, "no_cache": False}
     return make_job(**override(stored, {"out": str(out), **of_one_run}, JOB_OPTIONS))
 
 

@@ -15,7 +15,10 @@ _SQLITE_MESSAGES = {
     sqlite3.SQLITE_CANTOPEN: ("the journal cannot be opened", "check the folder's permissions"),
     sqlite3.SQLITE_IOERR: ("the disk reports an error", "check the disk, then run again"),
     sqlite3.SQLITE_CORRUPT: ("the journal is damaged", "restore it from a copy; results already written are safe"),
-    sqlite3.SQLITE_NOTADB: ("this is not a journal", "move the file away or choose another OUT"),
+    sqlite3.SQLITE_NOTADB: (
+        "this is not a journal, or it is damaged",
+        "restore it from a copy; results already written are safe",
+    ),
     sqlite3.SQLITE_BUSY: ("another process keeps the journal locked", "end it, or run again later"),
 }
 _FORBIDDEN_SQLSTATES = ("42501", "25006")

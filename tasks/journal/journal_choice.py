@@ -6,6 +6,7 @@ was paid, and everything would be bought again.
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -16,8 +17,10 @@ from mediamill.tasks.journal.out_place import read_out_id
 from mediamill.tasks.os_errors import build_storage_error
 from mediamill.tasks.private_files import replace_private_file
 
-MARK_FILE = ".journal/elsewhere"
-"""File below OUT that names its journal, where that is not OUT's own: a folder's absolute path, or a URL."""
+_OWN_FOLDER = ".journal"
+MARK_FILE = f"{_OWN_FOLDER}/elsewhere"
+"""File below OUT that names its journal, where that is not OUT's own: a folder's path, or a URL. A folder in OUT, which
+moves along with it, is named from there; others by their absolute path."""
 
 _SECRET_PARAMETERS = frozenset({"password", "sslpassword", "passfile"})
 _POSTGRESQL_PORT = 5432
@@ -35,12 +38,19 @@ def choose_journal(out: Path, given: str | None, *, moved: bool = False) -> str 
         UsageError: when OUT uses another journal than the one given, or its journal is gone.
         StorageError: when the mark or the journal cannot be read.
     """
-    if read_out_id(out) is None:
-        return given
-    marked = read_mark(out)
+    given = _check_given(out, given)
+    try:
+        marked = read_mark(out)
+    except StorageError:
+        if given is not None and _knows_out(out, given):
+            return given
+        raise
     if marked is None:
         if given is not None and _knows_out(out, None) and not (moved and _knows_out(out, given)):
             raise _build_refusal(out, "its own journal", given if moved else None)
+        if given is None and not has_journal(out) and _is_used(out):
+            hint = "name it with --journal, or restore OUT/.journal/journal.sqlite; another --out begins anew"
+            raise UsageError(f"{out}: the journal it was made with is not in it, and nothing names it", hint=hint)
         return given
     if given is not None and not _is_same_journal(given, marked):
         if moved and _knows_out(out, given):
@@ -50,6 +60,28 @@ def choose_journal(out: Path, given: str | None, *, moved: bool = False) -> str 
         hint = f"put it back; where it was moved, name its new place: --out {out} --journal NEW --moved"
         raise UsageError(f"{out}: its journal {marked} is not there", hint=hint)
     return given or marked
+
+
+def has_journal(out: Path) -> bool:
+    """Whether OUT has a journal of its own, or names another one."""
+    return read_mark(out) is not None or (out / _OWN_FOLDER / DATABASE_FILE).exists()
+
+
+def _is_used(out: Path) -> bool:
+    return read_out_id(out) is not None or any(out.glob("results/part-*.parquet"))
+
+
+def _check_given(out: Path, given: str | None) -> str | None:
+    """The journal that is given; None where it is OUT's own by name.
+
+    Raises:
+        UsageError: when it is a file.
+    """
+    if given is None or _is_own_journal(out, given):
+        return None
+    if "://" not in given and Path(given).is_file():
+        raise UsageError(f"{given}: is a file, and a journal is a folder", hint="name a folder, which may be new")
+    return given
 
 
 def _build_refusal(out: Path, used: str, unknowing: str | None = None) -> UsageError:
@@ -65,18 +97,21 @@ def _build_refusal(out: Path, used: str, unknowing: str | None = None) -> UsageE
 
 
 def read_mark(out: Path) -> str | None:
-    """The journal that OUT's mark names; None where there is no mark, and OUT uses its own.
+    """The journal that OUT's mark names, with its absolute path; None where OUT uses its own.
 
     Raises:
         StorageError: when the mark cannot be read.
     """
     path = out / MARK_FILE
     try:
-        return path.read_text(encoding="utf-8").strip() or None
-    except FileNotFoundError:
+        marked = path.read_text(encoding="utf-8").strip()
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
-        raise StorageError(f"{path}: {error}", hint="restore it, or write the journal's name into it") from None
+        raise StorageError(f"{path}: {error}", hint="name the journal with --journal, or restore it") from None
+    if not marked or _is_own_journal(out, marked):
+        return None
+    return marked if "://" in marked else str(out / marked)
 
 
 def write_mark(out: Path, journal: str | None) -> None:
@@ -86,13 +121,22 @@ def write_mark(out: Path, journal: str | None) -> None:
         StorageError: when it cannot be written.
     """
     path = out / MARK_FILE
-    text = "" if journal is None else remove_secrets(journal)
-    if (read_mark(out) or "") == text:
-        return
+    with contextlib.suppress(StorageError):
+        if read_mark(out) == (None if journal is None else remove_secrets(journal)):
+            return
     try:
+        text = "" if journal is None else _name_journal(out, journal)
         replace_private_file(path, text)
     except OSError as error:
         raise build_storage_error(error, path) from None
+
+
+def _name_journal(out: Path, journal: str) -> str:
+    """A journal's name as the mark has it."""
+    if "://" in journal:
+        return remove_secrets(journal)
+    folder = Path(journal).resolve()
+    return str(folder.relative_to(out.resolve())) if folder.is_relative_to(out.resolve()) else journal
 
 
 def remove_secrets(journal: str) -> str:
@@ -115,6 +159,10 @@ def _is_same_journal(one: str, other: str) -> bool:
         return Path(one) == Path(other)
 
 
+def _is_own_journal(out: Path, journal: str) -> bool:
+    return "://" not in journal and (out / journal).resolve() == (out / _OWN_FOLDER).resolve()
+
+
 def _to_address(url: str) -> tuple[object, ...]:
     """What decides which database a URL names: neither who opens it nor how."""
     parts = urlsplit(url)
@@ -124,7 +172,7 @@ def _to_address(url: str) -> tuple[object, ...]:
 
 def _knows_out(out: Path, journal: str | None) -> bool:
     """Whether a journal holds OUT's binding; one that does not exist holds none."""
-    folder = out / ".journal" if journal is None else Path(journal)
+    folder = out / _OWN_FOLDER if journal is None else Path(journal)
     if (journal is None or "://" not in journal) and not (folder / DATABASE_FILE).exists():
         return False
     try:
@@ -132,8 +180,7 @@ def _knows_out(out: Path, journal: str | None) -> bool:
     except UsageError:
         return False
     try:
-        opened.output.load_id(out)
-        return opened.output.load_binding() is not None
+        return opened.output.load_id(out) and opened.output.load_binding() is not None
     except MediamillError:
         return True  # it is OUT's journal, and it is damaged: nobody may begin another one
     finally:

@@ -34,7 +34,7 @@ class Place:
 
     @classmethod
     def of_folder(cls, out: Path) -> Self:
-        """Where a folder that has an id is now.
+        """Where a folder is now; without the file of its id only its path is known.
 
         Raises:
             StorageError: when it cannot be read.
@@ -42,6 +42,8 @@ class Place:
         path = out / ".journal" / ID_FILE
         try:
             found = path.stat()
+        except FileNotFoundError:
+            return cls(str(out), socket.gethostname())
         except OSError as error:
             raise StorageError(f"{path}: {error.strerror or error}", hint="restore it from a copy") from None
         return cls(str(out), socket.gethostname(), found.st_ino, found.st_mtime_ns)
@@ -55,7 +57,11 @@ class Place:
         """The place as text."""
         return orjson.dumps(asdict(self)).decode()
 
-    def find_change(self, out: Path, *, is_shared: bool) -> PlaceChange:
+    def is_at(self, out: Path) -> bool:
+        """Whether this is the place of a folder on this machine."""
+        return self.host in ("", socket.gethostname()) and Path(self.path) in (out, out.resolve())
+
+    def find_change(self, out: Path, out_id: str, *, is_shared: bool) -> PlaceChange:
         """How OUT came to be where it is now.
 
         Where the folder at the old path has the same id, this one is a copy. Where there is none, a folder that kept
@@ -68,7 +74,7 @@ class Place:
             is_elsewhere = self.host not in ("", now.host) and not has_kept_inode
             return "unclear" if is_shared and is_elsewhere else "same"
         with contextlib.suppress(StorageError):
-            if read_out_id(original) == read_out_id(out):
+            if read_out_id(original) == out_id:
                 return "copied"
         return "unclear" if is_shared and not has_kept_inode else "moved"
 
@@ -80,15 +86,15 @@ def _is_same_folder(one: Path, other: Path) -> bool:
         return False
 
 
-def ensure_out_id(out: Path) -> str:
-    """The OUT's id, stored in its folder for good; a new one where there is none.
+def ensure_out_id(out: Path, known: str = "") -> str:
+    """The OUT's id, stored in its folder for good; where there is none, the one its journal knows, or a new one.
 
     Raises:
         StorageError: when it cannot be written.
     """
     out_id = read_out_id(out)
     if out_id is None:
-        out_id = uuid.uuid4().hex
+        out_id = known or uuid.uuid4().hex
         write_out_id(out, out_id)
     return out_id
 

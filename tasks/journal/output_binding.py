@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, RowMapping, Update, insert, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, Update, insert, select, update
 
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.journal.database import JournalDatabase
@@ -45,17 +45,29 @@ class Output:
         self._journal = journal
 
     def load_id(self, out: Path) -> bool:
-        """Read the OUT's id, which is stored in its folder; False when it was never bound."""
-        out_id = read_out_id(out)
+        """Find the OUT's id; False when it was never bound.
+
+        It is stored in its folder. Where that file is lost, it is that of the OUT which the journal has at this place,
+        or of the only one in OUT's own journal; the next run stores it again.
+        """
+        out_id = read_out_id(out) or self._journal.read_blocking(lambda connection: self._find_lost_id(connection, out))
         self._journal.out_id = out_id or self._journal.out_id
         return out_id is not None
+
+    def _find_lost_id(self, connection: Connection, out: Path) -> str | None:
+        rows = connection.execute(select(*self._list_columns())).mappings().all()
+        places = {str(row["out_id"]): _load_place(row, out) for row in rows}
+        here = [out_id for out_id, place in places.items() if place.is_at(out)]
+        if len(here) != 1 and len(places) == 1 and not self._journal.is_shared:
+            here = list(places)
+        return here[0] if len(here) == 1 else None
 
     def find_place_change(self, out: Path) -> PlaceChange:
         """Whether OUT is where it last was, was moved, is a copy of another OUT, or whether that is unclear."""
         row = self._load_row()
         if row is None:
             return "same"
-        return _load_place(row, out).find_change(out, is_shared=self._journal.is_shared)
+        return _load_place(row, out).find_change(out, self._journal.out_id, is_shared=self._journal.is_shared)
 
     def load_place(self) -> str | None:
         """The path at which OUT last worked; None when it was never bound."""
@@ -97,7 +109,7 @@ class Output:
             UsageError: naming what differs; also when OUT's results belong to another journal.
             StorageError: when OUT cannot be written.
         """
-        self._journal.out_id = ensure_out_id(out)
+        self._journal.out_id = ensure_out_id(out, self._journal.out_id)
         place = Place.of_folder(out)
 
         def bind_out(connection: Connection) -> None:
@@ -152,9 +164,11 @@ class Output:
         await self._journal.write(store_schemas)
 
     def _load_row(self) -> RowMapping | None:
-        known = [column for column in outs.c if column.name != "place" or self._journal.version >= _PLACES_SINCE]
-        statement = select(*known).where(outs.c.out_id == self._journal.out_id)
+        statement = select(*self._list_columns()).where(outs.c.out_id == self._journal.out_id)
         return self._journal.read_blocking(lambda connection: connection.execute(statement).mappings().first())
+
+    def _list_columns(self) -> list[ColumnElement[Any]]:
+        return [column for column in outs.c if column.name != "place" or self._journal.version >= _PLACES_SINCE]
 
 
 def _load_place(row: RowMapping, out: Path) -> Place:

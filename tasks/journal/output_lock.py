@@ -57,7 +57,7 @@ class OutputLock:
             owner = {"run_id": run_id, "pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
             file.write(orjson.dumps(owner).decode())
             file.flush()
-            journal.lease_name = f"out:{ensure_out_id(out)}"
+            journal.lease_name = f"out:{ensure_out_id(out, journal.out_id)}"
             token = journal.write_blocking(lambda connection: _increment_token(connection, journal.lease_name, run_id))
         except OSError as error:
             _close(file)

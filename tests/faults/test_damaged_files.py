@@ -166,9 +166,10 @@ def test_an_export_of_a_torn_part_says_how_to_mend_it(finished: Path) -> None:
     assert mediamill("export", out, "--to", to, home=finished / "home").returncode == 0
 
 
-def test_verify_of_no_out_and_of_a_copy_is_refused(finished: Path) -> None:
+def test_what_writes_into_a_copy_or_into_no_out_is_refused(finished: Path) -> None:
     nothing = mediamill("report", finished / "home", "--verify", home=finished / "home")
     assert (nothing.returncode, "no run has written here" in nothing.stderr) == (2, True)
     shutil.copytree(finished / "out", finished / "copy")
-    copy = mediamill("report", finished / "copy", "--verify", home=finished / "home")
-    assert (copy.returncode, "is a copy of" in copy.stderr) == (2, True)
+    for command in (("report", "--verify"), ("report",), ("settle", "--unbilled")):
+        copy = mediamill(command[0], finished / "copy", *command[1:], home=finished / "home")
+        assert (copy.returncode, "is a copy of" in copy.stderr) == (2, True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import stat
 from pathlib import Path
 
 import pytest
 
-from mediamill.tasks.errors import UsageError
+from mediamill.tasks.errors import StorageError, UsageError
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.journal_choice import choose_journal, read_mark, remove_secrets, write_mark
 from tests.journal.stores import Store
@@ -102,3 +103,90 @@ async def test_an_unbound_journal_of_a_crash_is_no_hindrance(tmp_path: Path) -> 
     Journal.open(tmp_path).close()
     (tmp_path / ".journal" / "out_id").write_text("0" * 32)
     assert choose_journal(tmp_path, str(tmp_path / "J")) == str(tmp_path / "J")
+
+
+@pytest.mark.parametrize("name", [".journal", "sub/../.journal", "inner"])
+async def test_a_journal_in_out_moves_along_with_it(name: str, tmp_path: Path) -> None:
+    (tmp_path / "a" / "sub").mkdir(parents=True)
+    store = Store(tmp_path, str(tmp_path / "a" / name))
+    await store.open()
+    store.close()
+    write_mark(tmp_path / "a", store.url)
+    (tmp_path / "a").rename(tmp_path / "b")
+    out = tmp_path / "b"
+    assert choose_journal(out, None) == (str(out / name) if name == "inner" else None)
+    assert choose_journal(out, str(out / name)) == choose_journal(out, None), "the same one, by its name"
+    with pytest.raises(UsageError, match="everything would be bought again"):
+        choose_journal(out, str(tmp_path / "another"))
+
+
+@pytest.mark.parametrize("content", [None, ""])
+async def test_the_mark_holds_where_the_file_of_the_id_is_lost(
+    content: str | None, sqlite_store: Store, tmp_path: Path
+) -> None:
+    out, path = sqlite_store.root / "a", sqlite_store.root / "a" / ".journal" / "out_id"
+    bound = await sqlite_store.open()
+    write_mark(out, sqlite_store.url)
+    path.unlink() if content is None else path.write_text(content)
+    assert choose_journal(out, None) == sqlite_store.url
+    with pytest.raises(UsageError, match="everything would be bought again"):
+        choose_journal(out, str(tmp_path / "another"))
+    again = sqlite_store.reopen("a")
+    assert (again.out_id, again.output.find_place_change(out)) == (bound.out_id, "same")
+    await sqlite_store.start(again, "a")
+    assert path.read_text() == bound.out_id, "the next run stores it again"
+
+
+async def test_the_lost_id_of_a_copy_is_that_of_its_original(tmp_path: Path) -> None:
+    store = Store(tmp_path, None)
+    bound = await store.open("a")
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    (tmp_path / "b" / ".journal" / "out_id").unlink()
+    copy = store.reopen("b")
+    assert (copy.out_id, copy.output.find_place_change(tmp_path / "b")) == (bound.out_id, "copied")
+    store.close()
+
+
+async def test_an_out_of_which_several_are_in_a_journal_is_found_by_its_place(sqlite_store: Store) -> None:
+    for name in ("a", "b", "c"):
+        await sqlite_store.open(name)
+    (sqlite_store.root / "b" / ".journal" / "out_id").unlink()
+    assert sqlite_store.reopen("b").out_id == sqlite_store.journals[1].out_id
+    assert not Journal.open(sqlite_store.root / "new", sqlite_store.url).output.load_id(sqlite_store.root / "new")
+
+
+async def test_an_out_whose_mark_and_journal_are_lost_demands_the_journal(sqlite_store: Store) -> None:
+    """As one is that a program without marks has made."""
+    out = sqlite_store.root / "a"
+    await sqlite_store.open()
+    (out / ".journal" / "elsewhere").unlink(missing_ok=True)
+    with pytest.raises(UsageError, match="nothing names it") as refused:
+        choose_journal(out, None)
+    assert "--journal" in str(refused.value)
+    shutil.rmtree(out / ".journal")
+    (out / "results").mkdir()
+    (out / "results" / "part-000000.parquet").touch()
+    with pytest.raises(UsageError, match="nothing names it"):
+        choose_journal(out, None)
+    assert choose_journal(out, sqlite_store.url) == sqlite_store.url
+    assert sqlite_store.reopen("a").out_id == sqlite_store.journals[0].out_id
+
+
+async def test_a_mark_that_cannot_be_read_is_replaced_by_the_journal_that_knows_out(
+    sqlite_store: Store, tmp_path: Path
+) -> None:
+    out = sqlite_store.root / "a"
+    await sqlite_store.open()
+    (out / ".journal" / "elsewhere").write_bytes(b"\xff\xfe")
+    for given in (None, str(tmp_path / "another")):
+        with pytest.raises(StorageError, match="elsewhere"):
+            choose_journal(out, given)
+    assert choose_journal(out, sqlite_store.url) == sqlite_store.url
+    write_mark(out, sqlite_store.url)
+    assert choose_journal(out, None) == sqlite_store.url
+
+
+def test_a_file_is_no_journal(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="is a file"):
+        choose_journal(tmp_path / "out", str(tmp_path / "file"))

@@ -68,7 +68,8 @@ def command(
         print_line("nothing to settle: no answer was lost, or all are settled")
     else:
         freed = settled.held_usd - settled.billed_usd
-        print_line(f"settled: {settled.words}; booked {_format(settled.billed_usd)}, freed {_format(freed)}")
+        change = f"freed {_format(freed)}" if freed >= 0 else f"{_format(-freed)} more than they held"
+        print_line(f"settled: {settled.words}; booked {_format(settled.billed_usd)}, {change}")
     return 0
 
 

@@ -153,6 +153,9 @@ def test_a_quote_sends_nothing_and_counts_what_is_done(tmp_path: Path, own_local
     assert transcribe(tmp_path / "in", tmp_path / "out", own_local_server.origin).returncode == 0
     second = json.loads(mediamill("quote", tmp_path / "in", *arguments, home=tmp_path / "home").stdout)
     assert (second["items"], second["finished"], second["asks"]) == (5, 5, 0)
+    (tmp_path / "out" / ".journal" / "journal.sqlite").rename(tmp_path / "lost.sqlite")
+    refused = mediamill("quote", tmp_path / "in", *arguments, home=tmp_path / "home")
+    assert (refused.returncode, "nothing names it" in refused.stderr) == (2, True), "a run would not do all 5 again"
 
 
 @pytest.mark.long

@@ -98,6 +98,7 @@ def test_settle_books_what_was_billed_and_a_later_run_goes_on(
     assert sum_column([row for row in costs if row["cost_basis"] == "stated"], "cost_usd") == stated
     assert sum_column(costs, "unknown_max_usd") == 0
     assert "stated" in (killed_out / "report.html").read_text()
+    assert run_json("report", "--verify", out=killed_out)["findings"] == [], "what settle writes is OUT's"
     again = transcribe(tmp_path / "in", killed_out, local_server.origin, "--budget", f"{held + stated:f}")
     assert again.returncode in (0, 4)
     assert len(read_rows(killed_out)) >= 1, "the freed money buys results"
@@ -128,7 +129,8 @@ def test_more_than_the_maximum_needs_a_clear_word(killed_out: Path) -> None:
     assert "$1 is more than $" in text
     assert "--above-maximum" in text
     assert Decimal(run_json("status", out=killed_out)["spent_usd"]) == 0
-    assert run_settle(killed_out, "--billed", "1", "--above-maximum")[0] == 0
+    code, text = run_settle(killed_out, "--billed", "1", "--above-maximum")
+    assert (code, "more than they held" in text, "freed" in text) == (0, True, False)
     assert Decimal(run_json("status", out=killed_out)["spent_usd"]) == 1
 
 
