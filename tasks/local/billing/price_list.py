@@ -38,6 +38,10 @@ class PriceList:
     prices: Mapping[str, Decimal] = field(default_factory=dict)
     token_prices: Mapping[str, tuple[Decimal, Decimal]] = field(default_factory=dict)
 
+    def has_price(self, model: str) -> bool:
+        """The model has a price; the replies of others leave their cost out, as nobody knows it."""
+        return model in self.prices or model in self.token_prices
+
     def charge_audio(self, call: PaidCall, seconds: Decimal) -> None:
         """Charge a call for the seconds that its dialect bills."""
         usd = compute_audio_usd(seconds, self.prices.get(call.model or "", Decimal(0)))

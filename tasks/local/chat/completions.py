@@ -193,7 +193,7 @@ def _charge_chat(
     if context.is_charged:
         state.prices.charge_tokens(call, usage.prompt, usage.completion)
         state.limiter.charge_tokens(usage.prompt + usage.completion)
-    if context.dialect.name == "xai":
+    if context.dialect.name == "xai" and state.prices.has_price(call.model or ""):
         return replace(usage, usd_ticks=to_usd_ticks(call.usd))
     return usage
 

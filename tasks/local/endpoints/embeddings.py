@@ -33,7 +33,7 @@ _MAX_DIMENSIONS = 65_536
 _MAX_NUMBERS = _MAX_TEXTS * 4096
 _DEFAULT_DIMENSIONS = 256
 _FIELDS: Mapping[str, frozenset[str]] = {
-    "together": frozenset({"model", "input"}),
+    "together": frozenset({"model", "input", "encoding_format"}),
     "openai": frozenset({"model", "input", "dimensions", "encoding_format", "user"}),
 }
 

@@ -57,7 +57,7 @@ def _charge_images(state: ServerState, context: RequestContext, params: ImageReq
         else:
             state.prices.charge_media(call, images=len(params.images))
     if context.dialect.name == "xai":
-        return build_usd_ticks(call.usd)
+        return build_usd_ticks(call.usd) if state.prices.has_price(params.model) else {}
     return {
         "input_tokens": prompt,
         "output_tokens": params.tokens,

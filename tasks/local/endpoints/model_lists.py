@@ -22,7 +22,10 @@ async def list_voices(state: ServerState, request: web.Request, *, dialect: Dial
         return build_json_reply({"voices": [{"voice_id": name, "name": name} for name in names]})
     wanted = request.query.get("model")
     models = [wanted] if wanted else [*state.catalog.tts[dialect.name]] or [state.tts_engine.identity]
-    return build_json_reply({"data": [{"model": m, "voices": [{"id": n, "name": n} for n in names]} for m in models]})
+    voices = [{"id": name, "name": name} for name in names]
+    data = [{"model": model, "voices": voices} for model in models]
+    # Older examples of the provider read the voices of the model that was named at the top.
+    return build_json_reply({"data": data, **({"voices": voices} if wanted else {})})
 
 
 async def list_models(state: ServerState, _: web.Request, *, dialect: Dialect) -> web.Response:

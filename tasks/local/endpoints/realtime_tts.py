@@ -11,12 +11,12 @@ from typing import Any
 from aiohttp import WSCloseCode, web
 
 from mediamill.tasks.local.endpoints.tts import synthesize
-from mediamill.tasks.local.endpoints.tts_reply import resample
+from mediamill.tasks.local.endpoints.tts_reply import encode_audio, resample
 from mediamill.tasks.local.endpoints.tts_request import TtsRequest, read_tts_request
 from mediamill.tasks.local.server.api_error import ApiError
 from mediamill.tasks.local.server.dialects import Dialect
 from mediamill.tasks.local.server.middleware import build_engine_headers, simulate_latency
-from mediamill.tasks.local.server.realtime_session import RealtimeSession, serve_session
+from mediamill.tasks.local.server.realtime_session import RealtimeSession, read_session_model, serve_session
 from mediamill.tasks.local.server.server_state import RequestContext, ServerState
 
 _DEFAULT_RATE = 24_000
@@ -33,7 +33,7 @@ async def serve_realtime_tts(state: ServerState, request: web.Request, *, dialec
 
 
 def _check_tts_settings(state: ServerState, context: RequestContext) -> None:
-    model = context.request.query.get("model")
+    model = read_session_model(context.request.query)
     if context.dialect.strict and model not in state.catalog.tts[context.dialect.name]:
         raise ApiError("not_found", f"Model {model} not found", param="model")
 
@@ -41,6 +41,7 @@ def _check_tts_settings(state: ServerState, context: RequestContext) -> None:
 async def _run_tts_session(session: RealtimeSession) -> None:
     """Texts are appended, a commit speaks them; each sentence is an item, unless ``segment=never``."""
     text, voice = "", session.query.get("voice")
+    max_characters = _read_query_number(session.query, "max_partial_length", int)
     await session.send("session.created", session={"id": session.id, "object": "realtime.tts.session"})
     async for message in session.receive_messages():
         if isinstance(message, bytes):
@@ -50,6 +51,9 @@ async def _run_tts_session(session: RealtimeSession) -> None:
         if kind == "input_text_buffer.append":
             text += str(message.get("text") or "")
             await session.send("conversation.item.input_text.received", text=message.get("text"))
+            if max_characters is not None and len(text) >= max_characters and text.strip():
+                await _speak_commit(session, text, voice)
+                text = ""
         elif kind == "input_text_buffer.clear":
             text = ""
         elif kind == "tts_session.updated":
@@ -88,18 +92,20 @@ async def _speak_commit(session: RealtimeSession, text: str, voice: str | None) 
         await session.apply_fault(fault, _FAILURE_TYPE)
         return
     session.settle()
-    await _send_audio(session, text, pcm)
+    await _send_audio(session, text, pcm, params)
 
 
-async def _send_audio(session: RealtimeSession, text: str, pcm: bytes) -> None:
+async def _send_audio(session: RealtimeSession, text: str, pcm: bytes, params: TtsRequest) -> None:
     as_one_item = session.query.get("segment") == "never"
     parts = [text] if as_one_item else [part for part in _SENTENCES.split(text.strip()) if part]
     part_bytes = len(pcm) // 2 // len(parts) * 2
     for n, part in enumerate(parts):
         item_id = session.next_item_id()
         part_pcm = pcm[n * part_bytes : (n + 1) * part_bytes if n + 1 < len(parts) else len(pcm)]
-        for at in range(0, len(part_pcm), _CHUNK_BYTES):
-            await _send_audio_delta(session, item_id, part_pcm[at : at + _CHUNK_BYTES])
+        rate = params.sample_rate or _DEFAULT_RATE
+        data = await asyncio.to_thread(encode_audio, part_pcm, rate, params.audio_format)
+        for at in range(0, len(data), _CHUNK_BYTES):
+            await _send_audio_delta(session, item_id, data[at : at + _CHUNK_BYTES])
         words = part.split()
         times = [round(0.3 * m, 3) for m in range(len(words) + 1)]
         stamps = {"words": words, "start_seconds": times[:-1], "end_seconds": times[1:]}
@@ -114,7 +120,8 @@ async def _send_audio_delta(session: RealtimeSession, item_id: str, pcm: bytes) 
 def _read_session_request(session: RealtimeSession, text: str, voice: str | None) -> TtsRequest:
     """The session's settings as a JSON request, so that the same rules apply."""
     query = session.query
-    fields: dict[str, Any] = {"model": query.get("model"), "input": text, "voice": voice, "response_format": "pcm"}
+    fields: dict[str, Any] = {"model": read_session_model(query), "input": text, "voice": voice}
+    fields["response_format"] = query.get("response_format") or "pcm"
     fields["sample_rate"] = _read_query_number(query, "sample_rate", int) or _DEFAULT_RATE
     if "speed" in query:
         fields["speed"] = _read_query_number(query, "speed", float)

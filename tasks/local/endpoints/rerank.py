@@ -88,7 +88,7 @@ def make_rerank_endpoint(api: RerankApi) -> PaidEndpoint[Any]:
 async def _rank_documents(state: ServerState, context: RequestContext, fields: Fields, *, api: RerankApi) -> JsonReply:
     if api in _FIELDS:
         refuse_unknown_fields(fields, _FIELDS[api])
-    known = frozenset([*state.settings.model, *state.settings.price, *state.settings.token_price])
+    known = state.catalog.rerank.get(context.dialect.name, frozenset())
     model = read_model(fields, context.dialect, known, required=api in ("together", "cohere"))
     query, documents = read_text_field(fields, "query"), _read_documents(fields, api)
     top_n = _read_top_n(fields, len(documents), api)
@@ -162,7 +162,8 @@ def _build_rerank_reply(
     if api == "tei":
         return [{"index": n, "score": score} for n, score in ranked]
     results: list[dict[str, Any]] = [{"index": n, "relevance_score": score} for n, score in ranked]
-    if api == "vllm" or (api != "cohere" and fields.get("return_documents")):
+    always = api in ("vllm", "together")  # Together's specification requires the document
+    if always or (api != "cohere" and fields.get("return_documents")):
         for result in results:
             document = documents[result["index"]]
             text = document if isinstance(document, str) else orjson.dumps(document).decode()

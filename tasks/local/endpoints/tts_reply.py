@@ -42,7 +42,7 @@ def build_tts_reply(audio: PcmAudio, params: TtsRequest, shape: str) -> tuple[by
         return b"".join(_generate_events(pcm, params, shape)), "text/event-stream; charset=utf-8"
     if params.audio_format in ("pcm", "raw"):
         return pcm, f"audio/pcm;rate={rate}"
-    return _encode_audio(pcm, rate, params.audio_format), _MIME_TYPES[params.audio_format]
+    return encode_audio(pcm, rate, params.audio_format), _MIME_TYPES[params.audio_format]
 
 
 def resample(audio: PcmAudio, rate: int) -> bytes:
@@ -73,8 +73,12 @@ def _split_frames(pcm: bytes, rate: int) -> Iterator[Any]:
         yield frame
 
 
-def _encode_audio(pcm: bytes, rate: int, audio_format: str) -> bytes:
+def encode_audio(pcm: bytes, rate: int, audio_format: str) -> bytes:
+    """A file of 16-bit mono samples; ``pcm`` and ``raw`` have no header. Blocking: call it in a thread."""
     import av
+
+    if audio_format in ("pcm", "raw"):
+        return pcm
 
     container_name, codec = _CODECS[audio_format]
     buffer = io.BytesIO()

@@ -74,7 +74,8 @@ def read_tts_request(fields: Any, dialect: Dialect, models: Mapping[str, ServedT
     stream = fields.get("stream") is True or fields.get("stream_format") == "sse"
     output = fields.get("output_format") if xai else fields
     output = output if isinstance(output, dict) else {}
-    audio_format = output.get("codec" if xai else "response_format") or _DEFAULT_FORMATS[dialect.name]
+    default_format = "raw" if stream and dialect.name == "together" else _DEFAULT_FORMATS[dialect.name]
+    audio_format = output.get("codec" if xai else "response_format") or default_format
     if audio_format not in served_model.formats or (
         stream and dialect.name == "together" and audio_format not in ("raw", "pcm")
     ):

@@ -28,23 +28,21 @@ def build_job_reply(job: VideoJob, status: str, link: str, expires: float) -> di
         "object": "video",
         "model": job.model,
         "status": "failed" if withheld else status,
-        "created_at": job.created,
+        "created_at": int(job.created),
         "size": f"{job.what.width}x{job.what.height}",
         "seconds": str(job.what.seconds),
     }
     if ended:
-        reply["completed_at"] = job.ready
+        reply["completed_at"] = int(job.ready)
     if (status == "failed" or withheld) and job.error is not None:
         reply["error"] = dict(job.error)
     if job.wire == "openai":
-        whole_seconds: dict[str, Any] = {
-            name: int(reply[name]) for name in ("created_at", "completed_at") if name in reply
-        }
         expires_at = int(expires) if status == "completed" else None
         empty_fields = {"completed_at": None, "error": None, "expires_at": expires_at, "remixed_from_video_id": None}
-        return {**empty_fields, "progress": round(100 * job.compute_progress()), **reply, **whole_seconds}
+        return {**empty_fields, "progress": round(100 * job.compute_progress()), **reply}
     if status == "completed":
-        reply["outputs"] = {"cost": float(job.usd), "video_url": link}
+        cost = {"cost": float(job.usd)} if job.usd else {}
+        reply["outputs"] = {**cost, "video_url": link}
     return reply
 
 
@@ -53,7 +51,8 @@ def _build_xai_job(job: VideoJob, status: str, link: str) -> dict[str, Any]:
         shown_status = status if status == job.odd else "pending"
         return {"status": shown_status, "model": job.model, "progress": round(100 * job.compute_progress())}
     reply: dict[str, Any] = {"status": _XAI_STATUS[status], "model": job.model, "progress": 100}
-    reply["usage"] = build_usd_ticks(job.usd)
+    if job.usd:
+        reply["usage"] = build_usd_ticks(job.usd)
     if status == "failed":
         return {**reply, "error": dict(job.error or {})}
     allowed = status == "completed"

@@ -95,7 +95,7 @@ def _create_job(state: ServerState, context: RequestContext, params: VideoReques
         wire=wire,
         created=now,
         ready=now + state.rng.uniform(*state.generation.job_seconds),
-        usd=context.call.usd or "0",
+        usd=context.call.usd or "0" if state.prices.has_price(params.model) else "",
         fate=outcome,
         error=_build_job_error(wire, kind, body),
         odd=str(body or "validating") if kind == "job_status" else None,

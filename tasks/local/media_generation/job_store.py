@@ -61,7 +61,7 @@ class VideoJob(GeneratedMedia):
     Attributes:
         wire: wire format of its replies: together, openai or xai.
         created, ready: Unix seconds of its creation and its end.
-        usd: the billed US dollars.
+        usd: the billed US dollars; empty where the model has no price.
         fate: its outcome; a ``blocked`` job is done, but its video is withheld.
         error: code and message of a failed job.
         odd: a status that the first poll reports instead of the real one.

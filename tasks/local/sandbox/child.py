@@ -14,6 +14,7 @@ import linecache
 import os
 import resource
 import site
+import subprocess
 import sys
 import traceback
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ _MIME_BY_METHOD = {
     "_repr_html_": "text/html",
 }
 _MAX_REPR_CHARS = 100_000
+_SHELL_NAME = "__run_shell__"
 _SCRATCH = "/tmp"  # noqa: S108 - inside the sandbox
 
 
@@ -41,6 +43,7 @@ class CellRunner:
             "__name__": "__main__",
             "__builtins__": __builtins__,
             "display": self._display,
+            _SHELL_NAME: _run_shell,
         }
 
     def run(self, code: str) -> list[dict[str, Any]]:
@@ -70,7 +73,7 @@ class CellRunner:
     def _evaluate(self, code: str, name: str) -> Any:
         """Run a cell; return the value of its last statement when that is an expression."""
         linecache.cache[name] = (len(code), None, code.splitlines(keepends=True), name)
-        tree = ast.parse(code, name)
+        tree = _parse_cell(code, name)
         last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
         exec(compile(tree, name, "exec"), self._namespace)  # noqa: S102 - that is what this process is for
         if last is None:
@@ -114,6 +117,38 @@ class CellRunner:
                 streams[name] = text + ("\n... cut off" if len(data) > self._max_output_bytes else "")
                 file.close()
             _close_standard_streams()
+
+
+def _parse_cell(code: str, name: str) -> ast.Module:
+    """A cell's syntax tree; lines that begin with ``!`` are commands, as in notebooks."""
+    try:
+        return ast.parse(code, name)
+    except SyntaxError:
+        lines = code.split("\n")
+        if not any(line.lstrip().startswith("!") for line in lines):
+            raise
+        return ast.parse("\n".join(map(_to_python_line, lines)), name)
+
+
+def _to_python_line(line: str) -> str:
+    command = line.lstrip()
+    if not command.startswith("!"):
+        return line
+    return f"{line[: len(line) - len(command)]}{_SHELL_NAME}({command[1:].strip()!r})"
+
+
+def _run_shell(command: str) -> None:
+    """Run a command; its output is the cell's. Packages cannot be installed, for there is no network."""
+    words = command.split()
+    if "pip" in words[:3]:
+        note = "not run: the interpreter has no network; packages of this machine can be imported"
+        sys.stdout.write(f"{command}: {note}\n")
+        return
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    interpreter = f"{sys.executable} " if words[:1] in (["python"], ["python3"]) else ""
+    command = interpreter + command.partition(" ")[2] if interpreter else command
+    subprocess.run(command, shell=True, check=False)  # noqa: S602 - the whole cell is foreign code in a sandbox
 
 
 def _to_rich_output(value: Any) -> dict[str, str]:

@@ -26,6 +26,7 @@ class ModelCatalog:
         tts: text-to-speech models.
         chat: chat models; ``*`` stands for any other.
         embedding: embedding models with the dimensions of their vectors.
+        rerank: models that rank documents.
     """
 
     asr: Mapping[str, Mapping[str, frozenset[str]]]
@@ -35,6 +36,7 @@ class ModelCatalog:
     tts: Mapping[str, Mapping[str, ServedTtsModel]]
     chat: Mapping[str, Mapping[str, ServedChatModel]]
     embedding: Mapping[str, Mapping[str, int]]
+    rerank: Mapping[str, frozenset[str]]
 
     def list_names(self, dialect_name: str) -> list[str]:
         """The names of a dialect's transcription, text-to-speech and chat models."""
@@ -58,6 +60,10 @@ def read_catalog(config: Mapping[str, Any], settings: Settings) -> ModelCatalog:
         token_usage=frozenset(config["token_usage"]),
         tts={name: _read_tts_models(config["speech"].get(name, {}), settings) for name in DIALECTS},
         chat={name: read_chat_models(config["chat"].get(name, {}), chat_names) for name in DIALECTS},
+        rerank={
+            name: frozenset([*models, *settings.model, *settings.price, *settings.token_price])
+            for name, models in config["rerank"].items()
+        },
         embedding={name: _read_embedding_models(config["embeddings"].get(name, {}), settings) for name in DIALECTS},
     )
 

@@ -86,7 +86,7 @@ class RealtimeSession:
         if self.settled:
             call = self.context.call = self.state.bill.begin(self.context.request.path)
             self.settled = False
-        call.model, call.key_seen = self.query.get("model"), bool(read_bearer_token(self.context.request))
+        call.model, call.key_seen = read_session_model(self.query), bool(read_bearer_token(self.context.request))
         call.file_sha256 = hashlib.sha256(content).hexdigest()
         params = [sorted(self.query.items()), *extra]
         call.params_sha256 = hashlib.sha256(orjson.dumps(params)).hexdigest()
@@ -153,6 +153,11 @@ class RealtimeSession:
             await asyncio.sleep(interval)
 
 
+def read_session_model(query: Mapping[str, str]) -> str | None:
+    """The model that a session's address names; a table of Together's guide calls it ``model_id``."""
+    return query.get("model") or query.get("model_id")
+
+
 RunSession = Callable[[RealtimeSession], Awaitable[None]]
 
 
@@ -175,7 +180,7 @@ async def serve_session(
         headers: further headers of the handshake's reply.
     """
     context = RequestContext(request, dialect, state.bill.begin(request.path))
-    context.call.model, context.call.key_seen = request.query.get("model"), bool(read_bearer_token(request))
+    context.call.model, context.call.key_seen = read_session_model(request.query), bool(read_bearer_token(request))
     session = None
     try:
         fault = _find_fault(state, context)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
@@ -97,6 +98,12 @@ def _to_v2_prefix(prefix: str) -> str:
     return prefix.removesuffix("/v1") + "/v2"
 
 
+def _spell_path(path: str) -> tuple[str, ...]:
+    """A path, and with the doubled slash of a client whose base URL ends with one."""
+    doubled = re.sub(r"(/v[12])/", r"\1//", path, count=1)
+    return (path,) if doubled == path else (path, doubled)
+
+
 class _Routes:
     """Adds routes to an application's router."""
 
@@ -109,12 +116,14 @@ class _Routes:
 
     def add(self, method: str, path: str, handler: Callable[..., Awaitable[web.StreamResponse]], **kwargs: Any) -> None:
         """Add a route that is not billed; ``handler`` takes the server's state, the request and ``kwargs``."""
-        self._router.add_route(method, path, partial(handler, self._state, **kwargs))
+        for spelling in _spell_path(path):
+            self._router.add_route(method, spelling, partial(handler, self._state, **kwargs))
 
     def add_paid(self, path: str, endpoint: PaidEndpoint[Any], dialect: Dialect) -> None:
         """Add a billed route."""
         route = PaidRoute(self._state, endpoint, dialect)
-        self._paid_routes[self._router.add_route("POST", path, route.answer)] = route
+        for spelling in _spell_path(path):
+            self._paid_routes[self._router.add_route("POST", spelling, route.answer)] = route
 
     def add_dialect(self, prefix: str, dialect: Dialect) -> None:
         """Add all routes of a provider."""

@@ -137,6 +137,21 @@ async def test_speech_is_sent_as_an_item_per_sentence(local_server: RunningServe
     assert (call["characters"], call["billed"]) == (len("Hello there. And here."), True)
 
 
+async def test_a_speech_session_takes_the_fields_of_the_guide(local_server: RunningServer) -> None:
+    query = "model_id=hexgrad/Kokoro-82M&voice=af_sky&response_format=wav&max_partial_length=10"
+    url = local_server.origin.replace("http", "ws") + f"/together/v1/audio/speech/websocket?{query}"
+    async with connect(url, additional_headers={"Authorization": "Bearer some-key"}, proxy=None) as socket:
+        await socket.send(json.dumps({"type": "input_text_buffer.append", "text": "Hello to all of you."}))
+        audio = b""
+        async for text in socket:
+            message = json.loads(text)
+            audio += base64.b64decode(message.get("delta", ""))
+            if message["type"] == "conversation.item.audio_output.done":
+                break
+    assert audio[:4] == b"RIFF"
+    assert local_server.bill()["calls"][0]["model"] == "hexgrad/Kokoro-82M"
+
+
 async def test_real_speech_is_transcribed(recognising_server: RunningServer, speech: Path) -> None:
     import av
 

@@ -45,7 +45,9 @@ def test_every_rerank_api_ranks_the_best_document_first(path: str, model: str, l
     body = reply.json()
     results = body if isinstance(body, list) else body["results"]
     assert [one["index"] for one in results] == [1, 0, 2, 3]
-    assert ("document" in results[0]) == (path in ("/v1/rerank", "/compatible/v1/rerank", "/compatible/v2/rerank"))
+    assert ("document" in results[0]) == (
+        path in ("/v1/rerank", "/together/v1/rerank", "/compatible/v1/rerank", "/compatible/v2/rerank")
+    )
     (call,) = local_server.bill()["calls"]
     assert call["billed"]
     assert (call["searches"] == 1) == path.startswith("/cohere")

@@ -37,6 +37,20 @@ async def test_outputs_have_types_and_are_bounded(open_sessions: SandboxSessions
     assert "without a repr" in str(await run_code(open_sessions, code, session))
 
 
+async def test_lines_with_an_exclamation_mark_are_commands(open_sessions: SandboxSessions) -> None:
+    session = await open_sessions.find_or_start(None, simulated=False)
+    script = {"name": "myscript.py", "encoding": "string", "content": "import sys\nprint('hi', sys.argv[1:])"}
+    await open_sessions.write_files(session, [script])
+    (printed,) = await run_code(open_sessions, "!python myscript.py a", session)
+    assert printed == {"type": "stdout", "data": "hi ['a']\n"}
+    noted, result = await run_code(open_sessions, "!pip install numpy\nif True:\n    !echo x\n1 + 1", session)
+    assert "the interpreter has no network" in noted["data"]
+    assert noted["data"].endswith("x\n")
+    assert result["data"] == {"text/plain": "2"}
+    (text,) = await run_code(open_sessions, '"""\n!pip\n"""', session)
+    assert "!pip" in text["data"]["text/plain"]
+
+
 async def test_text_that_no_encoding_knows_is_replaced(open_sessions: SandboxSessions) -> None:
     session = await open_sessions.find_or_start(None, simulated=False)
     shown, failed = [
