@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,6 +18,7 @@ from mediamill.tasks.capabilities.speech.recordings import prepare_whole, to_rec
 from mediamill.tasks.capabilities.speech.transcript_checks import check_transcript
 from mediamill.tasks.capabilities.speech.transcript_columns import build_transcript_schema
 from mediamill.tasks.domain import JSON, Answer, Ask, Input, Item, Usage
+from mediamill.tasks.errors import CallFailed
 from mediamill.tasks.languages import to_iso_code
 from mediamill.tasks.media.audio_info import Timeline
 from mediamill.tasks.media.endpoint_fit import CutOptions
@@ -103,6 +105,7 @@ class Transcribe:
 
     def __init__(self) -> None:
         self._cut_semaphore = asyncio.Semaphore(_MAX_CONCURRENT_CUTS)
+        self._models_without_times: set[tuple[str, str]] = set()
 
     def schema(self, params: Any, provider: Provider, model: str) -> pa.Schema:
         """The columns of a transcript."""
@@ -148,8 +151,8 @@ class Transcribe:
         clip: PreparedAudio | None,
     ) -> Mapping[str, Any]:
         seconds = clip.seconds if clip else None
-        answer = await call(self._build_ask(item, params, context, source, seconds))
-        warnings = clip.warnings if clip else ()
+        answer = await self._request(call, self._build_ask(item, params, context, source, seconds), context)
+        warnings = (*(clip.warnings if clip else ()), *answer.data.get("time_faults", ()))
         audio_seconds = None if seconds is None else float(seconds)
         check_arguments = (
             answer.data,
@@ -178,7 +181,7 @@ class Transcribe:
         self, item: Item, media: Media, params: SpeechRecognitionParams, call: Call, context: CapabilityContext
     ) -> Mapping[str, Any]:
         async def send(clip: PreparedAudio) -> Answer:
-            return await call(self._build_ask(item, params, context, clip.input, clip.seconds))
+            return await self._request(call, self._build_ask(item, params, context, clip.input, clip.seconds), context)
 
         limits, cut_options = self._get_audio_limits(params, context), _get_cut_options(params)
         merged = await transcribe_pieces(
@@ -199,6 +202,24 @@ class Transcribe:
             "request_id": merged.first.request_id,
             "started_at": merged.first.started_at,
         }
+
+    async def _request(self, call: Call, ask: Ask, context: CapabilityContext) -> Answer:
+        """The answer; where the server has no verbose_json for the model, the text alone.
+
+        A refusal is not billed. The journal has the later Ask's answer under its own key, and the models that refused
+        are remembered, so that other items are sent once.
+        """
+        plain = replace(ask, params={**ask.params, "response_format": "json"})
+        model = (context.provider.endpoint.origin, context.model)
+        if model in self._models_without_times:
+            return await call(plain)
+        try:
+            return await call(ask)
+        except CallFailed as error:
+            if error.kind != "response_format":
+                raise
+        self._models_without_times.add(model)
+        return await call(plain)
 
     def _build_ask(
         self,
@@ -243,6 +264,7 @@ class Transcribe:
 
 def _shift_transcript(data: Mapping[str, Any], start: int, timeline: Timeline) -> Mapping[str, Any]:
     """Make times count on the file's own clock, when the sent audio begins ``start`` samples (16 kHz) in the track."""
+    data = {name: value for name, value in data.items() if name != "time_faults"}
     if not start and not timeline:
         return data
     shifted = {name: set_to_clock(shift_times(data.get(name), start), timeline) for name in ("segments", "words")}

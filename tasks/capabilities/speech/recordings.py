@@ -124,9 +124,10 @@ async def transcribe_pieces(
         PieceTranscript.from_answer(a.data, c.input.start, end) for a, c, end in zip(answers, clips, ends, strict=True)
     ]
     columns, warnings = await context.run_in_thread(merge_transcripts, transcripts, diarized=diarized)
+    faults = sorted({fault for answer in answers for fault in answer.data.get("time_faults", ())})
     return MergedPieces(
         columns,
-        [*segmenter.warnings, *warnings],
+        [*segmenter.warnings, *warnings, *faults],
         await context.run_in_thread(lambda: segmenter.voice_activity),
         clips[0].input.recipe,
         len(clips),

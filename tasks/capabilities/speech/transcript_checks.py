@@ -25,6 +25,8 @@ FLAG_MEANINGS: Mapping[str, str] = {
     "too_few_words": "far fewer words than so much speech holds",
     "language_mismatch": "another language, or another script, than requested",
     "truncated": "the file ends early: only part of the recording could be transcribed",
+    "times_past_end": "times of words or segments past the end of the recording, as the provider stated them",
+    "times_in_milliseconds": "the provider's times were in milliseconds; they were turned into seconds",
     "damaged": "parts of the file could not be decoded",
     "few_frames": "fewer frames of a video could be decoded than were chosen: its description misses parts of it",
 }
@@ -67,7 +69,7 @@ _SIMILAR_LANGUAGES = (
     {"tl", "fil"},
 )
 """Languages that detectors confuse; they count as equal here."""
-_FLAGGED_WARNING = re.compile(r"(truncated|damaged)\b")
+_FLAGGED_WARNING = re.compile(r"(truncated|damaged|times_past_end|times_in_milliseconds)\b")
 
 
 @dataclass(frozen=True, slots=True)

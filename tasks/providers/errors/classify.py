@@ -14,7 +14,7 @@ from mediamill.tasks.providers.errors.error_body import (
     redact_line,
 )
 from mediamill.tasks.providers.errors.moderation import is_content_refusal
-from mediamill.tasks.providers.errors.stated_limits import states_length_limit
+from mediamill.tasks.providers.errors.stated_limits import read_stated_limit, states_length_limit
 from mediamill.tasks.providers.provider_info import ProviderInfo
 from mediamill.tasks.providers.rate_limit_headers import read_wait_seconds
 from mediamill.tasks.wire import Problem, Reply, Verdict
@@ -170,6 +170,8 @@ def _build_problem(
     error: ErrorBody | None,
 ) -> Problem:
     hint = _HINTS.get(kind)
+    if kind == "too_long" and (seconds := read_stated_limit(message)) is not None:
+        hint = f"add --piece-seconds {seconds:g}, or max_seconds to the model in the provider's YAML: it is then cut"
     return Problem(
         verdict=verdict,
         kind=kind,

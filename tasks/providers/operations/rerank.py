@@ -7,6 +7,7 @@ free.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -27,6 +28,7 @@ RerankStyle = Literal["together", "cohere", "cohere-v1", "vllm", "tei"]
 """Request formats: Cohere v2 and v1, Together (like v1), vLLM and llama.cpp, text-embeddings-inference."""
 
 _OBJECT_STYLES = frozenset({"together", "cohere-v1"})
+_NUMBER = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,30})?(e[+-]?[0-9]{1,2})?", re.IGNORECASE)
 _TIMEOUT_SECONDS = 120.0
 
 
@@ -98,7 +100,7 @@ class RerankOperation(Operation[RerankConfig, RerankModel]):
         documents = asks[0].params["documents"]
         assert isinstance(documents, list)
         content = decode_reply(reply.body)
-        listed = content.get("results") if isinstance(content, dict) else None
+        listed = (content.get("results") or content.get("data")) if isinstance(content, dict) else None
         results = content if isinstance(content, list) else listed
         if not isinstance(results, list):
             raise BadReply("the reply holds no results")
@@ -144,7 +146,7 @@ def _parse_scores(results: Sequence[Any], count: int) -> list[float]:
     for result in results:
         entry: Mapping[str, Any] = result if isinstance(result, dict) else {}
         index: Any
-        index, score = entry.get("index"), entry.get("relevance_score", entry.get("score"))
+        index, score = (_to_number(v) for v in (entry.get("index"), entry.get("relevance_score", entry.get("score"))))
         if not _is_valid_score(index, score, count):
             raise BadReply(f"a result has no valid index and score: {orjson.dumps(result).decode()[:80]}")
         if scores[index] is not None:
@@ -154,6 +156,13 @@ def _parse_scores(results: Sequence[Any], count: int) -> list[float]:
     if missing:
         raise BadReply(f"{len(missing)} of {count} documents have no score, the first is {missing[0]}")
     return [score for score in scores if score is not None]
+
+
+def _to_number(value: Any) -> Any:
+    """The number of a text of digits, as some servers send numbers; anything else as it is."""
+    if not isinstance(value, str) or not _NUMBER.fullmatch(value):
+        return value
+    return int(value) if value.isdigit() else float(value)
 
 
 def _is_valid_score(index: Any, score: Any, count: int) -> bool:

@@ -170,7 +170,7 @@ class SpeechToTextOperation(AudioOperation[ConfigT, ModelT]):
             BadReply: when the reply holds no text, or a message from the socket is not a JSON object.
         """
         if not reply.socket_end:
-            data, usage = parse_transcription(reply.body)
+            data, usage = parse_transcription(reply.body, asks[0].ceiling.audio_seconds)
             return [to_parsed(reply, data, usage)]
         data, _ = parse_transcription(orjson.dumps(to_transcript(parse_frames(reply.body), asks[0])))
         return [to_parsed(reply, data, Usage(audio_seconds=asks[0].ceiling.audio_seconds, requests=1))]
@@ -251,9 +251,10 @@ def build_shared_fields(model: str, facts: TranscriptionModel, params: Mapping[s
         fields["prompt"] = params["prompt"]
     if params.get("temperature") is not None:
         fields["temperature"] = params["temperature"]
-    undiarized_format = "verbose_json" if facts.verbose else "json"
+    is_verbose = facts.verbose and params.get("response_format") != "json"
+    undiarized_format = "verbose_json" if is_verbose else "json"
     fields["response_format"] = "diarized_json" if facts.diarized_format else undiarized_format
-    if not (facts.verbose and facts.times):  # models without times still return their text
+    if not (is_verbose and facts.times):  # models without times still return their text
         return fields
     granularities: list[JSON] = ["segment"] if params.get("segments", True) else []
     if facts.words and params.get("words", True):

@@ -12,43 +12,72 @@ from mediamill.tasks.errors import BadReply
 from mediamill.tasks.languages import to_iso_code
 from mediamill.tasks.providers.errors.error_body import redact_line
 from mediamill.tasks.providers.operations.reply_json import decode_reply, to_count
+from mediamill.tasks.providers.operations.time_faults import correct_times
 
 Data = dict[str, Any]
 
 _SECONDS_PRECISION = Decimal("1e-12")
 """The precision in which money is stored; replies hold floats of sixteen digits."""
+_NO_TEXT_HINT = "look at the server's log; mediamill retry OUT requests it again"
+_MAX_MILLISECONDS = 10**9
 _MAX_SEGMENT_ID = 2**31
 
 
-def parse_transcription(body: bytes) -> tuple[Data, Usage]:
+def parse_transcription(body: bytes, sent_seconds: Decimal | None = None) -> tuple[Data, Usage]:
     """The columns of a transcription reply, and the usage that it states.
 
-    Accepts Together's, OpenAI's (json, verbose_json, diarized_json), Groq's, vLLM's and speaches' replies
-    (provider docs): durations as numbers or strings, languages as names or codes, speakers as
-    ``SPEAKER_00``, letters or numbers, words at the top or inside speaker segments.
+    Accepts Together's, OpenAI's (json, verbose_json, diarized_json), Groq's, vLLM's, speaches' and whisper.cpp's
+    replies (provider docs): durations as numbers or strings, languages as names or codes, speakers as
+    ``SPEAKER_00``, letters or numbers, words at the top or inside segments. Times in milliseconds become seconds where
+    that is certain; ``time_faults`` names what was found.
+
+    Args:
+        body: the reply.
+        sent_seconds: the length of the audio that was sent; None when it is not known.
 
     Raises:
         BadReply: when it holds no text.
     """
     reply = decode_reply(body)
-    if not isinstance(reply, dict) or not isinstance(reply.get("text"), str):
-        raise BadReply(f"the reply holds no text, only {_format_keys(reply)}")
+    text = _find_text(reply)
+    if text is None:
+        raise BadReply(f"the reply holds no text, only {_format_content(reply)}", hint=_NO_TEXT_HINT)
     speaker_segments = _to_mappings(reply.get("speaker_segments"))
     segments = [_parse_segment(n, s) for n, s in enumerate(_to_mappings(reply.get("segments")) or speaker_segments)]
-    words = _to_mappings(reply.get("words")) or [w for s in speaker_segments for w in _to_mappings(s.get("words"))]
+    listed_words = _to_mappings(reply.get("words")) or _to_mappings(reply.get("word_segments"))
+    words = listed_words or _list_words(speaker_segments) or _list_words(_to_mappings(reply.get("segments")))
     duration = parse_seconds(reply.get("duration"))
     data: Data = {
-        "text": reply["text"].strip(),
+        "text": text.strip(),
         "language": to_iso_code(reply.get("language")),
         "duration_s": None if duration is None else float(duration),
         "segments": segments or None,
         "words": [w for w in map(_parse_word, words) if w is not None] or None,
     }
+    if faults := correct_times(data, sent_seconds):
+        data["time_faults"] = faults
     _assign_speakers_by_time(data["segments"] or (), speaker_segments)
     _assign_speakers_by_time(data["words"] or (), speaker_segments)
     parts = [*(data["segments"] or []), *(data["words"] or []), *map(_to_speaker_entry, speaker_segments)]
     data["speakers"] = sorted({s["speaker"] for s in parts if s["speaker"]}) or None
     return data, parse_audio_usage(reply.get("usage"), duration)
+
+
+def _find_text(reply: Any) -> str | None:
+    """The text of a reply, or of its segments where it has none of its own."""
+    if not isinstance(reply, dict):
+        return None
+    text = reply.get("text")
+    if isinstance(text, list) and text and all(isinstance(part, str) for part in text):
+        return " ".join(text)
+    if isinstance(text, str):
+        return text
+    parts = [part.strip() for s in _to_mappings(reply.get("segments")) if isinstance(part := s.get("text"), str)]
+    return " ".join(filter(None, parts)) or None
+
+
+def _list_words(segments: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [word for segment in segments for word in _to_mappings(segment.get("words"))]
 
 
 def parse_audio_usage(usage: Any, duration: Decimal | None) -> Usage:
@@ -102,7 +131,7 @@ def _parse_word(word: Mapping[str, Any]) -> Data | None:
         "start": _parse_float_seconds(word.get("start")),
         "end": _parse_float_seconds(word.get("end")),
         "speaker": parse_speaker(word.get("speaker_id", word.get("speaker"))),
-        "confidence": _parse_float_seconds(word.get("confidence")),
+        "confidence": _parse_float_seconds(word.get("confidence", word.get("probability", word.get("score")))),
     }
 
 
@@ -146,9 +175,16 @@ def _to_mappings(value: Any) -> list[Mapping[str, Any]]:
 
 
 def _parse_float_seconds(value: Any) -> float | None:
+    """A time as a float. It may be in milliseconds, so it may be a thousand times what :func:`parse_seconds` takes."""
     number = parse_seconds(value)
+    if number is None and isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MAX_MILLISECONDS:
+        return float(value)
     return None if number is None else float(number)
 
 
-def _format_keys(reply: Any) -> str:
-    return redact_line(", ".join(list(reply)[:5])) or "nothing" if isinstance(reply, dict) else type(reply).__name__
+def _format_content(reply: Any) -> str:
+    """What a reply without a text holds, in a few words."""
+    if not isinstance(reply, dict):
+        return type(reply).__name__
+    names = [f"{name} (empty)" if reply[name] in (None, [], {}) else str(name) for name in list(reply)[:5]]
+    return redact_line(", ".join(names)) or "nothing"

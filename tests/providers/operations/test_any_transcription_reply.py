@@ -197,7 +197,7 @@ def test_language_names_and_tags_become_iso_codes(language: Any, code: str | Non
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"Hi", b"{", b"[]", b"null", b'"text"', b'{"text":null}', b'{"text":["x"]}', b'{"txt":"x"}']
+    "body", [b"", b"Hi", b"{", b"[]", b"null", b'"text"', b'{"text":null}', b'{"text":[1]}', b'{"txt":"x"}']
 )
 def test_a_reply_without_text_is_a_bad_reply(body: bytes) -> None:
     with pytest.raises(BadReply) as refused:
@@ -208,7 +208,7 @@ def test_a_reply_without_text_is_a_bad_reply(body: bytes) -> None:
 def test_a_bad_reply_names_its_keys_and_not_its_content() -> None:
     with pytest.raises(BadReply) as refused:
         parse_together_reply({"a" * 5000: 1, "line\nbreak": "secret"})
-    assert len(str(refused.value)) <= 250
+    assert len(refused.value.message) <= 250
     assert "\n" not in str(refused.value)
     assert "secret" not in str(refused.value)
 
