@@ -8,12 +8,15 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from mediamill.tasks.calls.circuit_breaker import PROVIDER_KINDS
 from mediamill.tasks.domain import Answer, Ask
 from mediamill.tasks.errors import CallFailed
+from mediamill.tasks.os_errors import OPEN_FILES_KIND
 from mediamill.tasks.wire import Batching, Wire
 
 _MAX_LINGER_SECONDS = 1.0
 """Seconds after which a batch no longer waits for announced Asks."""
+_NOT_BY_AN_ASK = PROVIDER_KINDS | {"rate_limit", OPEN_FILES_KIND}
 
 
 @dataclass(slots=True)
@@ -115,7 +118,7 @@ class RequestBatcher:
         task.add_done_callback(self._sending.discard)
 
     async def _send_halves(self, entries: list[tuple[PendingAsk, asyncio.Future[Answer]]]) -> None:
-        """Send a request that was refused because of one Ask again in halves, until that Ask is alone."""
+        """Send a request that may have failed because of one Ask again in halves, until that Ask is alone."""
         middle = len(entries) // 2
         await asyncio.gather(self._send_batch(entries[:middle]), self._send_batch(entries[middle:]))
 
@@ -123,7 +126,7 @@ class RequestBatcher:
         try:
             answers = await self._send([pending for pending, _ in entries])
         except BaseException as error:
-            if isinstance(error, CallFailed) and not error.transient and len(entries) > 1:
+            if isinstance(error, CallFailed) and error.kind not in _NOT_BY_AN_ASK and len(entries) > 1:
                 await self._send_halves(entries)
                 return
             for _, future in entries:

@@ -16,7 +16,8 @@ REOPENING_FAILURES = 16
 
 UNREACHABLE_KINDS = frozenset({"dns", "refused", "tls", "connect_timeout"})
 """Kinds of failure before anything was sent: they say nothing of the request itself."""
-_PROVIDER_KINDS = UNREACHABLE_KINDS | {"overloaded"}
+PROVIDER_KINDS = UNREACHABLE_KINDS | {"overloaded"}
+"""Kinds that no request can cause."""
 _MIN_REQUESTS = 5
 """Failures of other kinds must come from this many different requests: one that crashes the server each time is no
 outage."""
@@ -58,7 +59,7 @@ class FailureStreak:
         self.failures += 1
         self.seconds += seconds
         self.kind, self.message, self.status = kind, message, status
-        self.only_provider_kinds = self.only_provider_kinds and kind in _PROVIDER_KINDS
+        self.only_provider_kinds = self.only_provider_kinds and kind in PROVIDER_KINDS
         if len(self.requests) < _MIN_REQUESTS:
             self.requests.add(request)
 

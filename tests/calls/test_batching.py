@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
+
 from mediamill.tasks.calls.batching import PendingAsk, RequestBatcher
 from mediamill.tasks.domain import Answer
+from mediamill.tasks.errors import CallFailed
 from mediamill.tasks.wire import Batching, Wire
 
 LINGER = 0.005
@@ -66,3 +70,40 @@ async def test_an_announced_ask_that_never_comes_delays_others_only_briefly() ->
     await asyncio.wait_for(batcher.submit(make_pending_ask()), 10)
     assert sent.sizes == [1]
     stuck.cancel()
+
+
+class FailingBatches:
+    """Fails each batch that holds Ask 7 of 32, as its kind says."""
+
+    def __init__(self, kind: str) -> None:
+        self.sizes: list[int] = []
+        self._kind = kind
+
+    async def __call__(self, batch: Sequence[PendingAsk]) -> Sequence[Answer]:
+        self.sizes.append(len(batch))
+        if any(pending.key == "7" for pending in batch):
+            raise CallFailed("it failed", kind=self._kind, transient=self._kind != "bad_request")
+        answers: list[Any] = [None] * len(batch)
+        return answers
+
+
+async def submit_all(sent: FailingBatches) -> list[int]:
+    """Submit 32 Asks that share a request; the numbers of those that fail."""
+    batcher = RequestBatcher(sent, LINGER)
+    asks = [dataclasses.replace(make_pending_ask(), key=str(number)) for number in range(32)]
+    results = await asyncio.gather(*map(batcher.submit, asks), return_exceptions=True)
+    return [number for number, result in enumerate(results) if isinstance(result, CallFailed)]
+
+
+@pytest.mark.parametrize("kind", ["bad_request", "server_error", "reset", "bad_body"])
+async def test_an_ask_that_fails_each_request_fails_alone(kind: str) -> None:
+    sent = FailingBatches(kind)
+    assert await submit_all(sent) == [7]
+    assert len(sent.sizes) == 11
+
+
+@pytest.mark.parametrize("kind", ["overloaded", "rate_limit", "refused"])
+async def test_a_request_that_the_provider_cannot_take_is_not_halved(kind: str) -> None:
+    sent = FailingBatches(kind)
+    assert await submit_all(sent) == list(range(32))
+    assert sent.sizes == [32]
