@@ -136,7 +136,7 @@ class WireAttempt:
         """Send the request and record how that went; the address it went to, and the reply."""
         origin, request = await self._build_request()
         await self._record.mark_sending(number, permit.wait)
-        return origin, await self._send_request(origin, request, admission)
+        return origin, await self._send_request(number, origin, request, admission)
 
     async def _exchange_with_built_in_server(
         self, number: int, permit: Permit, admission: Admission, deaths: ServerDeaths
@@ -155,7 +155,7 @@ class WireAttempt:
                 raise self._stop_run(stop) from None
             return origin, self._context.provider.build_request(self._wire, self._asks)
 
-    async def _send_request(self, origin: str, request: Request, admission: Admission) -> Reply:
+    async def _send_request(self, number: int, origin: str, request: Request, admission: Admission) -> Reply:
         context, record = self._context, self._record
         try:
             async with context.slots:
@@ -172,6 +172,7 @@ class WireAttempt:
                         key=record.keys[0],
                         size=measure_work(ask.ceiling for ask in self._asks),
                         host=urlsplit(origin).netloc,
+                        is_last=number > context.policy.max_retries and not context.gate.is_out,
                     )
                 else:
                     reply = await send()

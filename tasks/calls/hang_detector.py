@@ -39,6 +39,7 @@ class _Exchange:
     key: str
     size: float
     scope: asyncio.Timeout
+    is_last: bool = False
     deadline: Deadline | None = None
     sent_at: float | None = None
     progressed_at: float = 0.0
@@ -71,7 +72,15 @@ class HangDetector:
         self._probe_wait = _FIRST_PROBE_SECONDS
         self._review_timer: asyncio.TimerHandle | None = None
 
-    async def watch(self, send: Callable[[OnProgress], Awaitable[Reply]], *, key: str, size: float, host: str) -> Reply:
+    async def watch(
+        self,
+        send: Callable[[OnProgress], Awaitable[Reply]],
+        *,
+        key: str,
+        size: float,
+        host: str,
+        is_last: bool = False,
+    ) -> Reply:
         """Send a request, and abandon it when it hangs.
 
         Args:
@@ -79,6 +88,7 @@ class HangDetector:
             key: the same for each attempt at the same request.
             size: of its work, see :func:`measure_work`.
             host: named in messages.
+            is_last: it would not be sent again, so it is not abandoned.
 
         Raises:
             ReplyLost: ``overdue`` when it was abandoned: it may have been carried out and billed.
@@ -89,7 +99,7 @@ class HangDetector:
         self._in_flight += 1
         self._max_in_flight = max(self._max_in_flight, self._in_flight)
         scope = asyncio.timeout(None)
-        exchange = _Exchange(key, size, scope)
+        exchange = _Exchange(key, size, scope, is_last)
         try:
             async with scope:
                 reply = await send(partial(self._note_progress, exchange, loop))
@@ -118,6 +128,8 @@ class HangDetector:
         """The exchange's timer: it is overdue, unless there was progress, or is not measured yet."""
         now = loop.time()
         exchange.deadline = self.times.find_deadline(exchange.size)
+        if exchange.is_last:
+            return
         due_at = now + MIN_DEADLINE_SECONDS if exchange.deadline is None else self._compute_due_at(exchange)
         if due_at > now:
             exchange.timer = loop.call_at(due_at, self._check, exchange, loop)

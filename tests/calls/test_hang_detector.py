@@ -8,6 +8,7 @@ import random
 
 import pytest
 
+from mediamill.tasks.calls.transport_errors import ReplyLost
 from mediamill.tasks.calls.transports import OnProgress
 from mediamill.tasks.wire import Reply
 from tests.calls.simulated_provider import HOUR, SimulatedProvider, lognormal, with_hole
@@ -79,6 +80,26 @@ def test_a_long_job_is_not_cut_by_what_short_ones_took() -> None:
 
     run_virtual(main)
     assert provider.abandoned == 0
+
+
+@pytest.mark.parametrize("is_last", [False, True])
+def test_a_slow_request_that_is_not_sent_again_is_waited_for(is_last: bool) -> None:
+    provider = SimulatedProvider(lambda _: 0.0)
+
+    async def main() -> None:
+        await learn(provider, size=10.0, seconds=0.5)
+        others = asyncio.ensure_future(learn(provider, size=10.0, seconds=0.5, requests=100))
+        slow = provider.detector.watch(
+            lambda report: provider.send(report, 40.0), key="slow", size=10.0, host="h", is_last=is_last
+        )
+        if is_last:
+            assert (await slow).status == 200
+        else:
+            with pytest.raises(ReplyLost, match="nothing came for"):
+                await slow
+        await others
+
+    run_virtual(main)
 
 
 def test_nothing_is_overdue_before_enough_was_answered() -> None:

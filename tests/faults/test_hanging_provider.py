@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,19 @@ def test_the_next_run_knows_how_long_answers_take(own_local_server: RunningServe
     assert len(read_rows(out)) == 50
     lost = [row for row in read_rows(out, "calls") if row["outcome"] == "unknown"]
     assert [row["error_kind"] for row in lost] == ["overdue"] * 5
+
+
+def test_one_request_that_is_slow_each_time_ends_within_the_stated_timeout(
+    own_local_server: RunningServer, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    make_wavs(tmp_path / "in", 120)
+    slow = hashlib.sha256((tmp_path / "in" / "0050.wav").read_bytes()).hexdigest()
+    own_local_server.faults({"match": {"file_sha256": slow}, "fault": {"kind": "delay", "delay": 14}})
+    done = transcribe(tmp_path / "in", out, own_local_server.origin, "--retries", "1", "--rpm", "600", timeout=100)
+    assert done.returncode == 0, done.stderr
+    lost = [row for row in read_rows(out, "calls") if row["outcome"] == "unknown"]
+    assert [row["error_kind"] for row in lost] == ["overdue"]
 
 
 def test_what_could_be_bought_twice_is_waited_for(own_local_server: RunningServer, tmp_path: Path) -> None:
