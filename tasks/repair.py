@@ -17,10 +17,8 @@ import pyarrow as pa
 from mediamill.tasks.damage import restore_document
 from mediamill.tasks.errors import StorageError
 from mediamill.tasks.journal.journal import Journal
-from mediamill.tasks.journal.journal_choice import choose_journal
 from mediamill.tasks.journal.output_lock import OutputLock
 from mediamill.tasks.journal.parts import Part
-from mediamill.tasks.moved_out import refuse_copy
 from mediamill.tasks.report.build import REPORT_FILES, build_report
 from mediamill.tasks.sinks.calls import CALLS_SCHEMA, to_call_row
 from mediamill.tasks.sinks.documents import check_document, describe_file
@@ -30,7 +28,7 @@ from mediamill.tasks.sinks.media import list_media_files
 from mediamill.tasks.sinks.parts import check_part, list_uncommitted, part_path, remove_uncommitted, write_part
 from mediamill.tasks.sinks.schema import deserialize_schema
 from mediamill.tasks.sinks.subtitles.write import write_subtitles
-from mediamill.tasks.status import open_existing
+from mediamill.tasks.status import open_to_write
 from mediamill.tasks.summary import FileProblem, Finding, Verification
 
 _VERIFIER = "verify"
@@ -47,11 +45,8 @@ def verify(out: Path) -> Verification:
         StorageError: when OUT or the journal cannot be written.
     """
     out = out.expanduser().absolute()
-    open_existing(out).close()
-    journal = Journal.open(out, choose_journal(out, None))
+    journal = open_to_write(out)
     try:
-        journal.output.load_id(out)
-        refuse_copy(out, journal, moved=False)
         lock = OutputLock.acquire(out, journal, _VERIFIER)
         try:
             return asyncio.run(_Verifier(out, journal, lock.token).run())

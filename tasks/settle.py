@@ -17,12 +17,11 @@ from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.lost_requests import LostRequests
 from mediamill.tasks.journal.output_lock import OutputLock, describe_owner
 from mediamill.tasks.money.apportion import apportion
-from mediamill.tasks.moved_out import refuse_copy
 from mediamill.tasks.report.build import REPORT_FILES, build_report
 from mediamill.tasks.sinks.calls import CALLS_SCHEMA, to_call_row
 from mediamill.tasks.sinks.documents import describe_file
 from mediamill.tasks.sinks.parts import write_part
-from mediamill.tasks.status import open_existing
+from mediamill.tasks.status import open_existing, open_to_write
 from mediamill.tasks.summary import JsonSummary
 
 
@@ -74,9 +73,8 @@ def settle(out: Path, billed: Decimal, run_ids: Collection[str] = (), *, above_m
         StorageError: when OUT or its journal cannot be written.
     """
     out = out.expanduser().absolute()
-    journal = open_existing(out)
+    journal = open_to_write(out)
     try:
-        refuse_copy(out, journal, moved=False)
         lock = OutputLock.acquire(out, journal, f"settle-{uuid.uuid4().hex[:8]}")
         try:
             return _settle_held(out, journal, lock.token, _Bill(billed, above_maximum), run_ids)

@@ -14,6 +14,7 @@ from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.journal_choice import choose_journal, has_journal
 from mediamill.tasks.journal.out_place import read_out_id
 from mediamill.tasks.journal.output_lock import describe_owner
+from mediamill.tasks.moved_out import refuse_copy
 from mediamill.tasks.renamed_options import JOB_OPTIONS, override
 from mediamill.tasks.sinks.media import find_previews
 from mediamill.tasks.summary import Status
@@ -34,6 +35,25 @@ def open_existing(out: Path) -> Journal:
     if not journal.output.load_id(out) or journal.output.load_binding() is None:
         journal.close()
         raise UsageError(f"{out}: its journal holds nothing of it", hint="was the journal moved or restored?")
+    return journal
+
+
+def open_to_write(out: Path) -> Journal:
+    """Open the journal of an OUT that a run has written, to write in it; an older one is migrated.
+
+    Raises:
+        UsageError: when no run has written there, or OUT is a copy.
+        StorageError: when the journal cannot be written.
+    """
+    out = out.expanduser().absolute()
+    open_existing(out).close()
+    journal = Journal.open(out, choose_journal(out, None))
+    try:
+        journal.output.load_id(out)
+        refuse_copy(out, journal, moved=False)
+    except BaseException:
+        journal.close()
+        raise
     return journal
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -164,3 +165,18 @@ def test_fingerprints_equal_those_of_version_1(tmp_path: Path) -> None:
         size, mtime_ns, inode = files[location]
         file_stat = os.stat_result((0, inode, 0, 0, 0, 0, size, 0, 0, 0, 0, 0, 0, 0, mtime_ns, 0))
         assert fingerprint_file(location, file_stat) == fingerprint
+
+
+def test_lost_requests_are_settled_before_the_next_run(root: Path) -> None:
+    """Settling writes, so it brings the journal up to date as a run does."""
+    call_id = read_attempts(root, "killed")[0]["call_id"]
+    with open_database(journal_path(root, "killed")) as connection:
+        lost = "outcome = 'sending', cost_usd = NULL, cost_basis = NULL, cost_max_usd = '0.02'"
+        connection.execute(f"UPDATE attempts SET {lost} WHERE call_id = ?", [call_id])
+        connection.commit()
+    settled = mediamill("settle", root / "killed", "--billed", "0.01", "--json", home=root / "home")
+    assert settled.returncode == 0, settled.stderr
+    assert json.loads(settled.stdout)["requests"] == 1
+    stated = [row for row in read_rows(root / "killed", "calls") if row["cost_basis"] == "stated"]
+    assert sum(row["cost_usd"] for row in stated) == Decimal("0.01")
+    assert rerun(root, "killed").returncode == 0
