@@ -134,6 +134,7 @@ def summarize(context: RunContext) -> Summary:
         out_cost_usd=out_costs.known,
         lost_requests=len(lost.requests),
         lost_max_usd=lost.max_usd,
+        lost_unpriced=lost.unpriced,
         lost=lost.describe() if lost.requests else None,
         budget=context.job.budget,
         seconds=time.monotonic() - context.start_time,

@@ -114,7 +114,7 @@ def _settle_held(out: Path, journal: Journal, token: int, bill: _Bill, run_ids: 
 def _check_bill(bill: _Bill, lost: LostRequests) -> None:
     if not bill.usd.is_finite() or bill.usd < 0:
         raise UsageError("what was billed is zero or more US dollars", hint="write it like 0.0123")
-    if bill.above_maximum or not lost.requests or any(request.max_usd is None for request in lost.requests):
+    if bill.above_maximum or not lost.requests or lost.unpriced:
         return
     if bill.usd > lost.max_usd:
         raise UsageError(
@@ -149,7 +149,7 @@ def _describe(out: Path, journal: Journal, lost: LostRequests, billed: Decimal |
         first_sent=_format_time(min(times)) if times else None,
         last_sent=_format_time(max(times)) if times else None,
         held_usd=lost.max_usd,
-        without_maximum=sum(request.max_usd is None for request in lost.requests),
+        without_maximum=lost.unpriced,
         words=lost.describe() if lost.requests else "no request whose answer was lost",
         billed_usd=billed,
     )

@@ -109,6 +109,7 @@ def read_status(out: Path) -> Status:
             unstated=spent.unstated,
             lost_requests=len(lost.requests),
             lost_max_usd=lost.max_usd,
+            lost_unpriced=lost.unpriced,
             lost=lost.describe() if lost.requests else None,
             budget=None if budget is None else Decimal(str(budget)),
             last_run=last["run_id"] if last else None,

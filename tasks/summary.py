@@ -124,6 +124,7 @@ class Summary(JsonSummary):
     endpoint_usd: Annotated[Decimal, "cost of a dedicated endpoint's time"] = Decimal(0)
     lost_requests: Annotated[int, "OUT's requests, of all its runs, whose answer was lost and that are not settled"] = 0
     lost_max_usd: Annotated[Decimal, "the most that these can have cost: what they hold of the budget"] = Decimal(0)
+    lost_unpriced: Annotated[int, "of these, requests of which the most they can have cost is not known"] = 0
     lost: Annotated[str | None, "the same in words, with the run"] = None
     budget: Annotated[Decimal | None, "the budget of OUT's runs"] = None
     flags: Annotated[dict[str, int], "how many results have each flag, the most frequent first"] = field(
@@ -187,6 +188,7 @@ class Status(JsonSummary):
     unstated: int = 0
     lost_requests: int = 0
     lost_max_usd: Decimal = Decimal(0)
+    lost_unpriced: int = 0
     lost: str | None = None
     budget: Decimal | None = None
     last_run: str | None = None

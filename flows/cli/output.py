@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import shlex
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -151,8 +152,17 @@ def print_lost_requests(end: Summary | Status, indent: str = "") -> None:
         return
     limit = f" of the budget of ${format_decimal(end.budget)}" if end.budget is not None else ""
     out = shlex.quote(to_relative_path(Path(end.out)))
-    print_line(f"{indent}held: up to ${format_decimal(end.lost_max_usd)}{limit} for {end.lost}, which may be billed")
+    held = format_hold(end.lost_max_usd, end.lost_requests, end.lost_unpriced)
+    print_line(f"{indent}held: {held}{limit} for {end.lost}, which may be billed")
     print_line(f"{indent}  mediamill settle {out}    books what the provider's usage page says, and frees the rest")
+
+
+def format_hold(max_usd: Decimal, requests: int, unpriced: int) -> str:
+    """The most that requests whose answer was lost can have cost; what is not known is no zero."""
+    if not unpriced:
+        return f"up to ${format_decimal(max_usd)}"
+    unknown = f"an unknown amount, as {unpriced} have no known price,"
+    return unknown if unpriced == requests else f"up to ${format_decimal(max_usd)} and {unknown}"
 
 
 def print_not_taken(not_taken: NotTaken | None, indent: str = "") -> None:

@@ -42,6 +42,11 @@ class LostRequests:
         return sum((request.max_usd or Decimal(0) for request in self.requests), Decimal(0))
 
     @property
+    def unpriced(self) -> int:
+        """How many there are of which the most they can have cost is not known."""
+        return sum(request.max_usd is None for request in self.requests)
+
+    @property
     def run_ids(self) -> list[str]:
         """The runs that sent them, in order."""
         return sorted({request.run_id for request in self.requests})

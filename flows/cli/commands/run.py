@@ -13,7 +13,7 @@ from mediamill.flows.cli.options import PERMITTED, make_job_options, make_run_op
 from mediamill.flows.cli.run_command import run_job_command
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.job import Job, load_job
-from mediamill.tasks.pipeline.spec import Chain, is_chain, load_yaml_or_none, make_chain
+from mediamill.tasks.pipeline.spec import Chain, Task, is_chain, load_yaml_or_none, make_chain
 
 
 class _CommandWithPermissions(click.Command):
@@ -84,11 +84,11 @@ def _run_chain_file(path: Path, contents: dict[str, Any], options: dict[str, Any
 
     fields = {name: value for name, value in to_job_fields(options).items() if value not in (None, {}, [])}
     step_options = [name for name in fields if name not in Chain.model_fields]
-    if step_options:
-        raise UsageError(
-            f"--{'set' if step_options[0] == 'params' else step_options[0].replace('_', '-')} belongs to a single step",
-            hint=f"write it into the step in {path}",
-        )
+    for name in step_options:
+        option = "--set" if name == "params" else f"--{name.replace('_', '-')}"
+        if name in Task.model_fields:
+            raise UsageError(f"{option} belongs to a single step", hint=f"write it into the step in {path}")
+        raise UsageError(f"{option} is no option of a chain, nor of its steps", hint="leave it out")
     return run_chain(make_chain(contents, str(path), **fields), options)
 
 

@@ -11,7 +11,7 @@ import click
 
 from mediamill.flows.cli.confirm import ask_to_continue, is_at_terminal
 from mediamill.flows.cli.console import print_json, print_line, print_note
-from mediamill.flows.cli.output import to_relative_path
+from mediamill.flows.cli.output import format_hold, to_relative_path
 from mediamill.tasks.domain import format_decimal
 from mediamill.tasks.errors import UsageError
 
@@ -59,7 +59,7 @@ def command(
         return 0
     refuse_while_busy(out)
     if found.requests and not yes and is_at_terminal():
-        print_note(f"{_format(usd)} is booked for {found.words}, which hold {_format(found.held_usd)}")
+        print_note(f"{_format(usd)} is booked for {found.words}, which hold {_format_hold(found)}")
         ask_to_continue()
     settled = settle(out, usd, runs, above_maximum=above_maximum)
     if as_json:
@@ -67,10 +67,20 @@ def command(
     elif settled.billed_usd is None:
         print_line("nothing to settle: no answer was lost, or all are settled")
     else:
-        freed = settled.held_usd - settled.billed_usd
-        change = f"freed {_format(freed)}" if freed >= 0 else f"{_format(-freed)} more than they held"
-        print_line(f"settled: {settled.words}; booked {_format(settled.billed_usd)}, {change}")
+        print_line(f"settled: {settled.words}; booked {_format(settled.billed_usd)}{_describe_rest(settled)}")
     return 0
+
+
+def _format_hold(found: Settlement) -> str:
+    return format_hold(found.held_usd, found.requests, found.without_maximum).rstrip(",")
+
+
+def _describe_rest(settled: Settlement) -> str:
+    """What became of what they held; nothing where that was not known."""
+    rest = settled.held_usd - (settled.billed_usd or 0)
+    if settled.without_maximum:
+        return ""
+    return f", freed {_format(rest)}" if rest >= 0 else f", {_format(-rest)} more than they held"
 
 
 def _parse_billed(billed: str | None, *, unbilled: bool) -> Decimal | None:
@@ -100,8 +110,7 @@ def _print_lost(found: Settlement, *, as_json: bool) -> None:
     if not found.requests:
         return
     print_line(f"  sent between {found.first_sent} and {found.last_sent}, in {', '.join(found.runs)}")
-    without = f", and {found.without_maximum} without a known maximum" if found.without_maximum else ""
-    print_line(f"  they hold {_format(found.held_usd)} of a budget{without}")
+    print_line(f"  what they hold of a budget: {_format_hold(found)}")
     name = shlex.quote(to_relative_path(Path(found.out)))
     print_line(f"  mediamill settle {name} --billed USD    books what the provider's usage page says they cost")
     print_line(f"  mediamill settle {name} --unbilled      where it says that they cost nothing")

@@ -25,7 +25,7 @@ BUDGET = ("--budget", "0.0002")
 
 @pytest.fixture(scope="module")
 def server_options() -> dict[str, Any]:
-    return {"dialect": "together", "price": ["openai/whisper-large-v3=0.0015"]}
+    return {"dialect": "together", "price": ["openai/whisper-large-v3=0.0015"], "model": ["new/whisper"]}
 
 
 @pytest.fixture
@@ -205,3 +205,19 @@ def test_a_settlement_that_is_killed_before_its_files_are_written_is_published_b
     stated = [row for row in calls if row["cost_basis"] == "stated"]
     assert sum_column(stated, "cost_usd") == Decimal("0.000001")
     assert len({row["call_id"] for row in calls}) == len(calls)
+
+
+def test_what_has_no_known_price_is_told_as_unknown_and_never_as_zero(
+    tmp_path: Path, local_server: RunningServer
+) -> None:
+    make_wavs(tmp_path / "in", 2)
+    out = tmp_path / "out"
+    killed = transcribe(tmp_path / "in", out, local_server.origin, "--model", "new/whisper", env=KILLED)
+    assert killed.returncode == -9
+    found = run_json("status", out=out)
+    assert 0 < found["lost_requests"] == found["lost_unpriced"]
+    text = mediamill("status", out, home=tmp_path / "home").stdout + run_settle(out)[1]
+    assert text.count("an unknown amount") == 2
+    assert "$0 " not in text
+    code, settled = run_settle(out, "--billed", "0.5")
+    assert (code, "booked $0.5" in settled, "freed" in settled, "more than" in settled) == (0, True, False, False)
