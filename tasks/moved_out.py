@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from itertools import islice
 from pathlib import Path
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from mediamill.tasks.sources import Source
 
 _MAX_COMPARED_ITEMS = 1000
+_STEP_NAME = re.compile(r"\d\d+-")
 
 
 async def check_place(out: Path, journal: Journal, *, moved: bool, copied: bool) -> None:
@@ -44,7 +46,8 @@ def refuse_copy(out: Path, journal: Journal, *, moved: bool) -> None:
     Raises:
         UsageError: naming the original, and what to do.
     """
-    change, original = journal.output.find_place_change(out), journal.output.load_place()
+    change = journal.output.find_place_change(out)
+    out, original = _name_chain(out), _name_chain(Path(journal.output.load_place() or out))
     name = shlex.quote(str(out))
     if change == "copied":
         raise UsageError(
@@ -57,6 +60,11 @@ def refuse_copy(out: Path, journal: Journal, *, moved: bool) -> None:
             f"{out} was at {original} before, on a disk or machine that cannot be seen from here",
             hint=f"the same command with --out {name} and --moved when it was moved, or --copied when that one goes on",
         )
+
+
+def _name_chain(out: Path) -> Path:
+    """The chain's OUT of which ``out`` is a step; else ``out``: it is what a command names with --out."""
+    return out.parents[1] if out.parent.name == "steps" and _STEP_NAME.match(out.name) else out
 
 
 def check_is_same_source(journal: Journal, source: Source) -> None:

@@ -41,6 +41,18 @@ async def test_a_copy_is_refused_and_the_original_goes_on(tmp_path: Path, *, is_
         await check_place(tmp_path / "a", original, moved=False, copied=False)
 
 
+async def test_a_copied_chain_is_named_as_its_command_names_it(tmp_path: Path) -> None:
+    with stored(tmp_path / "chain" / "steps", None) as store:
+        await store.open("01-one")
+        shutil.copytree(tmp_path / "chain", tmp_path / "copy")
+        out = tmp_path / "copy" / "steps" / "01-one"
+        copy = Store(out.parent, None).reopen("01-one")
+        with pytest.raises(UsageError, match=f"{tmp_path / 'copy'} is a copy of {tmp_path / 'chain'}:") as refused:
+            await check_place(out, copy, moved=False, copied=False)
+        assert str(refused.value).count("steps") == 0
+        copy.close()
+
+
 @pytest.mark.parametrize("is_shared", [False, True])
 async def test_a_moved_out_goes_on_without_a_word(tmp_path: Path, *, is_shared: bool) -> None:
     with stored(tmp_path, str(tmp_path / "shared") if is_shared else None) as store:
