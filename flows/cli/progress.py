@@ -38,7 +38,9 @@ def _show_live_line() -> Iterator[ShowProgress]:
     from rich.text import Text
 
     with Live(console=Console(file=cast("IO[str]", LastingStderr())), refresh_per_second=4, transient=True) as live:
-        yield lambda progress: live.update(Text(format_progress(progress), no_wrap=True, overflow="ellipsis"))
+        yield lambda progress: live.update(
+            Text(format_progress(progress, after_cause="\n"), no_wrap=True, overflow="ellipsis")
+        )
 
 
 def _make_line_printer() -> ShowProgress:
@@ -53,8 +55,8 @@ def _make_line_printer() -> ShowProgress:
     return show
 
 
-def format_progress(progress: Progress) -> str:
-    """A run's progress in one line."""
+def format_progress(progress: Progress, *, after_cause: str = ": ") -> str:
+    """A run's progress in one line; of an outage in two where ``after_cause`` is a line break."""
     if progress.phase != "run":
         phase = {"plan": "reading the source", "publish": "writing the report"}.get(progress.phase, progress.phase)
         return f"{phase}: {progress.total} items" if progress.total else phase
@@ -68,15 +70,15 @@ def format_progress(progress: Progress) -> str:
         limit_text = f" of {format_dollars(progress.budget)}" if progress.budget is not None else ""
         parts.append(f"{format_dollars(progress.spent)}{limit_text}")
     if progress.outage is not None:  # first, because a narrow terminal cuts the end off
-        return f"{format_outage(progress.outage)}; {', '.join(parts)}"
+        return f"{format_outage(progress.outage, after_cause)}; {', '.join(parts)}"
     if progress.eta_s is not None:
         parts.append(f"{format_duration(progress.eta_s)} left")
     return ", ".join(parts)
 
 
-def format_outage(outage: Outage) -> str:
-    """A provider that does not answer: since when, why, and what happens next."""
+def format_outage(outage: Outage, after_cause: str = ": ") -> str:
+    """A provider that does not answer: since when, why, and, ``after_cause``, what happens next."""
     since, end = (f"{datetime.fromisoformat(time):%H:%M:%S}" for time in (outage.since, outage.gives_up_at))
     next_try = "trying now" if outage.next_try_s is None else f"next try in {outage.next_try_s:.0f} s"
     cause = escape_controls(outage.cause)
-    return f"{outage.provider} does not answer since {since} ({cause}): {next_try}, gives up at {end}"
+    return f"{outage.provider} does not answer since {since} ({cause}){after_cause}{next_try}, gives up at {end}"

@@ -257,6 +257,10 @@ def test_progress_is_formatted_in_one_line() -> None:
     assert ": next try in 8 s, gives up at 14:12:10; 42/1200 items, 2 failed" in line
     assert "\x1b" not in line
     assert "trying now" in format_progress(replace(progress, outage=replace(outage, next_try_s=None)))
+    outage = replace(outage, cause="x" * 300)
+    lines = format_progress(replace(progress, outage=outage), after_cause="\n").splitlines()
+    assert lines[0].startswith("together does not answer since 14:02:10 (xxx")
+    assert lines[1].startswith("next try in 8 s, gives up at 14:12:10; 42/1200 items, 2 failed")
 
 
 @pytest.mark.parametrize(

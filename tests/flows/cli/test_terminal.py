@@ -172,3 +172,16 @@ def test_a_signal_during_the_question_ends_the_command(tmp_path: Path, own_local
     assert screen.code == 130
     assert "Traceback" not in screen.text
     assert own_local_server.bill()["requests"] == 0
+
+
+@pytest.mark.long
+def test_an_outage_is_readable_on_a_narrow_terminal(tmp_path: Path, own_local_server: RunningServer) -> None:
+    body = json.dumps({"error": {"message": "busy " * 30}})
+    own_local_server.faults({"fault": {"kind": "status", "status": 503, "body": body}})
+    terminal = start_transcribe(tmp_path, own_local_server, "--yes", "--concurrency", "16", count=60)
+    terminal.wait_for_text("together does not answer since")
+    terminal.wait_for_text("gives up at")
+    screen = terminal.wait_for_end([signal.SIGINT])
+    assert screen.code == 130
+    assert "next try in" in screen.text
+    assert "; 0/60 items" in screen.text
