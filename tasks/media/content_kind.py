@@ -80,6 +80,12 @@ def describe_content(head: bytes, *, includes_media: bool = False) -> str | None
     return _describe_text(head, text)
 
 
+def describe_unlike_text(head: bytes) -> str | None:
+    """What a file that should be a table or list of text holds instead; None for text and for what is not known."""
+    kind = describe_content(head if not _is_text(head) else b"\n" + head, includes_media=True)
+    return None if kind == "text" else kind
+
+
 def _describe_boxes(head: bytes) -> str:
     brand = head[8:12]
     if brand in (b"avif", b"avis"):

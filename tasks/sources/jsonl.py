@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import math
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +18,10 @@ from mediamill.tasks.sources.columns import MAX_COLUMNS
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+_LONG_NUMBER = re.compile(rb"[0-9]{19}")
+"""A whole number of so many digits may be too large for 64 bits."""
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class JsonLinesReader:
@@ -68,16 +75,59 @@ class JsonLinesReader:
 
 def _parse_row(number: int, where: str, text: bytes) -> Row:
     try:
-        values = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        return Row(number, where, problem=f"not JSON: {error.msg} at column {error.colno}")
+        values = read_json(text)
+    except ValueError as error:
+        return Row(number, where, problem=f"not JSON: {error}")
     if not isinstance(values, dict):
         return Row(number, where, problem="not a JSON object")
     return Row(number, where, values)
+
+
+def read_json(text: bytes) -> Any:
+    """The value of a line of JSON, as programs write it.
+
+    NaN, Infinity and numbers that no float can hold are null, half a surrogate pair is U+FFFD, whole numbers are
+    exact, and a record separator before the value or a comma after it is passed over.
+
+    Raises:
+        ValueError: when it is not JSON; its text says why and where.
+    """
+    try:
+        if not _LONG_NUMBER.search(text):
+            return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        message = f"{error.msg} at column {error.colno}"
+    else:
+        message = "a number has too many digits"
+    text = text.strip().removeprefix(b"\x1e").removesuffix(b",")
+    try:
+        decoded = text.decode()
+        value = json.loads(decoded, parse_float=_read_float, parse_constant=lambda _: None)
+        return _replace_surrogates(value) if "\\u" in decoded else value
+    except (ValueError, RecursionError):
+        raise ValueError(message) from None
+
+
+def _read_float(digits: str) -> float | None:
+    number = float(digits)
+    return number if math.isfinite(number) else None
+
+
+def _replace_surrogates(value: Any) -> Any:
+    if isinstance(value, str):
+        return _LONE_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", value)
+    if isinstance(value, list):
+        return [_replace_surrogates(part) for part in value]
+    if isinstance(value, dict):
+        return {_replace_surrogates(key): _replace_surrogates(part) for key, part in value.items()}
+    return value
 
 
 def to_text(value: Any) -> str | None:
     """A JSON value as text: strings as they are, null as None, anything else as JSON."""
     if value is None or isinstance(value, str):
         return value
-    return orjson.dumps(value).decode()
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # a whole number of more than 64 bits
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _DELIMITED_EXTENSIONS = frozenset({".csv", ".tsv"})
 MANIFEST_EXTENSIONS = frozenset({".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"})
 
+_HEAD_BYTES = 4096
 _MAX_RECOVERED_IDS = 1_000_000
 
 
@@ -55,16 +56,20 @@ class ManifestSource:
         self._file, self._row_paths = path.name, RowPaths.of_source(self.root, allow_paths)
         try:
             self._reader = _open_reader(Path(self.root), given)
+            names = self._reader.column_names
+            if names:
+                self._plan = plan_columns(given, names, columns, kinds, param_names, requires_text=requires_text)
         except OSError as error:
             cause = describe_os_error(error)
             raise UsageError(f"{given}: {cause.what}", hint=cause.hint) from None
+        except UsageError:
+            _check_content(Path(self.root), given)
+            raise
         self._column_types = self._reader.column_types()
         if not self._reader.column_names:
             raise self.to_empty_error()
         if self._column_types and columns.types:
             raise UsageError(f"{given}: columns.types: a Parquet manifest keeps its own types")
-        names = self._reader.column_names
-        self._plan = plan_columns(given, names, columns, kinds, param_names, requires_text=requires_text)
         if columns.infer_types:
             self._infer_types(given)
         self._check_path_type(given)
@@ -178,6 +183,23 @@ def _open_reader(path: Path, given: str) -> ManifestReader:
     from mediamill.tasks.sources.delimited import DelimitedReader
 
     return DelimitedReader(path, given, tabs=suffix == ".tsv")
+
+
+def _check_content(path: Path, given: str) -> None:
+    """Raise an error that says what the file is, where it is no manifest of the kind that its name says."""
+    from mediamill.tasks.media.content_kind import describe_unlike_text
+
+    suffix = path.suffix.lower()
+    with path.open("rb") as file:
+        what = describe_unlike_text(file.read(_HEAD_BYTES))
+    if what is None or suffix == ".parquet" or (what.startswith("JSON") and suffix not in _DELIMITED_EXTENSIONS):
+        return
+    hint = "name it .jsonl, with one object a line" if what.startswith("JSON") else "save it as a .csv of UTF-8 text"
+    if what == "a Parquet file":
+        hint = "name it .parquet"
+    elif "pointer" in what:
+        hint = "fetch the file itself"
+    raise UsageError(f"{given} is not what its name says: it holds {what.partition(',')[0]}", hint=hint)
 
 
 def _to_id_or_path(value: Any) -> str | None:

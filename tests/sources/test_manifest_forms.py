@@ -172,3 +172,58 @@ def test_types_are_inferred_for_text_tables_alone_and_never_over_the_jobs_own(tm
     assert source.row_schema() == pa.schema([("x", pa.float64()), ("y", pa.int64())])
     with pytest.raises(UsageError, match=r"--infer-types is for \.csv and \.tsv"):
         open_manifest(write_manifest(tmp_path, '{"path": "a.wav"}\n', "m.jsonl"), {"infer_types": True})
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ('{"path": "a.wav", "x": NaN}', None),
+        ('{"path": "a.wav", "x": -Infinity}', None),
+        ('{"path": "a.wav", "x": 1e400}', None),
+        ('{"path": "a.wav", "x": [1, NaN]}', "[1,null]"),
+        ('{"path": "a.wav", "x": "\\ud83d!"}', "\N{REPLACEMENT CHARACTER}!"),
+        ('{"path": "a.wav", "x": "\\ud83d\\ude00"}', "\N{GRINNING FACE}"),
+        ('{"path": "a.wav", "x": 123456789012345678901234567890}', "123456789012345678901234567890"),
+        ('{"path": "a.wav", "x": {"n": 123456789012345678901234567890}}', '{"n":123456789012345678901234567890}'),
+        ('{"path": "a.wav", "x": 1},', "1"),
+        ('\x1e{"path": "a.wav", "x": 1}', "1"),
+    ],
+)
+def test_lines_of_json_are_read_as_programs_write_them(tmp_path: Path, line: str, value: str | None) -> None:
+    (item,) = read_items(write_manifest(tmp_path, line + "\n", "m.jsonl"))
+    assert (item.problem, item.item_id, dict(item.row or {})) == (None, "a.wav", {"x": value})
+
+
+@pytest.mark.parametrize(
+    "line", ["{'path': 'a.wav'}", '{"path": "a.wav"}{"path": "b.wav"}', '{"x": ' + "[" * 100_000, "1" * 5000]
+)
+def test_a_line_that_is_not_json_says_so(tmp_path: Path, line: str) -> None:
+    first, second = read_items(write_manifest(tmp_path, line + '\n{"path": "b.wav"}\n', "m.jsonl"))
+    assert first.problem is not None
+    assert "row 1 (line 1): not JSON: " in first.problem
+    assert second.item_id == "b.wav"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "what"),
+    [
+        ("m.csv", b"PK\x03\x04\x14\0\0\0\x08\0xl/workbook.xml\xff\xfe", "a ZIP archive or an office document"),
+        ("m.tsv", b"\x1f\x8b\x08\0\0\0\0\0\0\xff\xab\xcd", "a gzip archive"),
+        ("m.csv", b"PAR1\x15\0\x15\xff\xfe", "a Parquet file"),
+        ("m.csv", b"<!DOCTYPE html><html><body>Sign in</body></html>", "a web page"),
+        ("m.jsonl", b"<!DOCTYPE html><html><body>Sign in</body></html>", "a web page"),
+        ("m.csv", b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", "a Git LFS pointer"),
+        ("m.csv", b'{"path": "a.wav"}\n', "JSON"),
+    ],
+)
+def test_a_manifest_that_is_something_else_says_what_it_is(
+    tmp_path: Path, name: str, content: bytes, what: str
+) -> None:
+    with pytest.raises(UsageError, match="is not what its name says: it holds " + what):
+        open_manifest(write_manifest(tmp_path, content, name))
+
+
+@pytest.mark.parametrize("header", ["BMI,who", "ID3,FORM", "MZ;x"])
+def test_a_header_that_begins_like_another_kind_of_file_is_a_header(tmp_path: Path, header: str) -> None:
+    with pytest.raises(UsageError, match="no column holds a path or URL"):
+        open_manifest(write_manifest(tmp_path, f"{header}\na,b\n", "m.csv"))
