@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,9 @@ from mediamill.tasks import capabilities
 from mediamill.tasks.capabilities.base import Capability
 from mediamill.tasks.errors import MediamillError, UsageError
 from mediamill.tasks.job import Job
+from mediamill.tasks.journal.journal import Journal
+from mediamill.tasks.journal.journal_choice import choose_journal, has_journal
+from mediamill.tasks.journal.out_place import read_out_id
 from mediamill.tasks.money.cost import Pricing
 from mediamill.tasks.params import validate_params
 from mediamill.tasks.plugins import plugin_error
@@ -27,7 +31,7 @@ class ResolvedJob:
     """A job and everything that it names. It serves one run or one quote: see ``capabilities.get``.
 
     Attributes:
-        job: as it was given.
+        job: as it was given; what it leaves out is as in OUT's earlier runs.
         capability, provider, model: what does what.
         params: the capability's own parameters, validated: an object of ``capability.params``.
         schema: the capability's own columns for them.
@@ -62,6 +66,7 @@ def resolve_job(job: Job | ResolvedJob) -> ResolvedJob:
     if isinstance(job, ResolvedJob):
         return job
     capability = capabilities.get(job.capability)
+    job = _keep_what_out_is_bound_to(job)
     params = validate_params(capability, job.params)
     provider = _choose_provider(job, capability.operation)
     model = provider.choose_model(capability.operation, job.model)
@@ -78,6 +83,36 @@ def resolve_job(job: Job | ResolvedJob) -> ResolvedJob:
     out = Path(job.out_path).expanduser().absolute()
     pricing = Pricing.load(provider.name, provider.billing, find_meter, find_priced_as)
     return ResolvedJob(job, capability, provider, model, params, schema, pricing, out)
+
+
+def _keep_what_out_is_bound_to(job: Job) -> Job:
+    """The job with the provider and model of OUT's earlier runs, where it names none.
+
+    Defaults follow keys and our own versions; what was bought with the earlier ones must stay bought.
+
+    Raises:
+        UsageError: when OUT's journal cannot be read.
+    """
+    names_provider = bool(job.provider or job.base_url)
+    out = Path(job.out_path).expanduser().absolute()
+    if (names_provider and job.model) or "://" in job.out_path or not (has_journal(out) or read_out_id(out)):
+        return job
+    with closing(Journal.open_existing(out, choose_journal(out, job.journal))) as journal:
+        binding = journal.output.load_binding() if journal.output.load_id(out) else None
+        stored = (journal.output.load_job() or {}) if binding else {}
+    if binding is None or binding.capability != job.capability:
+        return job
+    if names_provider:
+        is_same = job.provider == binding.provider
+        return job.model_copy(update={"model": job.model or binding.model}) if is_same else job
+    return job.model_copy(
+        update={
+            "provider": binding.provider,
+            "model": job.model or binding.model,
+            "base_url": stored.get("base_url"),
+            "api_key_env": job.api_key_env or stored.get("api_key_env"),
+        }
+    )
 
 
 def _load_own_schema(capability: Capability, params: Any, provider: Provider, model: str) -> pa.Schema:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,8 @@ import pytest
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.job import make_job
 from mediamill.tasks.resolved_job import resolve_job
-from tests.helpers.cli_runs import bare_environment
+from tests.helpers.cli_runs import bare_environment, mediamill
+from tests.helpers.local_server import running_server
 from tests.helpers.paths import RECORDINGS
 
 RECORDING = RECORDINGS / "window.flac"
@@ -81,3 +83,27 @@ def test_a_command_chooses_its_provider_once(option: str, tmp_path: Path) -> Non
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr.endswith("PROVIDERS 1")
+
+
+def test_an_out_keeps_its_provider_and_model_where_the_command_names_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOGETHER_API_KEY", "none-of-anybody")
+    source, out = tmp_path / "texts.csv", tmp_path / "out"
+    source.write_text("text\na stone\na garden\n")
+
+    def embed(*options: str, **environment: str) -> int:
+        command = ("embed", source, *options, "--no-prefect", "--yes", "--out", out, "--json")
+        done = mediamill(*command, home=tmp_path / "home", env=environment)
+        assert done.returncode == 0, done.stderr
+        return int(json.loads(done.stdout)["calls"])
+
+    with running_server() as server:
+        address = f"{server.origin}/compatible"
+        assert embed("--provider", "compatible", "--base-url", address, "--model", "any") == 1
+        assert embed(OPENAI_API_KEY="none-of-anybody") == 0
+        assert embed("--provider", "compatible", "--base-url", address) == 0
+    kept = resolve_job(make_job(capability="embed", source=str(source), out=str(out)))
+    assert (kept.provider.name, kept.model, kept.job.base_url) == ("compatible", "any", address)
+    other = resolve_job(make_job(capability="embed", source=str(source), out=str(out), provider="together"))
+    assert (other.provider.name, other.model != "any") == ("together", True)
