@@ -93,7 +93,7 @@ def test_an_out_keeps_its_provider_and_model_where_the_command_names_none(
     source.write_text("text\na stone\na garden\n")
 
     def embed(*options: str, **environment: str) -> int:
-        command = ("embed", source, *options, "--no-prefect", "--yes", "--out", out, "--json")
+        command = ("embed", str(source), *options, "--no-prefect", "--yes", "--out", str(out), "--json")
         done = mediamill(*command, home=tmp_path / "home", env=environment)
         assert done.returncode == 0, done.stderr
         return int(json.loads(done.stdout)["calls"])
