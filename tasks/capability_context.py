@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import os
 import stat
 import uuid
@@ -24,6 +25,7 @@ from mediamill.tasks.job import Job
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.media.endpoint_fit import CutPoints
 from mediamill.tasks.os_errors import build_unreadable_error
+from mediamill.tasks.run_log import RUN_LOGGER, write_record
 from mediamill.tasks.sinks.atomic_file import hash_file
 from mediamill.tasks.sources.columns import find_text_column
 from mediamill.tasks.wire import Provider
@@ -39,6 +41,8 @@ _MAX_INLINE_BYTES = 256 * 1024
 _MAX_TEXT_BYTES = 10_000_000
 _MAX_DOWNLOAD_BYTES = 4 * 2**30
 _MAX_DOWNLOAD_SECONDS = 1800.0
+_LENGTH_LIMIT_VALID_SECONDS = 30 * 86_400.0
+"""A server may take longer recordings one day: then a limit is learned anew, from a refusal, which costs nothing."""
 
 
 class ByteSemaphore:
@@ -97,6 +101,7 @@ class EngineCapabilityContext:
         self._fetch_output = fetch_output
         self._source_folder = Path(job.source).expanduser().absolute().parent if "://" not in job.source else None
         self._records: dict[str, ItemRecord] = {}
+        self._max_seconds: dict[str, float | None] = {}
         self._computing = asyncio.Lock()
         self._computed: dict[Any, Any] = {}
 
@@ -126,6 +131,31 @@ class EngineCapabilityContext:
         """Record the points where a recording is cut."""
         if self._journal is not None:
             await self._journal.cut_points.store(sha256, recipe, cut_points.points, cut_points.length)
+
+    async def load_max_seconds(self, operation: str) -> float | None:
+        """The longest recording that the model takes, as a refusal of the last month stated it; None when none did."""
+        if self._journal is None:
+            return None
+        name = self._to_length_name(operation)
+        if name not in self._max_seconds:
+            learned = await self.run_in_thread(self._journal.learned_limits.load, name)
+            is_valid = learned is not None and learned[1] < _LENGTH_LIMIT_VALID_SECONDS
+            self._max_seconds.setdefault(name, float(learned[0]["max_seconds"]) if learned and is_valid else None)
+        return self._max_seconds[name]
+
+    async def save_max_seconds(self, operation: str, seconds: float) -> None:
+        """Remember the longest recording that the model takes: the shortest that was stated."""
+        name, known = self._to_length_name(operation), await self.load_max_seconds(operation)
+        if known is not None and known <= seconds:
+            return
+        self._max_seconds[name] = seconds
+        message = f"{self.provider.name} takes at most {seconds:g} s of audio at once with {self.model}: longer is cut"
+        write_record(RUN_LOGGER, logging.WARNING, "length_learned", message, model=self.model, max_seconds=seconds)
+        if self._journal is not None:
+            await self._journal.learned_limits.store(name, {"max_seconds": seconds})
+
+    def _to_length_name(self, operation: str) -> str:
+        return f"{self.provider.name} {self.provider.endpoint.origin} {self.model} {operation} max_seconds"
 
     async def run_in_thread(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run blocking work off the event loop."""

@@ -157,9 +157,13 @@ class Unpriced(ItemError):
 
 
 class CallFailed(ItemError):
-    """The provider or the network refused the request."""
+    """The provider or the network refused the request.
+
+    ``max_seconds`` is the longest recording that the provider takes, where it refused a longer one and said so.
+    """
 
     default_kind = "call_failed"
+    max_seconds: float | None = None
 
 
 class UnknownOutcome(ItemError):

@@ -155,6 +155,7 @@ class Problem:
         billed: True when it may have been billed all the same.
         wait: seconds the provider wants to be left alone, already within bounds; None when it did not say.
         code: the provider's error code.
+        max_seconds: the longest recording that the provider takes, where it says so as it refuses a longer one.
     """
 
     verdict: Verdict
@@ -164,6 +165,7 @@ class Problem:
     wait: float | None = None
     code: str | None = None
     hint: str | None = None
+    max_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,12 +216,16 @@ class Quota:
 
 @dataclass(frozen=True, slots=True)
 class AudioLimits:
-    """The audio that an endpoint accepts: containers by name (``wav``, ``mp3`` ...), maximum bytes and seconds."""
+    """The audio that an endpoint accepts: containers by name (``wav``, ``mp3`` ...), maximum bytes and seconds.
+
+    ``is_learned``: the maximum seconds are from a refusal, not from the provider's configuration.
+    """
 
     formats: frozenset[str]
     max_bytes: int
     max_seconds: float | None = None
     takes_urls: bool = False
+    is_learned: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -271,9 +271,11 @@ class WireAttempt:
     def _to_error(self, problem: Problem, status: int) -> Exception:
         if problem.verdict != "stop":
             is_transient = is_transient_status(status)
-            return CallFailed(
+            error = CallFailed(
                 problem.message, kind=problem.kind, status=status, hint=problem.hint, transient=is_transient
             )
+            error.max_seconds = problem.max_seconds
+            return error
         stop = AccountStopped(problem.message, hint=problem.hint)
         stop.kind = problem.kind
         return self._stop_run(stop)

@@ -101,6 +101,14 @@ class CapabilityContext(Protocol):
         """Remember where a recording is cut. Durable when this returns, so a later run cuts at the same places."""
         ...
 
+    async def load_max_seconds(self, operation: str) -> float | None:
+        """The longest recording that the model takes, as an earlier refusal stated it; None when none did."""
+        ...
+
+    async def save_max_seconds(self, operation: str, seconds: float) -> None:
+        """Remember the longest recording that the model takes, for this run and later ones."""
+        ...
+
     async def run_in_thread(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run blocking work off the event loop."""
         ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from decimal import Decimal
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from mediamill.tasks.capabilities.base import Call, CapabilityContext, Estimate, Media
+from mediamill.tasks.capabilities.speech.length_limits import is_usable_limit, send_first_alone
 from mediamill.tasks.capabilities.speech.piece_transcript import set_to_clock, shift_times
 from mediamill.tasks.capabilities.speech.recordings import prepare_whole, to_recording_url, transcribe_pieces
 from mediamill.tasks.capabilities.speech.transcript_checks import check_transcript
@@ -83,6 +85,8 @@ class TranscribeParams(SpeechRecognitionParams):
 
 
 _PREPARATION_PARAMS = {"normalize", "trim", "pass_urls", "piece_seconds", "overlap", "audio_track"}
+_MAX_LENGTH_REFUSALS = 3
+"""How often a recording is cut again because the model states a shorter length; a refusal costs nothing."""
 _MAX_CONCURRENT_CUTS = 4
 """Recordings that are cut at the same time; each holds up to a minute of audio in memory."""
 
@@ -124,22 +128,42 @@ class Transcribe:
         self, item: Item, params: SpeechRecognitionParams, call: Call, context: CapabilityContext
     ) -> Mapping[str, Any]:
         """Transcribe one recording."""
-        limits = self._get_audio_limits(params, context)
         if params.pass_urls and item.is_url:
-            source = to_recording_url(item, context, limits)
+            source = to_recording_url(item, context, self._get_audio_limits(params, context))
             return await self._transcribe_whole(item, params, call, context, source, None)
         async with context.fetch(item) as media:
-            clip = await prepare_whole(media, context, limits, _get_cut_options(params))
-            if clip is None:
-                return await self._transcribe_in_pieces(item, media, params, call, context)
-            context.record_preparation(item, describe_audio(clip, media.size, limits, context.model))
-            payload = clip.input.payload
-            try:
-                async with context.reserve_memory(len(payload.data or b"") if payload else 0):
-                    return await self._transcribe_whole(item, params, call, context, clip.input, clip)
-            finally:
-                if payload and payload.path and payload.path != media.path:
-                    payload.path.unlink(missing_ok=True)
+            for _ in range(_MAX_LENGTH_REFUSALS):
+                limits = await self._load_audio_limits(params, context)
+                try:
+                    return await self._transcribe_media(item, media, params, call, context, limits)
+                except CallFailed as error:
+                    if not is_usable_limit(error, limits):
+                        raise
+                    await context.save_max_seconds(self.operation, error.max_seconds or 0)
+            limits = await self._load_audio_limits(params, context)
+            return await self._transcribe_media(item, media, params, call, context, limits)
+
+    async def _transcribe_media(
+        self,
+        item: Item,
+        media: Media,
+        params: SpeechRecognitionParams,
+        call: Call,
+        context: CapabilityContext,
+        limits: AudioLimits,
+    ) -> Mapping[str, Any]:
+        """Send the recording whole, or in pieces where it is longer than the limits."""
+        clip = await prepare_whole(media, context, limits, _get_cut_options(params))
+        if clip is None:
+            return await self._transcribe_in_pieces(item, media, params, call, context, limits)
+        context.record_preparation(item, describe_audio(clip, media.size, limits, context.model))
+        payload = clip.input.payload
+        try:
+            async with context.reserve_memory(len(payload.data or b"") if payload else 0):
+                return await self._transcribe_whole(item, params, call, context, clip.input, clip)
+        finally:
+            if payload and payload.path and payload.path != media.path:
+                payload.path.unlink(missing_ok=True)
 
     async def _transcribe_whole(
         self,
@@ -178,14 +202,27 @@ class Transcribe:
         }
 
     async def _transcribe_in_pieces(
-        self, item: Item, media: Media, params: SpeechRecognitionParams, call: Call, context: CapabilityContext
+        self,
+        item: Item,
+        media: Media,
+        params: SpeechRecognitionParams,
+        call: Call,
+        context: CapabilityContext,
+        limits: AudioLimits,
     ) -> Mapping[str, Any]:
         async def send(clip: PreparedAudio) -> Answer:
             return await self._request(call, self._build_ask(item, params, context, clip.input, clip.seconds), context)
 
-        limits, cut_options = self._get_audio_limits(params, context), _get_cut_options(params)
+        is_sure = limits.max_seconds is not None or context.provider.billing.free
         merged = await transcribe_pieces(
-            item, media, context, send, self._cut_semaphore, limits, cut_options, diarized=_is_diarized(params)
+            item,
+            media,
+            context,
+            send if is_sure else send_first_alone(send),
+            self._cut_semaphore,
+            limits,
+            _get_cut_options(params),
+            diarized=_is_diarized(params),
         )
         columns, length = merged.columns, merged.columns["duration_s"]
         check_arguments = (columns, self.expected_language(params), length, merged.activity, merged.warnings)
@@ -250,11 +287,19 @@ class Transcribe:
 
         path = Path(item.location or "")
         info = await context.run_in_thread(functools.partial(read_audio_info, path, track=params.audio_track))
-        limits = self._get_audio_limits(params, context)
+        limits = await self._load_audio_limits(params, context)
         asks = estimate_pieces(info, path.stat().st_size, limits, _get_cut_options(params))
         sent_seconds = info.seconds + (asks - 1) * Decimal(str(params.overlap))
         usage = Usage(audio_seconds=sent_seconds, requests=asks)
         return Estimate(asks, usage, usage, info.seconds)
+
+    async def _load_audio_limits(self, params: SpeechRecognitionParams, context: CapabilityContext) -> AudioLimits:
+        """The provider's limits, and below them the length that the model stated as it refused a longer recording."""
+        limits = self._get_audio_limits(params, context)
+        learned = await context.load_max_seconds(self.operation)
+        if learned is None or params.transport == "socket" or learned >= (limits.max_seconds or math.inf):
+            return limits
+        return replace(limits, max_seconds=learned, is_learned=True)
 
     def _get_audio_limits(self, params: SpeechRecognitionParams, context: CapabilityContext) -> AudioLimits:
         if params.transport is None:

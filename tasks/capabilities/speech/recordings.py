@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mediamill.tasks.capabilities.base import FETCHED_BY_PROVIDER, CapabilityContext, Media, to_url_input
+from mediamill.tasks.capabilities.speech.length_limits import describe_learned_limit
 from mediamill.tasks.capabilities.speech.piece_sender import PieceSender, SendPiece
 from mediamill.tasks.capabilities.speech.piece_transcript import SAMPLE_RATE, PieceTranscript
 from mediamill.tasks.domain import Answer, Input, Item, Preparation
@@ -127,7 +128,7 @@ async def transcribe_pieces(
     faults = sorted({fault for answer in answers for fault in answer.data.get("time_faults", ())})
     return MergedPieces(
         columns,
-        [*segmenter.warnings, *warnings, *faults],
+        [*segmenter.warnings, *warnings, *faults, *describe_learned_limit(limits, context.model)],
         await context.run_in_thread(lambda: segmenter.voice_activity),
         clips[0].input.recipe,
         len(clips),

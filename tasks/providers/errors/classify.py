@@ -170,7 +170,8 @@ def _build_problem(
     error: ErrorBody | None,
 ) -> Problem:
     hint = _HINTS.get(kind)
-    if kind == "too_long" and (seconds := read_stated_limit(message)) is not None:
+    seconds = read_stated_limit(message) if kind == "too_long" else None
+    if seconds is not None:
         hint = f"add --piece-seconds {seconds:g}, or max_seconds to the model in the provider's YAML: it is then cut"
     return Problem(
         verdict=verdict,
@@ -180,6 +181,7 @@ def _build_problem(
         wait=read_wait_seconds(provider.rate_limit_headers, reply.headers, message) if verdict == "retry" else None,
         code=next(iter(error.codes), None) if error else None,
         hint=hint.format(key=provider.endpoint.key_env or "the environment") if hint else None,
+        max_seconds=seconds,
     )
 
 
