@@ -19,6 +19,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from mediamill.tasks.bounded_files import load_yaml_file
 from mediamill.tasks.errors import NoSuchOption, UsageError
 from mediamill.tasks.renamed_options import JOB_OPTIONS, RenamedFields, get_renamed_params, override
+from mediamill.tasks.untrusted_text import check_is_utf8
 
 DEFAULT_SETTLE_SECONDS = 60.0
 _DURATION_PART = re.compile(r"(?P<n>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h|d)?")
@@ -217,6 +218,8 @@ class Job(RenamedFields):
         if value is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", value):
             raise ValueError("give the NAME of an environment variable, never the key itself")
         return value
+
+    _check_names = field_validator("source", "out", "journal")(check_is_utf8)
 
     @field_validator("journal")
     @classmethod

@@ -66,3 +66,16 @@ def _write_out(match: re.Match[str]) -> str:
     if code <= 0xFF:  # noqa: PLR2004 - the last of Latin-1
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"  # noqa: PLR2004 - the last of four digits
+
+
+def check_is_utf8(name: str | None) -> str | None:
+    """A name of a folder as it is; the journal holds it as text.
+
+    Raises:
+        ValueError: when it has bytes that are no UTF-8.
+    """
+    try:
+        (name or "").encode()
+    except UnicodeEncodeError:
+        raise ValueError("has bytes that are not UTF-8 in its name; rename it, or name a link to it") from None
+    return name
