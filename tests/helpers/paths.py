@@ -18,3 +18,7 @@ needs_outside_samples = pytest.mark.skipif(
     reason="needs the larger sample collection, which is not in the repository (MEDIAMILL_SAMPLES names its folder)",
 )
 """For tests over more samples than the repository has; what matters most is tested on its own samples too."""
+
+
+OUTSIDE_DOCUMENTS = Path(os.environ.get("MEDIAMILL_VENDOR_DOCUMENTS") or ROOT.parent / "shared" / "seeds")
+"""The providers' guides as text, which are not in the repository."""
