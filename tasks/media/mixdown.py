@@ -24,8 +24,14 @@ if TYPE_CHECKING:
 LOST_SHARE = 0.05
 """The mix has lost a moment when it holds less than this share of the power that one of the channels has."""
 
+LOST_STEREO_SHARE = 0.15
+"""The same for two channels. Half of one channel alone has 0.25: only opposite phase, with noise, has less."""
+
 MIN_POWER = 1e-6
 """-60 dB of full scale. Quieter channels are not judged: it is noise that cancels out."""
+
+_MIN_LIVE_POWER = 100 * MIN_POWER
+"""A channel that holds sound is so loud at least once; -40 dB of full scale."""
 
 _BLOCK_SECONDS = 0.25
 _NO_NAMES = frozenset({"", "NONE", "UNK", "UNSD"})
@@ -52,19 +58,25 @@ class MixdownReport:
         ranges: where, as first and last sample at 16 kHz.
         samples: by the channel's name, such as ``FL``: for how many samples it was taken.
         channels: of the recording.
+        peaks: by the channel's name: the highest power of a moment.
     """
 
     def __init__(self) -> None:
         self.ranges: list[tuple[int, int]] = []
         self.samples: Counter[str] = Counter()
         self.channels = 0
+        self.peaks: dict[str, float] = {}
         self.position = 0
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """One sentence for the user; none where the plain mix was taken throughout."""
+        """One sentence for the user; none where the plain mix of several channels was taken throughout."""
         if not self.ranges:
-            return ()
+            live = [name for name, power in self.peaks.items() if power >= MIN_POWER]
+            if len(live) != 1 or len(self.peaks) == 1 or self.peaks[live[0]] < _MIN_LIVE_POWER:
+                return ()
+            what = f"only {live[0]} of {len(self.peaks)} holds sound"
+            return (f"channels: {what}; mixed with the silent ones it is sent quieter than it is recorded",)
         seconds = sum(self.samples.values()) / RATE
         names = " and ".join(name for name, _ in self.samples.most_common())
         what = f"the {self.channels} channels lose their sound when they are mixed"
@@ -85,6 +97,7 @@ class ChannelMixer:
         names = [channel.name for channel in like.layout.channels]
         self._names = [f"channel {n}" if name in _NO_NAMES else name for n, name in enumerate(names, 1)]
         self._format = like.format.name.removesuffix("p")
+        self._lost_share = LOST_STEREO_SHARE if self._channels == 2 else LOST_SHARE  # noqa: PLR2004
         self._is_judged = self._channels > 1 and self._format in _SAMPLE_TYPES
         self._frames: list[AudioFrame] = []
         self._seconds = 0.0
@@ -134,7 +147,7 @@ class ChannelMixer:
             return None
         powers, mix_power = self._measure(mixed, frames)
         loudest = int(np.argmax(powers))
-        if powers[loudest] < MIN_POWER or mix_power >= LOST_SHARE * powers[loudest]:
+        if powers[loudest] < MIN_POWER or mix_power >= self._lost_share * powers[loudest]:
             return None
         arrays = [self._to_channels(frame) for frame in frames]
         samples = np.concatenate([part.to_ndarray().reshape(-1) for part in mixed])
@@ -146,12 +159,15 @@ class ChannelMixer:
         alone = np.concatenate([samples[:0], *(part.to_ndarray().reshape(-1) for part in parts)])[-len(samples) :]
         alone = np.concatenate([samples[: len(samples) - len(alone)], alone])
         speech_power = _measure_speech(alone)
-        if speech_power < MIN_POWER or _measure_speech(samples) >= LOST_SHARE * speech_power:
+        if speech_power < MIN_POWER or _measure_speech(samples) >= self._lost_share * speech_power:
             return None
         return self._report_taken(channel, alone)
 
     def _may_be_lost(self, mixed: list[AudioFrame], frames: list[AudioFrame]) -> bool:
         powers, mix_power = self._measure(mixed, frames)
+        peaks = self._report.peaks
+        for name, power in zip(self._names, powers, strict=True):
+            peaks[name] = max(peaks.get(name, 0.0), float(power))
         return bool(powers.max() >= MIN_POWER / 4 and mix_power < 4 * LOST_SHARE * powers.max())
 
     def _measure(self, mixed: list[AudioFrame], frames: list[AudioFrame]) -> tuple[npt.NDArray[np.float32], float]:

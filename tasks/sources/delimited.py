@@ -41,7 +41,7 @@ class DelimitedReader:
         if header is None:
             raise UsageError(f"{where}: the file is empty: not even a line with column names")
         if header.problem:
-            raise UsageError(f"{where}: the line with column names: {header.problem}", hint="save the file as UTF-8")
+            raise UsageError(f"{where}: the line with column names: {header.problem}")
         if any("\0" in name for name in header.cells):
             raise UsageError(f"{where}: the column names hold null characters", hint="save the file as UTF-8")
         names = [name.strip() for name in header.cells]

@@ -227,3 +227,9 @@ def test_a_manifest_that_is_something_else_says_what_it_is(
 def test_a_header_that_begins_like_another_kind_of_file_is_a_header(tmp_path: Path, header: str) -> None:
     with pytest.raises(UsageError, match="no column holds a path or URL"):
         open_manifest(write_manifest(tmp_path, f"{header}\na,b\n", "m.csv"))
+
+
+def test_a_header_with_an_open_quote_is_not_to_be_saved_otherwise(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="the line with column names: a quote is never closed") as caught:
+        open_manifest(write_manifest(tmp_path, 'path,"who\na.wav,x\n', "m.csv"))
+    assert caught.value.hint is None
