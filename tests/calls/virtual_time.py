@@ -117,6 +117,13 @@ class SimulatedServer:
         self.log.append((now, good))
         await asyncio.sleep(self.latency * self.rng.uniform(0.8, 1.2) if good else 0.03)
         self.in_flight -= 1
+        return self.make_reply(good, wait)
+
+    def reply_to(self, now: float) -> tuple[str, RateLimits | None, float | None]:
+        """Decide on a request that arrives now: its outcome, the stated limits and the wait."""
+        return self.make_reply(*self.admit(now))
+
+    def make_reply(self, good: bool, wait: float) -> tuple[str, RateLimits | None, float | None]:
         stated_limits = (
             RateLimits(requests_per_second=self.limit)
             if self.stated_on == "all" or (self.stated_on == "refusals" and not good)
