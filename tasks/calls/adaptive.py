@@ -11,6 +11,7 @@ import math
 from collections import deque
 from typing import Any
 
+from mediamill.tasks.calls.quota_window import QuotaWindow
 from mediamill.tasks.calls.refusal_trial import RefusalTrial
 
 _STATED_MARGIN = 0.985
@@ -26,6 +27,8 @@ _MIN_CUT, _MAX_CUT = 0.03, 0.5
 _CUT_SHARE = 0.7
 """Share of the estimated excess that one refusal takes away: less than all of it, so that it never undershoots."""
 _MIDDLE_SHARE, _GROWTH_WEIGHT = 0.9, 0.33
+_BUCKET_SECONDS = 1.0
+"""Seconds of its rate that a bucket holds, as a rule."""
 _MIN_MEASURED_REQUESTS = 16
 """Accepted requests from which a rate is measured."""
 _HOLD_REQUESTS = 90.0
@@ -53,8 +56,14 @@ _MAX_STEP_SECONDS = 3.0
 """Growth that one request may bring, in seconds: longer gaps come from pauses, or from little work."""
 _USELESS_CUTS = 4
 _MIN_PACE = 1 / 60
-_DENSE_REFUSALS, _DENSE_REQUESTS = 5, 8
-"""So many refusals among so many requests are a used-up quota: of random ones, 4 % would do that once in 200,000."""
+_RUN_CHANCE, _MIN_SHARE, _MAX_RUN, _RUN_GAPS = 7.5, 0.03, 24, 3
+"""Refusals in a row that come at random once in 10 to the power of this are a used-up quota; the share of refusals that
+is expected at the least; the most in a row; and the other requests between them that may still be answered."""
+_WINDOW_SECONDS = 60.0
+_QUOTA_MARGIN, _QUOTA_GROWTH, _QUOTA_HITS = 0.985, 1.01, 3
+"""Share of a measured quota that is used; a pace that is about that; so many signals at it show that it is no more."""
+_MAX_UNSURE_HINT = 1.0
+"""A hint of a second is the least that ``Retry-After`` can state: it may be much less."""
 _MAX_FIRST_PAUSE_SECONDS = 0.25
 """A first refusal stops the requests for about a round trip: the next one shows whether a quota is used up."""
 _MAX_BACKOFF_SECONDS = 15.0
@@ -79,6 +88,9 @@ class AdaptiveRate:
         self.stated_limit: float | None = None
         self._stated_until = float("-inf")
         self._trial = RefusalTrial(_USELESS_CUTS)
+        self._quota = QuotaWindow()
+        self._quota_pace: float | None = None  # of a quota that was measured
+        self._quota_hits = 0  # signals at that pace
         self._learned_at: float | None = None  # when the last signal came
         self._restored_age = 0.0  # seconds, of what was restored
         # Growth
@@ -96,15 +108,10 @@ class AdaptiveRate:
         self._accepted_total = 0
         # Refusals one after the other, and the block they are
         self._last_refused = -2
-        self._recent_refusals: deque[int] = deque(maxlen=_DENSE_REFUSALS)
+        self._recent_refusals: deque[int] = deque(maxlen=_MAX_RUN)
         self._refusals_in_a_row = 0
         self._last_short_pause = 0.0
-        self._cycle = (0.0, 0)  # when the last measurement was, and the requests accepted until then
-        self._is_unmeasured = True
-        self._refused_at = 0.0
-        self._resumed_at: float | None = None
         self._round_trip = 0.1
-        self._is_measuring = False
         self._second_counts = (0.0, 0, 0)  # start of this second, requests in it, in the one before
 
     def state_limit(self, per_second: float, now: float) -> None:
@@ -124,17 +131,20 @@ class AdaptiveRate:
         else:
             self._second_counts = (start, current + 1, before)
         if number == 0:
-            self._cycle, self._learned_at = (now, 0), now - self._restored_age
-        if self._is_measuring:
-            self._measure_limit(now)
+            self._learned_at = now - self._restored_age
         if paced and self.pace is not None:
             self._paced = self._paced[0] + 1, self._paced[1] + 1 / self.pace
             self._raise_pace(self.pace, now)
         self._last_sent_at = now
 
-    def record_accepted(self, number: int) -> None:
+    def record_accepted(self, number: int, sent_at: float, now: float) -> None:
         """Count an accepted request."""
         self._accepted_total += 1
+        quota = self._quota.record_accepted(number, sent_at, self._count_run())
+        if quota is not None:
+            self._quota_pace, self._quota_hits = quota / _WINDOW_SECONDS * _QUOTA_MARGIN, 0
+            self._set_pace(min(self._quota_pace, self._get_usable_limit(now) or math.inf), now)
+            self._trial.end_trial()
         if number > self._last_refused:
             self._refusals_in_a_row = 0
 
@@ -152,14 +162,14 @@ class AdaptiveRate:
             Seconds during which nothing is sent, unless a request that was sent after this one is accepted meanwhile.
         """
         self._round_trip = now - sent_at
+        self._quota.record_refusal(number, sent_at, hint)
         trial = self._trial
         follows_refusal = number <= self._last_refused + 1 and not trial.noise
         self._last_refused = max(number, self._last_refused)
         self._recent_refusals.append(number)
-        is_dense = (
-            len(self._recent_refusals) == _DENSE_REFUSALS
-            and self._last_refused - min(self._recent_refusals) < _DENSE_REQUESTS
-        )
+        run = self._count_run()
+        recent = sorted(self._recent_refusals)[-run:]
+        is_dense = len(recent) == run and self._last_refused - recent[0] < run + _RUN_GAPS
         if number < self._epoch:
             self._hit_refusals += 1
             if not is_dense or self._refusals_in_a_row > 1:
@@ -175,11 +185,12 @@ class AdaptiveRate:
             return 0.0
         if self._refusals_in_a_row <= 1:
             return 0.0 if trial.noise else min(_MAX_FIRST_PAUSE_SECONDS, 1.2 * self._round_trip)
-        self._resumed_at, self._is_measuring, self._refused_at = None, True, now
-        if hint is not None:
-            self._last_short_pause = hint if hint < _MAX_SHORT_PAUSE_SECONDS else 0.0
-            return hint
-        return min(_MAX_BACKOFF_SECONDS, _FIRST_BACKOFF_SECONDS * 4.0 ** min(self._refusals_in_a_row, 9))
+        backoff = min(_MAX_BACKOFF_SECONDS, _FIRST_BACKOFF_SECONDS * 4.0 ** min(self._refusals_in_a_row, 9))
+        if hint is None:
+            return backoff
+        pause = min(hint, backoff) if hint <= _MAX_UNSURE_HINT else hint
+        self._last_short_pause = pause if pause < _MAX_SHORT_PAUSE_SECONDS else 0.0
+        return pause
 
     def _answer_signal(self, number: int, next_number: int, now: float, *, is_used_up: bool) -> None:
         """Cut the pace, or go back to where it was when the cuts so far changed nothing."""
@@ -187,7 +198,7 @@ class AdaptiveRate:
         pace = self._current_rate(now) if self.pace is None else min(self.pace, 2 * self._current_rate(now))
         self._searches_left -= pace < _SAME_PACE * self._signal_pace
         self._signal_pace = pace
-        if is_used_up or self._refusals_in_a_row > 2:  # noqa: PLR2004 - two may be random
+        if is_used_up or self._refusals_in_a_row > max(2, self._count_run() - 3):
             trial.end_trial()
         restored = trial.judge_cuts(number, next_number, pace)
         if restored is not None:
@@ -197,26 +208,38 @@ class AdaptiveRate:
         if self._refusals_in_a_row > 2:  # noqa: PLR2004 - a used-up window: wait for its end, same pace
             self._set_pace(self.pace or pace, now)
             return
-        lowered = pace * (1 - max(_MIN_CUT, min(_MAX_CUT, _CUT_SHARE * trial.share)))
+        lowered = pace * (1 - max(_MIN_CUT, min(_MAX_CUT, _CUT_SHARE * trial.share + trial.noise)))
         if self.pace is not None and pace > self._base_pace and not trial.noise and self._searches_left <= 0:
             lowered = min(lowered, max(self._base_pace * (1 - _MIN_CUT), self._measure_average(pace)))
+        if self._quota_pace is not None:
+            self._quota_hits = self._quota_hits + 1 if pace < _QUOTA_GROWTH * self._quota_pace else 0
+            if self._quota_hits < _QUOTA_HITS:
+                lowered = max(lowered, min(pace, self._quota_pace))
+            else:
+                self._quota_pace = None
         if (usable_limit := self._get_usable_limit(now)) is not None:
             lowered = min(max(lowered, usable_limit * _MEASURED_MARGIN), usable_limit)
         self._set_pace(lowered, now)
         trial.record_cut(lowered)
 
+    def _count_run(self) -> int:
+        """How many refusals in a row are a used-up quota, and not by chance."""
+        share = min(0.5, max(_MIN_SHARE, self._trial.expected_share))
+        return min(_MAX_RUN, math.ceil(-_RUN_CHANCE / math.log10(share)))
+
     def _measure_average(self, pace: float) -> float:
         """The pace to fall back to after growth: a little below what was accepted on average since the last signal.
 
         That average is no more than the limit, and less where the limit's bucket ran over before growth began. The
-        average of the growth alone is no less.
+        average of the growth alone is no less, but for a bucket that was full.
         """
         requests, seconds = self._paced
         growth_requests, growth_seconds = requests - self._paced_in_hold[0], seconds - self._paced_in_hold[1]
         if requests < _MIN_MEASURED_REQUESTS or not growth_requests:
             return _MIDDLE_SHARE * math.sqrt(pace * self._base_pace)
         average, growth_average = requests / seconds, growth_requests / growth_seconds
-        return _ACCEPTED_MARGIN * (average + _GROWTH_WEIGHT * (growth_average - average))
+        middle = average + _GROWTH_WEIGHT * (growth_average - average)
+        return _ACCEPTED_MARGIN * max(middle, growth_average * growth_seconds / (growth_seconds + _BUCKET_SECONDS))
 
     def _set_pace(self, pace: float, now: float) -> None:
         self.pace = self._base_pace = max(_MIN_PACE, pace)
@@ -229,31 +252,6 @@ class AdaptiveRate:
             _SEARCH_HOLD_REQUESTS if self._searches_left > 0 else math.inf,
         )
         self._hold_until = now + (_SLOW_HOLD_SECONDS if self.pace < _SLOW_PACE else _MAX_HOLD_SECONDS)
-
-    def _measure_limit(self, now: float) -> None:
-        """Measure the limit after a long block: the rate that was accepted since the block before.
-
-        It waits until a refusal of the first request after the block would have come back. A quota for a minute that
-        is used up early blocks the rest of the minute, however fast it was used.
-        """
-        if self._resumed_at is None:
-            self._resumed_at = now
-        if now - self._resumed_at < 2 * self._round_trip:
-            return
-        self._is_measuring = False
-        was_long_block = self._resumed_at - self._refused_at >= max(_MIN_LONG_BLOCK_SECONDS, 3 / (self.pace or 1.0))
-        if not was_long_block and not self._is_unmeasured:
-            return
-        began_at, accepted_before = self._cycle
-        accepted, seconds = self._accepted_total - accepted_before, self._resumed_at - began_at
-        if (
-            accepted >= (1 if self._is_unmeasured else _MIN_MEASURED_REQUESTS)
-            and 1.0 <= seconds <= _MAX_MEASURED_SECONDS
-        ):
-            self._is_unmeasured = False
-            self._set_pace(min(accepted / seconds * _MEASURED_MARGIN, self._get_usable_limit(now) or float("inf")), now)
-            self._trial.end_trial()
-        self._cycle = (self._resumed_at, self._accepted_total)
 
     def _raise_pace(self, pace: float, now: float) -> None:
         usable_limit = self._get_usable_limit(now)
@@ -293,7 +291,7 @@ class AdaptiveRate:
             return
         self._set_pace(pace, 0.0)
         self._restored_age = age + seconds_ago
-        self._searches_left, self._is_unmeasured = 0, False
+        self._searches_left = 0
 
 
 def _parse_number(value: object, minimum: float) -> float | None:

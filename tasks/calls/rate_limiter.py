@@ -167,7 +167,7 @@ class Limiter:
         if outcome == "ok":
             self._window.record_accepted(number)
             self._size_at_success = self._window.size
-            self._rate.record_accepted(number)
+            self._rate.record_accepted(number, permit.granted_at, now)
             if number > self._last_refused:
                 self._paused_until, self._ramp_ends_at = min(self._paused_until, now), min(self._ramp_ends_at, now)
         elif outcome == "rate_limit":

@@ -9,6 +9,8 @@ answers do.
 
 from __future__ import annotations
 
+import math
+
 _CUT_MARGIN = 0.03
 """A load is low enough for a limit that showed in a share of refusals when it was cut by that share and this."""
 _FELL_FACTOR = 6.0
@@ -17,11 +19,11 @@ _MAX_GROWTH = 1.06
 """Growth since the lowest load of a trial with which a refusal says nothing of the cuts."""
 _HELD_GROWTH = 1.005
 _MAX_NOISE = 0.5
-_MIN_EXCESS, _MAX_EXCESS, _EXCESS_PER_NOISE = 3.0, 5.0, 150.0
-"""Refusals beyond the noise from which they are a signal: by chance they come to this once in some 10,000 requests."""
-_NOISE_TOLERANCE, _MIN_TOLERANCE = 0.6, 0.003
-_BLOCK_REQUESTS = 400
-"""Requests over which the share of noise is measured again."""
+_MAX_HOLD_REFUSALS = 5.0
+_SIGNAL_FACTOR, _SIGNAL_SHARE, _SIGNAL_ODDS = 1.6, 0.1, 9.9
+"""A signal is told from noise by the odds (their natural logarithm) of so many times the noise, or so much more."""
+_MAX_BLOCK_REQUESTS, _BLOCK_REFUSALS = 400.0, 20.0
+"""Requests, or expected refusals, over which the share of noise is measured again."""
 _NOISE_MARGIN = 1.25
 _NO_NOISE = 0.002
 
@@ -45,6 +47,7 @@ class RefusalTrial:
         self._max_noise = 0.0
         self._run = (0, 0)  # the number from which there was an excess, and the refusals since
         self._block = (0, 0)  # the number at which the noise was last measured, and the refusals since
+        self._is_tested = False  # whether the load was cut below what the noise hides
         self._start_load: float | None = None  # before the first cut of this trial; None while there is none
         self._reference_load = 0.0  # after the first cut
         self._lowest_load = 0.0
@@ -60,22 +63,38 @@ class RefusalTrial:
         if not self.noise:
             return True
         self._block = self._block[0], self._block[1] + 1
-        tolerated = (1 + _NOISE_TOLERANCE) * self.noise + _MIN_TOLERANCE
+        tolerated, limit = self._weigh_excess()
         self._excess -= tolerated * max(0, number - self._excess_number)
         if self._excess <= 0:
             self._excess, self._run = 0.0, (number, 0)
         self._excess += 1
         self._run = self._run[0], self._run[1] + 1
         self._excess_number = max(number, self._excess_number)
-        if self._excess < self.signal_refusals:
+        if self._excess < limit:
             self._measure_noise(number)
             return False
         return True
 
+    def _weigh_excess(self) -> tuple[float, float]:
+        """The share of refusals that is tolerated, and the refusals beyond it that are a signal.
+
+        That is the cumulative sum test of two shares, the noise and one that would cost too much.
+        """
+        noise = self.noise
+        other = min(0.9, max(_SIGNAL_FACTOR * noise, noise + _SIGNAL_SHARE))
+        up, down = math.log(other / noise), math.log((1 - noise) / (1 - other))
+        return down / (up + down), _SIGNAL_ODDS / (up + down)
+
     @property
     def signal_refusals(self) -> float:
-        """How many refusals beyond the noise make a signal."""
-        return min(_MAX_EXCESS, max(_MIN_EXCESS, _EXCESS_PER_NOISE * self.noise)) if self.noise else 1.0
+        """How many refusals beyond the noise make a signal, as far as growth is to wait for them."""
+        return min(_MAX_HOLD_REFUSALS, self._weigh_excess()[1]) if self.noise else 1.0
+
+    @property
+    def expected_share(self) -> float:
+        """The share of requests that is refused whatever the load, as far as it is known."""
+        sent, refused = self._counts
+        return max(self.noise, refused / sent if self.useless_cuts and self._start_load is not None else 0.0)
 
     def judge_cuts(self, number: int, next_number: int, load: float) -> float | None:
         """Take in a signal: the refusal of request ``number`` at ``load``, while ``next_number`` was to be sent next.
@@ -87,7 +106,7 @@ class RefusalTrial:
         run_sent, run_refused = (number - self._run[0] + 1, self._run[1]) if self.noise else (sent, refused)
         self.share = max(0.0, run_refused / (max(run_sent, run_refused) + 1) - self.noise)
         if self.noise:
-            self._block = next_number, 0
+            self._block, self._is_tested = (next_number, 0), True
         self._excess, self._refused, self._signal_number, self._excess_number = 0.0, 0, next_number, next_number
         before_sent, before_refused = self._counts
         fell = before_sent and sent * before_refused / before_sent > _FELL_FACTOR * refused
@@ -127,8 +146,10 @@ class RefusalTrial:
     def _measure_noise(self, number: int) -> None:
         """Follow the share of noise, block by block: up to a little above what it was found to be."""
         began_at, refused = self._block
-        if (sent := number - began_at) >= _BLOCK_REQUESTS:
-            self.noise = min(self._max_noise, (self.noise + refused / sent) / 2)
+        if (sent := number - began_at) >= min(_MAX_BLOCK_REQUESTS, _BLOCK_REFUSALS / self.noise):
+            share = refused / sent
+            self.noise = min(self._max_noise, share if self._is_tested else (self.noise + share) / 2)
+            self._is_tested = False
             if self.noise < _NO_NOISE:
                 self.noise = self._excess = 0.0
             self._block = number, 0
