@@ -23,7 +23,7 @@ _ACCEPTED_MARGIN = 0.985
 _STATED_LIMIT_SECONDS = 22.0
 """Seconds for which a stated limit caps the pace, unless it is stated again. Some servers state it in refusals only."""
 _STATED_LIMIT_REQUESTS = 200.0
-_MIN_CUT, _MAX_CUT = 0.03, 0.5
+_MIN_CUT, _MAX_CUT, _ROW_CUT = 0.03, 0.5, 0.85
 _CUT_SHARE = 0.7
 """Share of the estimated excess that one refusal takes away: less than all of it, so that it never undershoots."""
 _MIDDLE_SHARE, _GROWTH_WEIGHT = 0.9, 0.33
@@ -200,7 +200,7 @@ class AdaptiveRate:
         self._signal_pace = pace
         if is_used_up or self._refusals_in_a_row > max(2, self._count_run() - 3):
             trial.end_trial()
-        restored = trial.judge_cuts(number, next_number, pace)
+        restored = trial.judge_cuts(number, next_number, pace, is_repeated=self._refusals_in_a_row > 1)
         if restored is not None:
             self._set_pace(restored, now)
             self._hold_requests, self._grows_fast = 0.0, True
@@ -208,7 +208,10 @@ class AdaptiveRate:
         if self._refusals_in_a_row > 2:  # noqa: PLR2004 - a used-up window: wait for its end, same pace
             self._set_pace(self.pace or pace, now)
             return
-        lowered = pace * (1 - max(_MIN_CUT, min(_MAX_CUT, _CUT_SHARE * trial.share + trial.noise)))
+        wanted_cut = trial.share + trial.noise + _MIN_CUT if trial.noise else _CUT_SHARE * trial.share
+        lowered = pace * (1 - max(_MIN_CUT, min(_MAX_CUT, wanted_cut)))
+        if self._refusals_in_a_row > 1 and self._searches_left <= 0:
+            lowered = max(lowered, _ROW_CUT * pace)  # the same event as the refusal before
         if self.pace is not None and pace > self._base_pace and not trial.noise and self._searches_left <= 0:
             lowered = min(lowered, max(self._base_pace * (1 - _MIN_CUT), self._measure_average(pace)))
         if self._quota_pace is not None:

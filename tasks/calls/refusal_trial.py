@@ -24,7 +24,9 @@ _SIGNAL_FACTOR, _SIGNAL_SHARE, _SIGNAL_ODDS = 1.6, 0.1, 9.9
 """A signal is told from noise by the odds (their natural logarithm) of so many times the noise, or so much more."""
 _MAX_BLOCK_REQUESTS, _BLOCK_REFUSALS = 400.0, 20.0
 """Requests, or expected refusals, over which the share of noise is measured again."""
-_NOISE_MARGIN = 1.25
+_TEST_REFUSALS, _SAME_SHARE = 8, 0.7
+"""Refusals, and the share of the share before, from which a cut under noise has changed nothing."""
+_NOISE_MARGIN = 2.0
 _NO_NOISE = 0.002
 
 
@@ -47,7 +49,7 @@ class RefusalTrial:
         self._max_noise = 0.0
         self._run = (0, 0)  # the number from which there was an excess, and the refusals since
         self._block = (0, 0)  # the number at which the noise was last measured, and the refusals since
-        self._is_tested = False  # whether the load was cut below what the noise hides
+        self._test: tuple[float, float] | None = None  # the load before a cut under noise, and the share refused then
         self._start_load: float | None = None  # before the first cut of this trial; None while there is none
         self._reference_load = 0.0  # after the first cut
         self._lowest_load = 0.0
@@ -96,8 +98,10 @@ class RefusalTrial:
         sent, refused = self._counts
         return max(self.noise, refused / sent if self.useless_cuts and self._start_load is not None else 0.0)
 
-    def judge_cuts(self, number: int, next_number: int, load: float) -> float | None:
+    def judge_cuts(self, number: int, next_number: int, load: float, *, is_repeated: bool = False) -> float | None:
         """Take in a signal: the refusal of request ``number`` at ``load``, while ``next_number`` was to be sent next.
+
+        One that ``is_repeated`` has the cause of the one before, and shows nothing of the cut in between.
 
         Returns:
             The load to go back to, when refusals turned out to be noise; None when the load is to be cut.
@@ -106,8 +110,8 @@ class RefusalTrial:
         run_sent, run_refused = (number - self._run[0] + 1, self._run[1]) if self.noise else (sent, refused)
         self.share = max(0.0, run_refused / (max(run_sent, run_refused) + 1) - self.noise)
         if self.noise:
-            self._block, self._is_tested = (next_number, 0), True
-        self._excess, self._refused, self._signal_number, self._excess_number = 0.0, 0, next_number, next_number
+            return self._judge_noise(number, next_number, load, run_refused / max(run_sent, run_refused))
+        self._start_interval(next_number)
         before_sent, before_refused = self._counts
         fell = before_sent and sent * before_refused / before_sent > _FELL_FACTOR * refused
         has_grown = self._start_load is None or load > self._start_load or load > _MAX_GROWTH * self._lowest_load
@@ -119,15 +123,40 @@ class RefusalTrial:
         self._last_interval = sent, refused
         self._counts = sent, refused = before_sent + sent, before_refused + refused
         share = max(refused / sent, recent_refused / recent_sent)
-        if load <= min(self._reference_load * (1 - share - _CUT_MARGIN), self._lowest_load * _HELD_GROWTH):
+        if not is_repeated and load <= min(
+            self._reference_load * (1 - share - _CUT_MARGIN), self._lowest_load * _HELD_GROWTH
+        ):
             self.useless_cuts += 1
         if self.useless_cuts < self._max_useless_cuts or refused > _MAX_NOISE * sent:
             return None
         restored, self._start_load = self._start_load, None
-        self.noise = max(self.noise, refused / sent)
-        self._max_noise = _NOISE_MARGIN * self.noise
+        self._set_noise(refused, sent)
         self._block = (next_number, 0)
         return restored
+
+    def _judge_noise(self, number: int, next_number: int, load: float, share: float) -> float | None:
+        """Take in that ``share`` was refused, more than the noise: the cut that follows tests the noise as well."""
+        sent, refused = number - self._signal_number + 1, self._refused
+        self._start_interval(next_number)
+        self._block = next_number, 0
+        if self._test is None or refused < _SAME_SHARE * self._test[1] * sent or load > self._test[0]:
+            self._test = load, share
+            return None
+        start_load, start_share = self._test
+        self._test = start_load, max(start_share, share)
+        if refused < _TEST_REFUSALS or load > start_load * (1 - self._test[1] - _CUT_MARGIN):
+            return None
+        self._test = None
+        self._set_noise(refused, sent)
+        return start_load
+
+    def _start_interval(self, next_number: int) -> None:
+        self._excess, self._refused, self._signal_number, self._excess_number = 0.0, 0, next_number, next_number
+
+    def _set_noise(self, refused: int, sent: int) -> None:
+        self.noise = min(_MAX_NOISE, max(self.noise, refused / sent))
+        self._max_noise = min(_MAX_NOISE, _NOISE_MARGIN * self.noise, (refused + 2 * math.sqrt(refused)) / sent)
+        self._max_noise = max(self.noise, self._max_noise)
 
     def record_cut(self, load: float) -> None:
         """Take in that the load was cut to ``load``."""
@@ -141,15 +170,15 @@ class RefusalTrial:
 
     def end_trial(self) -> None:
         """Forget the cuts: what is refused now has another cause."""
-        self._start_load = None
+        self._start_load = self._test = None
 
     def _measure_noise(self, number: int) -> None:
         """Follow the share of noise, block by block: up to a little above what it was found to be."""
         began_at, refused = self._block
         if (sent := number - began_at) >= min(_MAX_BLOCK_REQUESTS, _BLOCK_REFUSALS / self.noise):
             share = refused / sent
-            self.noise = min(self._max_noise, share if self._is_tested else (self.noise + share) / 2)
-            self._is_tested = False
+            self.noise = min(self._max_noise, share if self._test else (self.noise + share) / 2)
+            self._test = None
             if self.noise < _NO_NOISE:
                 self.noise = self._excess = 0.0
             self._block = number, 0

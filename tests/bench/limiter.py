@@ -1,4 +1,4 @@
-"""What the limiter makes of servers with limits and faults, in virtual time: ``python -m tests.bench.limiter [NAME...]``.
+"""What the limiter makes of limits and faults, in virtual time: ``python -m tests.bench.limiter [NAME...]``.
 
 Each line is one server, and each cell the worst and the mean of several seeds: the share of what is possible that was
 used and the share that the limit refused, both from the second minute on, and the refusals in the first minute. With
@@ -8,11 +8,12 @@ names, only lines are measured whose name contains one of them.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import math
 import os
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -138,45 +139,44 @@ def measure(case: Case, seed: int) -> tuple[float, ...]:
         begin = case.second_client + 60
         first, both = course.rate(begin, end, 0), course.rate(begin, end)
         return min(first, both - first) / both, both / possible, course.refused_share(begin, end)
-    in_first = sum(at < 60 for at in course.refused)  # noqa: PLR2004 - seconds
+    in_first = sum(at < 60 for at in course.refused)
     return course.rate(60, end) / possible, course.refused_share(60, end), float(in_first), course.refused_share(0, 60)
 
 
-def make_cases() -> Iterator[tuple[str, Case]]:
-    """All lines of the table."""
-    for share in (0.005, 0.01, 0.02, 0.04, 0.1, 0.2, 0.3):
-        for hint in (None, 2.0):
-            told = f", hint {hint:.0f} s" if hint else ""
-            yield f"noise 429 {share:.1%}{told}", Case(noise=share, noise_hint=hint, seconds=180)
-            if share >= 0.1:  # noqa: PLR2004 - so many 503s are usual
-                case = Case(noise=share, noise_hint=hint, seconds=180, outcome="overloaded")
-                yield f"noise 503 {share:.1%}{told}", case
-                if share == 0.3:  # noqa: PLR2004 - one of them
-                    yield f"noise 503 {share:.1%}{told}, 256 in flight", replace(case, in_flight=256, seconds=90)
-    for kind in ("bucket", "sliding", "fixed", "second"):
-        for rpm in (20, 60, 120, 300, 600, 3000, 6000):
-            for stated in ("", "retry"):
-                if kind != "second" or rpm >= 300:  # noqa: PLR2004 - five a second
-                    case = Case(rpm, kind, stated, in_flight=256, seconds=180 if rpm > 600 else 300)  # noqa: PLR2004
-                    yield f"limit {kind} {rpm}{', hint' if stated else ''}", case
-    for rpm in (20, 600, 3000):
-        for stated in ("all", "refusals"):
-            yield f"stated {rpm} on {stated}", Case(rpm, "bucket", stated, in_flight=256, seconds=180)
-    for rpm in (20, 60, 120, 300, 600, 3000):
-        for factor in (0.5, 2.0):
-            yield f"changed {rpm} x {factor}", Case(rpm, seconds=300, change=(150, factor), in_flight=256)
-    for rpm in (600, 3000):
-        for share in (0.01, 0.04):
-            for hint in (None, 2.0):
-                case = Case(rpm, stated_on="retry" if hint else "", noise=share, noise_hint=hint, seconds=240)
-                yield f"mixed {rpm} with {share:.0%}{', hint' if hint else ''}", case
-    for rpm in (120, 600, 3000):
-        for delay in (0.0, 60.0):
-            yield f"two {rpm}, {delay:.0f} s apart", Case(rpm, second_client=delay, seconds=420)
+def make_noise_cases() -> Iterator[tuple[str, Case]]:
+    """Faults at random, without a limit."""
+    for share, hint in itertools.product((0.005, 0.01, 0.02, 0.04, 0.1, 0.2, 0.3), (None, 2.0)):
+        told = f" {share:.1%}, hint {hint:.0f} s" if hint else f" {share:.1%}"
+        case = Case(noise=share, noise_hint=hint, seconds=180)
+        yield f"noise 429{told}", case
+        if share >= 0.1:
+            yield f"noise 503{told}", replace(case, outcome="overloaded")
+    yield "noise 503 30.0%, 256 in flight", replace(case, outcome="overloaded", in_flight=256, seconds=90)
     for share, hint in ((0.005, None), (0.04, None), (0.04, 5.0), (0.3, 2.0)):
         yield f"healthy after {share:.1%} {hint}", Case(noise=share, noise_hint=hint, noise_ends=100, seconds=170)
     for rpm in (20, 600):
         yield f"healthy run after {rpm}", Case(seconds=70, before=Case(rpm, seconds=120))
+
+
+def make_limit_cases() -> Iterator[tuple[str, Case]]:
+    """Limits of all kinds and sizes."""
+    sizes = (20, 60, 120, 300, 600, 3000, 6000)
+    for kind, rpm, stated in itertools.product(("bucket", "sliding", "fixed", "second"), sizes, ("", "retry")):
+        if kind != "second" or rpm >= 300:
+            case = Case(rpm, kind, stated, in_flight=256, seconds=180 if rpm > 600 else 300)
+            yield f"limit {kind} {rpm}{', hint' if stated else ''}", case
+    for rpm, stated in itertools.product((20, 600, 3000), ("all", "refusals")):
+        yield f"stated {rpm} on {stated}", Case(rpm, "bucket", stated, in_flight=256, seconds=180)
+    for rpm, factor in itertools.product((20, 60, 120, 300, 600, 3000), (0.5, 2.0)):
+        yield f"changed {rpm} x {factor}", Case(rpm, seconds=300, change=(150, factor), in_flight=256)
+    for rpm, share, hint in itertools.product((600, 3000), (0.01, 0.04), (None, 2.0)):
+        case = Case(rpm, stated_on="retry" if hint else "", noise=share, noise_hint=hint, seconds=240)
+        yield f"mixed {rpm} with {share:.0%}{', hint' if hint else ''}", case
+    for rpm, delay in itertools.product((120, 600, 3000), (0.0, 60.0)):
+        yield f"two {rpm}, {delay:.0f} s apart", Case(rpm, second_client=delay, seconds=420)
+
+
+CASES = dict(itertools.chain(make_noise_cases(), make_limit_cases()))
 
 
 def format_line(name: str, rows: list[tuple[float, ...]]) -> str:
@@ -197,7 +197,7 @@ def format_line(name: str, rows: list[tuple[float, ...]]) -> str:
 
 def main(names: list[str]) -> None:
     """Print a table."""
-    cases = [(name, case) for name, case in make_cases() if not names or any(part in name for part in names)]
+    cases = [(name, case) for name, case in CASES.items() if not names or any(part in name for part in names)]
     with ProcessPoolExecutor(2) as pool:
         results = [(name, [pool.submit(measure, case, seed) for seed in range(_SEEDS)]) for name, case in cases]
         for name, futures in results:
