@@ -66,6 +66,22 @@ def test_an_unstated_limit_is_learned_from_refusals(rpm: float, latency: float) 
     assert refused <= 0.01
 
 
+@pytest.mark.parametrize("window_kind", ["fixed", "sliding"])
+@pytest.mark.parametrize(("rpm", "tells"), mark_rest_long([(60, ""), (300, ""), (300, "retry")], [(60, "")]))
+def test_an_unstated_quota_for_a_minute_is_measured_and_spread(rpm: float, tells: str, window_kind: str) -> None:
+    server, began = simulate(
+        Limiter(quota_for(rpm, 1)), SimulatedServer(rpm / 60, 0.2, window_kind, stated_on=tells), 360
+    )
+    used, refused = server.measure_between(began + 120, began + 360)
+    assert used >= 0.93
+    assert refused <= 0.03
+    longest = max(
+        sum(good for at, good in server.log if begin <= at < begin + 10)
+        for begin in range(int(began) + 130, int(began) + 350)
+    )
+    assert longest <= rpm / 60 * 10 * 1.3  # and not all at once
+
+
 @pytest.mark.long
 def test_a_limit_of_sixty_thousand_a_minute_is_reached() -> None:
     server, began = simulate(Limiter(quota_for(60_000, 0.1)), SimulatedServer(1000, 0.1, stated_on="refusals"), 40)

@@ -1,0 +1,54 @@
+"""A quota for each minute is measured when it is used up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+
+from mediamill.tasks.calls.quota_window import QuotaWindow
+
+
+def record(window: QuotaWindow, requests: Iterable[tuple[float, bool]], hint: float | None = None) -> list[int]:
+    """Take in requests by when they were sent and whether they were accepted; the quotas that were found."""
+    quotas = []
+    for number, (sent_at, is_accepted) in enumerate(requests):
+        if not is_accepted:
+            window.record_refusal(number, sent_at, hint)
+        elif (quota := window.record_accepted(number, sent_at, 3)) is not None:
+            quotas.append(quota)
+    return quotas
+
+
+BURST = [(100 + 0.01 * n, True) for n in range(120)]
+
+
+def test_a_quota_that_is_used_up_early_is_what_was_accepted_in_its_minute() -> None:
+    refused = [(at, False) for at in (101.3, 101.4, 104.0, 112.0, 127.0, 142.0, 157.0)]
+    assert record(QuotaWindow(), [*BURST, *refused, (160.5, True)]) == [120]
+
+
+def test_a_wait_that_the_server_stated_needs_no_refusals_all_through() -> None:
+    refused = [(101.3 + n / 100, False) for n in range(5)]
+    assert record(QuotaWindow(), [*BURST, *refused, (160.4, True)], hint=59.0) == [120]
+    assert record(QuotaWindow(), [*BURST, *refused, (102.4, True)], hint=59.0) == []
+
+
+@pytest.mark.parametrize("is_accepted_between", [True, False])
+def test_refusals_among_accepted_requests_or_within_a_second_are_no_quota(is_accepted_between: bool) -> None:
+    if is_accepted_between:
+        later = [(102 + n, n % 3 == 0) for n in range(60)]
+    else:
+        later = [(101.3 + n / 10, n == 8) for n in range(9)]
+    assert record(QuotaWindow(), [*BURST, *later]) == []
+
+
+def test_answers_out_of_order_do_not_hide_a_block() -> None:
+    window = QuotaWindow()
+    for number in range(50):
+        window.record_accepted(number, 100.0, 3)
+    for number, sent_at in enumerate([100.6, 100.7, 103.0, 110.0], 60):
+        window.record_refusal(number, sent_at, None)
+    for number in range(50, 60):  # sent before the refused ones, and answered after them
+        assert window.record_accepted(number, 100.5, 3) is None
+    assert window.record_accepted(64, 160.2, 3) == 60
