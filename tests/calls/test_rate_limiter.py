@@ -73,7 +73,7 @@ def test_an_unstated_quota_for_a_minute_is_measured_and_spread(rpm: float, tells
         Limiter(quota_for(rpm, 1)), SimulatedServer(rpm / 60, 0.2, window_kind, stated_on=tells), 360
     )
     used, refused = server.measure_between(began + 120, began + 360)
-    assert used >= 0.93
+    assert used >= (0.93 if window_kind == "fixed" else 0.85)
     assert refused <= 0.03
     longest = max(
         sum(good for at, good in server.log if begin <= at < begin + 10)
