@@ -20,7 +20,7 @@ def record(window: QuotaWindow, requests: Iterable[tuple[float, bool]], hint: fl
     return quotas
 
 
-BURST = [(100 + 0.01 * n, True) for n in range(120)]
+BURST: list[tuple[float, bool]] = [(100 + 0.01 * n, True) for n in range(120)]
 
 
 def test_a_quota_that_is_used_up_early_is_what_was_accepted_in_its_minute() -> None:
@@ -37,7 +37,7 @@ def test_a_wait_that_the_server_stated_needs_no_refusals_all_through() -> None:
 @pytest.mark.parametrize("is_accepted_between", [True, False])
 def test_refusals_among_accepted_requests_or_within_a_second_are_no_quota(is_accepted_between: bool) -> None:
     if is_accepted_between:
-        later = [(102 + n, n % 3 == 0) for n in range(60)]
+        later = [(102.0 + n, n % 3 == 0) for n in range(60)]
     else:
         later = [(101.3 + n / 10, n == 8) for n in range(9)]
     assert record(QuotaWindow(), [*BURST, *later]) == []
