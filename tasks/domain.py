@@ -38,6 +38,7 @@ class Item:
         lost_request_key: the request key of a result whose file is gone, or whose row is made again. Its reply comes
             from the journal; it is never bought again.
         is_outdated: its row is made again, as this program makes it.
+        is_read_again: before a new answer is bought, the reply for the sample before it is read once more.
     """
 
     item_id: str
@@ -52,6 +53,7 @@ class Item:
     has_result: bool = False
     lost_request_key: str | None = None
     is_outdated: bool = False
+    is_read_again: bool = False
 
     @property
     def is_url(self) -> bool:

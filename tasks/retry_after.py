@@ -10,8 +10,10 @@ from collections.abc import Mapping
 MAX_WAIT = 120.0
 """Maximum wait that a server's hint can cause."""
 
-_MAX_DATE_CHARS = 64
-_NUMBER = re.compile(r"[+-]?(?:\d{1,400}(?:\.\d{0,400})?|\.\d{1,400})(?:e[+-]?\d{1,6})?", re.ASCII | re.IGNORECASE)
+MAX_VALUE_CHARS = 64
+"""A longer header value is neither a number, a duration nor a date; reading one could take seconds."""
+
+_NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d{1,6})?", re.ASCII | re.IGNORECASE)
 
 
 def parse_retry_after(headers: Mapping[str, str], now: float) -> float | None:
@@ -30,6 +32,8 @@ def parse_retry_after(headers: Mapping[str, str], now: float) -> float | None:
 def parse_non_negative(text: str | None) -> float | None:
     """The text as a finite number that is not negative; None when it is none."""
     text = (text or "").strip()
+    if len(text) > MAX_VALUE_CHARS:
+        return None
     return valid_wait_or_none(float(text)) if _NUMBER.fullmatch(text) else None
 
 
@@ -42,7 +46,7 @@ def _parse_seconds_or_date(text: str | None, now: float) -> float | None:
     text = (text or "").strip()
     if (seconds := parse_non_negative(text)) is not None:
         return seconds
-    if "," not in text or len(text) > _MAX_DATE_CHARS:  # every HTTP date names its weekday first
+    if "," not in text or len(text) > MAX_VALUE_CHARS:  # every HTTP date names its weekday first
         return None
     try:
         return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - now)

@@ -185,7 +185,7 @@ async def _publish_parts(context: RunContext, shard: int) -> None:
 async def _run_item(context: RunContext, shard: int, item: Item, result: ShardResult) -> None:
     with context.capability_context.open_record(item) as record:
         try:
-            outcome = await _run_capability(context, item, record)
+            item, outcome = await _run_or_read_again(context, item, record)
         except RunStopped as reason:
             context.stop_switch.trigger(reason)
             if record.preparations or record.requests:
@@ -229,14 +229,30 @@ def _log_outcome(context: RunContext, item: Item, outcome: Outcome) -> None:
         write_record(RUN_LOGGER, logging.DEBUG, "item_ended", message, **fields)
 
 
-async def _run_capability(context: RunContext, item: Item, record: ItemRecord) -> Outcome:
+async def _run_or_read_again(context: RunContext, item: Item, record: ItemRecord) -> tuple[Item, Outcome]:
+    """Do an item; one that a retry would buy again is first done with the replies that it has, for nothing.
+
+    Returns:
+        The item, with the sample that its outcome is of, and the outcome.
+    """
+    if item.is_read_again:
+        before = replace(item, sample=item.sample - 1)
+        outcome = await _run_capability(context, before, record, journal_only=True)
+        if isinstance(outcome, Result):
+            return before, outcome
+        record.preparations.clear()
+        record.requests.clear()
+    return item, await _run_capability(context, item, record, journal_only=item.lost_request_key is not None)
+
+
+async def _run_capability(context: RunContext, item: Item, record: ItemRecord, *, journal_only: bool) -> Outcome:
     """Run the capability on an item: exactly one Result or Failure, whatever happens."""
     answers: list[Answer] = []
 
     async def call_and_record(ask: Ask) -> Answer:
         request = record.add_request(ask)
         try:
-            answer = await context.caller(ask, journal_only=item.lost_request_key is not None)
+            answer = await context.caller(ask, journal_only=journal_only)
         except (ItemError, RunStopped) as error:
             request.key, request.error_kind = context.caller.find_key(ask), error.kind
             raise

@@ -116,7 +116,6 @@ class DescribeVideo:
                 make_field("shown_at", pa.list_(pa.float64()), "times of the frames that were sent, in seconds"),
                 make_field("windows", pa.list_(window), "parts that were described one by one, in order"),
                 make_field("transcript", pa.string(), "transcript of the audio (--with-audio)"),
-                make_field("flags", pa.list_(pa.string()), "few_frames: fewer could be decoded than were chosen"),
                 make_field("warnings", pa.list_(pa.string()), "what a reader should know about the row"),
                 *get_answer_fields(params),
             ]
@@ -157,7 +156,7 @@ class DescribeVideo:
             "shown_at": frame_times,
             "windows": windows,
             "transcript": transcript,
-            "flags": ["few_frames"] if missing else [],
+            "flags": [*(["few_frames"] if missing else []), *answer_columns["flags"]],
             "warnings": [*warnings, *missing],
         }
 
@@ -221,7 +220,7 @@ class DescribeVideo:
             The answer's columns, each window's description, when frames were taken, in seconds, and warnings.
         """
         windows, frame_times = list[dict[str, Any]](), list[float]()
-        warnings = list[str]()
+        warnings, flags = list[str](), set[str]()
         answer_columns: dict[str, Any] = {}
         is_single = len(spans) == 1
         window_params = params if is_single else params.model_copy(update={"json_schema": None})
@@ -234,11 +233,13 @@ class DescribeVideo:
             prompt = (prompts.build_frames_prompt if is_single else prompts.build_window_prompt)(media.sha256, frames)
             async with context.reserve_memory(COPIES_IN_MEMORY * sum(len(frame.data) for frame in frames)):
                 answer_columns = await self._completion.request_answer(item, prompt, window_params, call, context)
+            flags |= set(answer_columns["flags"])
             windows.append({"start": start, "end": end, "text": answer_columns["text"]})
         if not is_single:
             answer_columns = await self._completion.request_answer(
                 item, prompts.build_summary_prompt(windows), params, call, context
             )
+        answer_columns["flags"] = sorted(flags | set(answer_columns["flags"]))
         return answer_columns, windows, frame_times, list(dict.fromkeys(warnings))
 
 

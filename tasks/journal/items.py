@@ -33,6 +33,10 @@ KINDS_NEEDING_NEW_ANSWER = (
 """Failures after which only a new reply helps: the old one is lost or useless."""
 
 
+KINDS_READ_AGAIN = frozenset({"bad_reply", "misfit", "cut_off", "empty_answer", "bad_picture"})
+"""Those of them whose old reply is read first: a later program may understand it."""
+
+
 @dataclass(frozen=True, slots=True)
 class ShardWork:
     """A shard with something to do: ``pending`` items of this run, or a part to be written again."""
@@ -80,7 +84,8 @@ class Items:
     async def retry(self, kinds: set[str] | None) -> int:
         """Make failed items pending again: all, or those of the given error kinds. Returns how many.
 
-        Where only a new reply helps, the item's ``sample`` is raised, so that it is sent and paid for again. Items
+        Where only a new reply helps, the item's ``sample`` is raised, so that it is sent and paid for again, unless
+        the old reply can be read now. Items
         that an earlier retry left pending are included, with the sample they got then.
         """
         left_by_retry = and_(items.c.state == "pending", items.c.failure.is_not(None))
@@ -205,4 +210,5 @@ def _to_item(row: RowMapping) -> Item:
         if result_is_current and row["error_kind"] in (LOST_FILE, OUTDATED)
         else None,
         is_outdated=result_is_current and row["error_kind"] == OUTDATED,
+        is_read_again=row["sample"] > 0 and row["error_kind"] in KINDS_READ_AGAIN,
     )

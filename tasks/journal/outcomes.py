@@ -43,6 +43,7 @@ class Outcomes:
             "b_out": self._journal.out_id,
             "b_item": item.item_id,
             "b_shard": shard,
+            "b_sample": item.sample,
             "error_kind": failure.kind if failure else None,
             "transient": int(failure.transient) if failure else 0,
             "b_payload": dumps(payload),
@@ -179,6 +180,7 @@ _RECORD_RESULT = (
         state="done",
         error_kind=null(),
         transient=0,
+        sample=bindparam("b_sample"),
         result=bindparam("b_payload"),
         result_fingerprint=items.c.fingerprint,
         failure=null(),
@@ -190,6 +192,7 @@ _RECORD_FAILURE = (
     update(items)
     .where(*BOUND_ITEM)
     .values(
+        sample=bindparam("b_sample"),
         state=case((_RESULT_IS_CURRENT, "done"), else_="failed"),
         error_kind=bindparam("error_kind"),
         transient=case((_RESULT_IS_CURRENT, 0), else_=bindparam("transient")),

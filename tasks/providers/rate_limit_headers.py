@@ -10,12 +10,18 @@ import time
 from collections.abc import Mapping, Sequence
 
 from mediamill.tasks.providers.provider_info import RateLimitDialect
-from mediamill.tasks.retry_after import MAX_WAIT, parse_non_negative, parse_retry_after, valid_wait_or_none
+from mediamill.tasks.retry_after import (
+    MAX_VALUE_CHARS,
+    MAX_WAIT,
+    parse_non_negative,
+    parse_retry_after,
+    valid_wait_or_none,
+)
 from mediamill.tasks.wire import RateLimits
 
 _SECONDS_PER_MINUTE = 60.0
 _MAX_PER_SECOND = 1e9
-_DURATION_PART = re.compile(r"(\d{1,400}(?:\.\d{0,400})?|\.\d{1,400})(ms|us|µs|μs|ns|h|m|s)", re.ASCII)
+_DURATION_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ms|us|µs|μs|ns|h|m|s)", re.ASCII)
 _SECONDS_PER_UNIT = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ns": 1e-9}
 _TRY_AGAIN = re.compile(r"try again in\s+((?:[\d.]{1,40}\s?(?:ms|h|m|s))+)", re.IGNORECASE | re.ASCII)
 
@@ -82,6 +88,8 @@ def parse_go_duration(text: str | None) -> float | None:
     text = (text or "").strip()
     if text == "0":
         return 0.0
+    if len(text) > MAX_VALUE_CHARS:
+        return None
     parts = list(_DURATION_PART.finditer(text))
     if not parts or "".join(part.group(0) for part in parts) != text:
         return None

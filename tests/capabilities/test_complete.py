@@ -63,3 +63,17 @@ def test_the_upper_end_of_a_quote_includes_every_repair(local_server: RunningSer
     done = complete(local_server, tmp_path, "out")
     assert (done.returncode, local_server.bill()["billed"]) == (3, 3)
     assert Decimal(quote["low_usd"]) < Decimal(str(local_server.bill()["usd"])) <= Decimal(quote["high_usd"])
+
+
+@pytest.mark.parametrize("finish_reason", ["length", "MAX_TOKENS", "stop"])
+def test_an_answer_that_ends_at_its_length_is_flagged(
+    finish_reason: str, local_server: RunningServer, tmp_path: Path
+) -> None:
+    local_server.reset()
+    reply = {"content": '{"title": "t"}', "finish_reason": finish_reason}
+    local_server.faults({"fault": {"kind": "say", "body": reply}})
+    done = complete(local_server, tmp_path, "out")
+    expected = {} if finish_reason == "stop" else {"cut_off": 1}
+    assert (done.returncode, json.loads(done.stdout)["flags"]) == (0, expected)
+    (row,) = read_rows(tmp_path / "out")
+    assert (row["title"], row["flags"]) == ("t", list(expected))

@@ -129,6 +129,14 @@ def test_go_durations_are_parsed_or_none(text: str, seconds: float | None) -> No
     assert parse_go_duration(text) == seconds
 
 
+@pytest.mark.parametrize("text", ["0" * 64 + "5", "0" * 5000 + "5"])
+def test_a_value_of_more_characters_than_a_number_needs_is_none(text: str) -> None:
+    values = {"retry-after": text, "x-ratelimit-reset": text, "x-ratelimit-limit": text}
+    assert read_wait_seconds(DIALECTS["together"], values) is None
+    assert read_rate_limits(DIALECTS["together"], values).requests_per_second is None
+    assert parse_go_duration(f"{text}s") is None
+
+
 @given(st.integers(0, 99), st.integers(0, 59), st.integers(0, 59_999))
 def test_any_go_duration_is_parsed_exactly(hours: int, minutes: int, milliseconds: int) -> None:
     seconds = parse_go_duration(f"{hours}h{minutes}m{milliseconds}ms")

@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 def command(out: Path, *, only: tuple[str, ...], promote: bool, **options: Any) -> int:
     """Do the failed items of OUT again; everything else stays untouched.
 
-    Items that failed with `unknown` or `bad_reply` are paid for again; `mediamill status OUT` lists the kinds.
-    Another --provider, --model or --set applies to these items alone. `--only flagged --model BIGGER` does the results
-    with flags again, which stay until better ones exist. `--only lost` fetches the files missing from OUT/media, free.
-    `--only outdated` buys rows anew for which this program sends other bytes than the one that made them.
-    `--promote --only unknown` buys full versions whose creation got no reply.
+    Items that failed with `unknown` or `bad_reply` are paid for again, unless the reply can be read now; `mediamill
+    status OUT` lists the kinds. Another --provider, --model or --set applies to these items alone.
+    `--only flagged --model BIGGER` does the results with flags again, which stay until better ones exist. `--only lost`
+    fetches the files missing from OUT/media, free. `--only outdated` buys rows anew for which this program sends other
+    bytes than the one that made them. `--promote --only unknown` buys full versions whose creation got no reply.
     """
     from mediamill.tasks.journal.planning import OUTDATED
     from mediamill.tasks.plan import FLAGGED, Retry

@@ -29,6 +29,7 @@ FLAG_MEANINGS: Mapping[str, str] = {
     "times_in_milliseconds": "the provider's times were in milliseconds; they were turned into seconds",
     "damaged": "parts of the file could not be decoded",
     "few_frames": "fewer frames of a video could be decoded than were chosen: its description misses parts of it",
+    "cut_off": "an answer ends early, at the maximum number of tokens: raise --max-tokens",
 }
 """Every flag and its meaning, in the order in which rows list them."""
 

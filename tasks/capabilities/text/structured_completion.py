@@ -36,6 +36,8 @@ _REFUSAL_REASONS = frozenset(
     {"content_filter", "refusal", "safety", "moderation", "prohibited_content", "blocklist", "sensitive", "error_toxic"}
 )
 """Vendors' names for an answer that a content filter withheld (provider docs), in lower case."""
+_LENGTH_REASONS = frozenset({"length", "max_tokens", "max_output_tokens", "model_length"})
+"""Vendors' names for an answer that ends at the maximum number of tokens (provider docs), in lower case."""
 _SCHEMA_INSTRUCTION = "Answer with JSON alone, nothing before or after it, that fits this JSON Schema:\n"
 _REPAIR_INSTRUCTION = "That does not fit: {why}. Answer again with the whole JSON alone, as the schema wants it."
 
@@ -158,7 +160,10 @@ class StructuredCompletion:
                 kind="misfit",
                 hint="simplify the schema or the prompt, or choose a better --model",
             )
-        return {**columns, **_to_token_columns(answers), "choices": answer.data["choices"]}
+        choices = answer.data["choices"]
+        is_cut_off = any(_ends_at_limit(each["finish_reason"]) for each in choices)
+        flags = ["cut_off"] if is_cut_off else []
+        return {**columns, **_to_token_columns(answers), "flags": flags, "choices": choices}
 
     async def _parse_choice(
         self, choice: Mapping[str, Any], params: PromptParams, context: CapabilityContext
@@ -188,7 +193,7 @@ class StructuredCompletion:
         try:
             value = parse_json(text)
         except ValueError as error:
-            if finish_reason == "length":
+            if _ends_at_limit(finish_reason):
                 raise _no_answer_error(finish_reason, params) from None
             return columns, str(error)
         violation = await find_violation(value, params.json_schema, context)
@@ -219,6 +224,7 @@ def get_answer_fields(params: PromptParams) -> list[pa.Field]:
             "first_token_ms", pa.int64(), "milliseconds to the first token of the last try, where it was streamed"
         ),
         make_field("repairs", pa.int32(), "how often an answer that did not fit the schema was requested again"),
+        make_field("flags", pa.list_(pa.string()), "likely faults of the row, such as cut_off: an answer ends early"),
     ]
     if params.json_schema is None:
         return fields
@@ -252,8 +258,12 @@ def _to_typed_columns(value: Any, params: PromptParams) -> dict[str, Any]:
     return {to_column_name(field.name): fit_to_type(value.get(field.name), field.type) for field in fields}
 
 
+def _ends_at_limit(finish_reason: str | None) -> bool:
+    return (finish_reason or "").lower() in _LENGTH_REASONS
+
+
 def _no_answer_error(finish_reason: str | None, params: PromptParams) -> BadReply:
-    if finish_reason == "length":
+    if _ends_at_limit(finish_reason):
         return BadReply(
             f"the answer was cut off at {params.max_tokens} tokens",
             kind="cut_off",
