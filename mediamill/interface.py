@@ -77,7 +77,7 @@ from mediamill.tasks.providers.operations.transcription import (
 )
 from mediamill.tasks.providers.operations.translation import TranslationConfig, TranslationModel, TranslationOperation
 from mediamill.tasks.providers.operations.tts import TtsConfig, TtsModel, TtsOperation
-from mediamill.tasks.providers.operations.videos import VideoConfig, VideoModel, VideoOperation
+from mediamill.tasks.providers.operations.videos import DocumentedRange, VideoConfig, VideoModel, VideoOperation
 from mediamill.tasks.providers.operations.vision import Patches, Vision
 from mediamill.tasks.providers.operations.vision_chat import VisionChatOperation, VisionConfig, VisionModel
 from mediamill.tasks.providers.provider_info import ErrorQuirk, ProviderInfo, RateLimitDialect
@@ -93,6 +93,7 @@ from mediamill.tasks.wire import (
     Batching,
     Billing,
     Endpoint,
+    ModelEnd,
     Parsed,
     Poll,
     Problem,
@@ -136,6 +137,7 @@ __all__ = [
     "CompletionOperation",
     "Cost",
     "CutPoints",
+    "DocumentedRange",
     "Download",
     "EmbeddingConfig",
     "EmbeddingModel",
@@ -162,6 +164,7 @@ __all__ = [
     "MessageFlags",
     "Meter",
     "Metered",
+    "ModelEnd",
     "ModelFacts",
     "NamesFiles",
     "NoSuchOption",
