@@ -27,7 +27,6 @@ from mediamill.tasks.calls.retry import RetryBudget, RetryPolicy
 from mediamill.tasks.capability_context import EngineCapabilityContext
 from mediamill.tasks.damage import Damage, mend_at_start
 from mediamill.tasks.engine import Engine
-from mediamill.tasks.errors import UsageError
 from mediamill.tasks.item_slots import ItemSlots
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.journal_choice import choose_journal, write_mark
@@ -37,13 +36,13 @@ from mediamill.tasks.journal.planning import OUTDATED
 from mediamill.tasks.money.budget import Budget, EarlierHold
 from mediamill.tasks.moved_out import check_is_same_source, check_place
 from mediamill.tasks.open_files import limit_by_open_files
-from mediamill.tasks.os_errors import build_storage_error
 from mediamill.tasks.params import list_param_names
-from mediamill.tasks.private_files import check_is_no_link, make_private_folder
+from mediamill.tasks.private_files import make_private_folder
 from mediamill.tasks.renamed_options import get_renamed_params, to_stored_job, to_stored_names
 from mediamill.tasks.resolved_job import ResolvedJob
 from mediamill.tasks.run_context import RunContext, StopSwitch
 from mediamill.tasks.sinks.media import find_lost_media
+from mediamill.tasks.sinks.out_folder import create_out_folder
 from mediamill.tasks.sinks.results import build_results_schema
 from mediamill.tasks.sinks.schema import deserialize_schema, serialize_schema
 from mediamill.tasks.sources.row_paths import RowPaths
@@ -52,11 +51,6 @@ from mediamill.tasks.wire import Provider, Wire
 if TYPE_CHECKING:
     from mediamill.tasks.sources import Source
 
-PRIVATE_FOLDERS = (".journal", ".tmp")
-OUTPUT_FOLDERS = ("results", "failures", "calls", "media", "runs")
-"""Folders of OUT that others may read, as the umask says."""
-
-OUTPUT_FILES = ("report.html", "costs.csv")
 
 _STAGING_STEP_REQUESTS, _STAGING_STEP_EXTRA = 64, 8
 """For every 64 requests in flight, 8 more attempts may wait for their commit in the journal. With few in flight its
@@ -64,47 +58,6 @@ commits cost nothing; with hundreds they would leave a tenth of the slots empty.
 
 _MAX_OPEN_ITEMS = 4096
 """Maximum items open at once where many share a request."""
-
-
-def create_out_folder(out: Path) -> None:
-    """Create OUT where it does not exist yet.
-
-    Raises:
-        UsageError: when the path is not a folder.
-        StorageError: when it cannot be created or written.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        for name in PRIVATE_FOLDERS:
-            make_private_folder(out / name)
-        for name in OUTPUT_FOLDERS:
-            check_is_no_link(out / name)
-            _check_place(out / name, is_folder=True)
-        for name in OUTPUT_FILES:
-            _check_place(out / name, is_folder=False)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise UsageError(
-            f"{_find_file_on_path(Path(error.filename or out))}: is not a folder", hint="choose another --out"
-        ) from None
-    except OSError as error:
-        raise build_storage_error(error, error.filename or out) from None
-
-
-def _check_place(path: Path, *, is_folder: bool) -> None:
-    """Refuse a file where a run writes a folder, and a folder where it writes a file, before anything is paid.
-
-    Raises:
-        UsageError: when something of the other kind is in its place.
-    """
-    if path.exists() and path.is_dir() != is_folder:
-        here, needed = ("a file", "a folder") if is_folder else ("a folder", "a file")
-        hint = "move it away, or choose another --out"
-        raise UsageError(f"{path}: is {here}, and the run writes {needed} of that name", hint=hint)
-
-
-def _find_file_on_path(path: Path) -> Path:
-    """The part of a path that is in the way: the first that exists and is no folder."""
-    return next((part for part in (*reversed(path.parents), path) if part.exists() and not part.is_dir()), path)
 
 
 async def open_run(resolved: ResolvedJob, engine: Engine, *, retry: bool) -> tuple[RunContext, Source | None]:
@@ -177,11 +130,23 @@ async def _bind_out(resolved: ResolvedJob, journal: Journal, run_id: str, root: 
     damage = await mend_at_start(out, journal, run_id)
     if source is not None:
         await _mark_outdated(resolved, journal)
-        row_schema = source.row_schema() or pa.schema([])
-        frozen = (serialize_schema(build_results_schema(resolved.schema, row_schema)), serialize_schema(row_schema))
-        if journal.output.load_schemas() != frozen:
-            await journal.output.freeze_schemas(*frozen)
+    await _freeze_schemas(resolved, journal, source)
     return damage
+
+
+async def _freeze_schemas(resolved: ResolvedJob, journal: Journal, source: Source | None) -> None:
+    """Freeze the columns of OUT's parts. A retry, which may have other parameters for once, only adds to them."""
+    stored = journal.output.load_schemas()
+    if source is not None:
+        row_schema = source.row_schema() or pa.schema([])
+    else:
+        row_schema = deserialize_schema(stored[1]) if stored else pa.schema([])
+    schema = build_results_schema(resolved.schema, row_schema)
+    if source is None and stored and not set(deserialize_schema(stored[0])) <= set(schema):
+        return
+    frozen = (serialize_schema(schema), serialize_schema(row_schema))
+    if stored != frozen:
+        await journal.output.freeze_schemas(*frozen)
 
 
 async def _mark_outdated(resolved: ResolvedJob, journal: Journal) -> None:
