@@ -44,6 +44,7 @@ def make_outdated(out: Path, other_request: str) -> None:
             journal.execute("update items set result = ? where item_id = ?", (orjson.dumps(row), item_id))
 
 
+@pytest.mark.long
 def test_times_are_corrected_once_and_what_would_be_sent_otherwise_stays(
     local_server: RunningServer, tmp_path: Path
 ) -> None:

@@ -15,14 +15,14 @@ from tests.helpers.timed_media import Pictures, Sound, write_timed_media
 SHA = "0" * 64
 
 
-@pytest.fixture
-def dubbed(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def dubbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sounds = [
         Sound([(0, 2)], "aac", "deu"),
         Sound([(0, 3)], "aac", "eng", default=True),
         Sound([(0, 4)], "aac", "eng"),
     ]
-    return write_timed_media(tmp_path / "dubbed.mkv", "matroska", sounds, Pictures())
+    return write_timed_media(tmp_path_factory.mktemp("dubbed") / "dubbed.mkv", "matroska", sounds, Pictures())
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,7 @@ def test_a_zone_that_nobody_knows_is_a_problem_of_its_rows(tmp_path: Path) -> No
     assert open_manifest(path).size_hint() == 1
 
 
+@pytest.mark.long
 def test_results_and_exports_have_every_digit(tmp_path: Path) -> None:
     make_wavs(tmp_path, 2)
     moments = pa.array([1685971200000000123, 0], pa.timestamp("ns", "UTC"))

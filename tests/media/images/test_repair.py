@@ -236,6 +236,7 @@ def test_the_beginning_of_a_picture_is_called_damaged(magic: bytes) -> None:
     assert wrong.value.kind == "undecodable"
 
 
+@pytest.mark.long
 def test_a_caption_of_a_damaged_picture_says_so_in_its_row(tmp_path: Path) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()
