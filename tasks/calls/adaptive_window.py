@@ -15,6 +15,8 @@ _GROWTH_SHARE = 0.05
 """Growth in one round trip."""
 _HOLD_REQUESTS = 90
 """Requests after a cut from which it grows again: those before show what the cut has changed."""
+_HOLD_ROUND_TRIPS = 15
+"""Round trips from which it grows in any case: with few in flight, so many requests would take minutes."""
 _USELESS_CUTS = 3
 _CUT_SHARE = 0.5
 _MAX_CUT = 0.5
@@ -79,4 +81,5 @@ class AdaptiveWindow:
         self._trial.end_trial()
 
     def _is_held(self, number: int) -> bool:
-        return number < self._trial.signal_number + _HOLD_REQUESTS * self._trial.signal_refusals
+        hold = min(_HOLD_REQUESTS * self._trial.signal_refusals, _HOLD_ROUND_TRIPS * self.size)
+        return number < self._trial.signal_number + hold

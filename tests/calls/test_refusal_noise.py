@@ -68,6 +68,13 @@ def test_a_server_that_is_healthy_again_is_used_in_full_within_a_minute(share: f
     assert server.count_accepted(began + 120, began + 150) >= 0.95 * 16 / MEAN_LATENCY
 
 
+@pytest.mark.parametrize(("share", "in_flight"), mark_rest_long([(0.95, 16), (0.8, 64), (0.95, 64)], [(0.95, 16)]))
+def test_after_a_brown_out_the_concurrency_is_full_again_within_15_seconds(share: float, in_flight: int) -> None:
+    server = SimulatedServer(math.inf, 0.2, noise=share, noise_outcome="overloaded", noise_ends_at=1060)
+    began = send_for(Limiter(Quota(concurrency=in_flight)), server, 90)
+    assert server.count_accepted(began + 75, began + 90) >= 0.9 * in_flight / MEAN_LATENCY
+
+
 @pytest.mark.parametrize("rpm", [20, 600])
 def test_a_pace_of_an_earlier_run_is_left_within_a_minute_on_a_healthy_server(rpm: float) -> None:
     limiter = Limiter(Quota(concurrency=16))
