@@ -20,7 +20,7 @@ from mediamill.tasks.journal.db_errors import to_storage_error
 from mediamill.tasks.journal.migrations import LATEST_VERSION, check_version, create_or_migrate, read_version
 from mediamill.tasks.journal.read_only import create_read_only_engine, is_read_only
 from mediamill.tasks.journal.writer import Handler, JournalWriter
-from mediamill.tasks.private_files import make_private_file, make_private_folder
+from mediamill.tasks.private_files import check_is_no_link, make_private_file, make_private_folder
 
 T = TypeVar("T")
 
@@ -81,6 +81,8 @@ class JournalDatabase:
         location = JournalLocation.from_url(out, url).to_readable()
         with location.report_open_errors():
             version = None
+            if location.folder is not None:
+                check_is_no_link(location.folder / DATABASE_FILE)
             if location.folder is None or (location.folder / DATABASE_FILE).exists():
                 with location.readers.connect() as connection:
                     version = read_version(connection)

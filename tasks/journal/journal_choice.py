@@ -15,7 +15,7 @@ from mediamill.tasks.journal.database import DATABASE_FILE
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.out_place import read_out_id
 from mediamill.tasks.os_errors import build_storage_error
-from mediamill.tasks.private_files import replace_private_file
+from mediamill.tasks.private_files import check_is_no_link, replace_private_file
 
 _OWN_FOLDER = ".journal"
 MARK_FILE = f"{_OWN_FOLDER}/elsewhere"
@@ -103,6 +103,7 @@ def read_mark(out: Path) -> str | None:
         StorageError: when the mark cannot be read.
     """
     path = out / MARK_FILE
+    check_is_no_link(path)
     try:
         marked = path.read_text(encoding="utf-8").strip()
     except (FileNotFoundError, NotADirectoryError):

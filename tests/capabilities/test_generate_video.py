@@ -16,17 +16,17 @@ from PIL import Image
 from tests.helpers.cli_runs import mediamill, read_rows
 from tests.helpers.local_server import RunningServer
 from tests.helpers.run_checks import assert_bill_within_ledger_bounds, assert_ledger_equals_bill, assert_no_key_in
-from tests.helpers.tiers import mark_rest_long, mark_tiers
+from tests.helpers.tiers import mark_tiers
 from tests.helpers.video_runs import PIXVERSE, SMALL, check_video_files, generate_videos, write_prompts
 
-SORA, GROK = "sora-2", "grok-imagine-video"
+GROK = "grok-imagine-video"
 VEO = "google/veo-3.0"
 OOPS = {"code": "oops", "message": "out of sorts"}
 
 
 @pytest.fixture(scope="module")
 def server_options() -> dict[str, Any]:
-    prices = [f"{PIXVERSE}=0.3", f"{VEO}=1.6", f"{SORA}=0.4", f"{GROK}=0.05"]
+    prices = [f"{PIXVERSE}=0.3", f"{VEO}=1.6", f"{GROK}=0.05"]
     return {"price": prices, "job_seconds": "0..50ms"}
 
 
@@ -106,7 +106,7 @@ def test_what_the_documents_disagree_about_is_a_warning(local_server: RunningSer
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("provider", "model", "prefix"),
-    mark_rest_long([("openai", SORA, "openai-api"), ("xai", GROK, "xai")], [("openai", SORA, "openai-api")]),
+    [("xai", GROK, "xai")],
 )
 def test_every_other_provider_generates_videos(
     provider: str, model: str, prefix: str, local_server: RunningServer, tmp_path: Path

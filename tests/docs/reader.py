@@ -80,7 +80,7 @@ class Reader:
         addresses = {name: f"{self.origin}{path}" for name, path in _ADDRESSES.items()}
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         keys = dict.fromkeys(block.needs, KEY)
-        return {**kept, **addresses, **keys, "PATH": path, "HOME": str(self.folder / "home")}
+        return {**kept, **addresses, **keys, "PATH": path, "HOME": str(self.folder / "home"), "MEDIAMILL_SETTLE": "0"}
 
     def _execute(self, command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

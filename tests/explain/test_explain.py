@@ -266,7 +266,7 @@ def test_the_items_of_a_live_run_are_told_and_the_run_goes_on(tmp_path: Path) ->
             assert "a request has been on its way" in sending["why"]
             waiting = explain(out, "0002.wav")
             assert "has not reached it yet" in waiting["why"]
-            finished = explain(out, "0000.wav")
+            finished = _wait_for_story(out, "0000.wav", lambda story: story["state"] == "done")
             assert (finished["state"], finished["part"]) == ("done", None)
         finally:
             assert running.wait(60) == 0

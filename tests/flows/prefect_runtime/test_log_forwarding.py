@@ -92,7 +92,7 @@ def test_the_flow_run_of_a_throttled_run_has_few_lines(
     )
     assert done.returncode == 0, done.stderr
     retries = sum(row["outcome"] == "rejected" for row in read_rows(folder / "out", "calls"))
-    assert retries >= 10
+    assert retries >= 3
     run_id = done.stderr.strip().splitlines()[-1].rpartition("/")[2]
     messages = prefect_server.logs(run_id)
     shown = sum("rate_limit (HTTP 429); sent again" in message for message in messages)
