@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from prefect.runtime import flow_run
 
-from mediamill.flows.prefect_runtime.job_flow import JobFlow, JobRequest
+from mediamill.flows.prefect_runtime.flow_call import JobRequest
+from mediamill.flows.prefect_runtime.job_flow import JobFlow
 from mediamill.tasks.job import Job
-from mediamill.tasks.plan import Retry
+from mediamill.tasks.run.plan import Retry
 
 
 def _make_batch_request(job: Job, retry: list[str] | None = None) -> JobRequest:

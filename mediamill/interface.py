@@ -21,7 +21,9 @@ from mediamill.tasks.errors import (
     NoSuchOption,
     OutputBusy,
     ProviderDown,
+    RunFailed,
     RunStopped,
+    RunWarning,
     StorageError,
     UnknownOutcome,
     Unpriced,
@@ -39,6 +41,8 @@ from mediamill.tasks.money.speech import SpeechMeter
 from mediamill.tasks.money.tokens import TokenMeter
 from mediamill.tasks.money.videos import VideoMeter
 from mediamill.tasks.not_taken import NotTaken
+from mediamill.tasks.pipeline.quote import ChainQuote
+from mediamill.tasks.pipeline.result import ChainResult, StepResult
 from mediamill.tasks.providers.base import BaseProvider
 from mediamill.tasks.providers.config import ProviderConfig
 from mediamill.tasks.providers.errors.classify import classify_error
@@ -81,9 +85,13 @@ from mediamill.tasks.providers.operations.videos import DocumentedRange, VideoCo
 from mediamill.tasks.providers.operations.vision import Patches, Vision
 from mediamill.tasks.providers.operations.vision_chat import VisionChatOperation, VisionConfig, VisionModel
 from mediamill.tasks.providers.provider_info import ErrorQuirk, ProviderInfo, RateLimitDialect
-from mediamill.tasks.quote import quote
-from mediamill.tasks.run_job import run, run_job
-from mediamill.tasks.summary import FailureGroup, JsonSummary, Outage, Progress, Quote, Summary
+from mediamill.tasks.python.functions import quote, retry, run
+from mediamill.tasks.python.out_folder import OutFolder
+from mediamill.tasks.python.out_folder import open_out as open  # noqa: A004 (as gzip.open, it is named by its module)
+from mediamill.tasks.python.out_folder import read_out_status as status
+from mediamill.tasks.python.run_handle import RunHandle
+from mediamill.tasks.python.work import run_job
+from mediamill.tasks.summary import FailureGroup, JsonSummary, Outage, Progress, Quote, SidecarCounts, Status, Summary
 from mediamill.tasks.websocket_session import SOCKET_HEADER, MessageFlags, UnreadableMessage, WebsocketSession
 from mediamill.tasks.wire import (
     FIRST_CHUNK_HEADER,
@@ -128,6 +136,8 @@ __all__ = [
     "CallFailed",
     "Capability",
     "CapabilityContext",
+    "ChainQuote",
+    "ChainResult",
     "ChatConfig",
     "ChatModel",
     "ChatOperation",
@@ -172,6 +182,7 @@ __all__ = [
     "Operation",
     "OperationConfig",
     "Option",
+    "OutFolder",
     "Outage",
     "OutputBusy",
     "Parsed",
@@ -196,13 +207,19 @@ __all__ = [
     "RerankConfig",
     "RerankModel",
     "RerankOperation",
+    "RunFailed",
+    "RunHandle",
     "RunStopped",
+    "RunWarning",
     "Schedule",
+    "SidecarCounts",
     "SocketConfig",
     "SpeechMeter",
     "SpeechModel",
     "SpeechToTextConfig",
     "SpeechToTextOperation",
+    "Status",
+    "StepResult",
     "StorageError",
     "StrictModel",
     "Summary",
@@ -237,10 +254,13 @@ __all__ = [
     "load_job",
     "make_job",
     "max_by_unit",
+    "open",
     "parse_list",
     "pick_trusted_prices",
     "quote",
+    "retry",
     "run",
     "run_job",
+    "status",
     "to_parsed",
 ]

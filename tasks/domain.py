@@ -37,8 +37,10 @@ class Item:
         has_result: OUT has a result for the same input; it stays until a new one replaces it.
         lost_request_key: the request key of a result whose file is gone, or whose row is made again. Its reply comes
             from the journal; it is never bought again.
-        is_outdated: its row is made again, as this program makes it.
+        is_outdated: its row is made again, as this program makes it; without a reply that is an answer it goes.
         is_read_again: before a new answer is bought, the reply for the sample before it is read once more.
+        file_stem: what the names of its files begin with, as the plan chose it; None where an earlier program planned
+            it, and before it is planned.
     """
 
     item_id: str
@@ -54,6 +56,7 @@ class Item:
     lost_request_key: str | None = None
     is_outdated: bool = False
     is_read_again: bool = False
+    file_stem: str | None = None
 
     @property
     def is_url(self) -> bool:

@@ -14,15 +14,19 @@ import sys
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar
+from urllib.parse import urlsplit
 
 from mediamill.tasks.calls.client import Client
 from mediamill.tasks.calls.hang_detector import HangDetector
+from mediamill.tasks.calls.pace_exchange import PaceExchange
 from mediamill.tasks.calls.rate_limiter import Limiter
 from mediamill.tasks.calls.server_deaths import ServerDeaths
+from mediamill.tasks.calls.server_watch import LOOK_SECONDS, ServerWatch
 from mediamill.tasks.errors import MediamillError
-from mediamill.tasks.open_files import raise_open_file_limit
 from mediamill.tasks.run_log import RUN_LOGGER, write_record
+from mediamill.tasks.system.open_files import raise_open_file_limit
 
 if TYPE_CHECKING:
     from mediamill.tasks.local.spawn import Server
@@ -51,12 +55,13 @@ class Engine:
         self.loop = asyncio.new_event_loop()
         self._pool = ThreadPoolExecutor(max(2, os.cpu_count() or 2), thread_name_prefix="media")
         self._limiters: dict[str, Limiter] = {}
+        self._pace_exchanges: dict[str, PaceExchange] = {}
         self._hang_detectors: dict[str, HangDetector] = {}
         self._local: dict[str, Server] = {}
         self._local_exits: dict[str, str] = {}
         self._local_error: MediamillError | None = None  # of the latest start that failed
         self._local_lock = asyncio.Lock()
-        self.server_deaths = ServerDeaths(self._find_local_exit)
+        self.server_deaths = ServerDeaths(self._find_local_exit, ServerWatch(self._look_at_local, self._find_local))
         """What the death of a built-in server means for its requests."""
         self.local_key = secrets.token_urlsafe(32)
         """The API key of the built-in servers: other users of this machine do not have it."""
@@ -95,6 +100,12 @@ class Engine:
             self._limiters[name] = create()
         return self._limiters[name]
 
+    def get_or_create_pace_exchange(self, name: str, create: Callable[[], PaceExchange]) -> PaceExchange:
+        """What shares the limit of the limiter of that name with runs in other processes."""
+        if name not in self._pace_exchanges:
+            self._pace_exchanges[name] = create()
+        return self._pace_exchanges[name]
+
     def get_or_create_hang_detector(self, name: str, create: Callable[[], HangDetector]) -> HangDetector:
         """The detector of hanging requests of that name, shared by every run in this process."""
         if name not in self._hang_detectors:
@@ -116,14 +127,17 @@ class Engine:
                 self._bury_local(engine, server, how)
                 server = None
             if server is None:
+                given_up = threading.Event()
                 try:
-                    server = self._local[engine] = await self.run_in_thread(self._start_local, engine)
+                    server = self._local[engine] = await self.run_in_thread(self._start_local, engine, given_up)
                 except MediamillError as error:
                     self._local_error = error
                     raise
+                finally:
+                    given_up.set()  # where the call was cancelled: this process's end waits for its threads
             return server.origin
 
-    def _start_local(self, engine: str) -> Server:
+    def _start_local(self, engine: str, given_up: threading.Event) -> Server:
         from mediamill.tasks.local.spawn import KilledAtStart, spawn
 
         # Only a run of the code interpreter, whose user allowed it, starts a server that may run code.
@@ -131,7 +145,7 @@ class Engine:
         number = 1
         while True:
             try:
-                return spawn(engine, token=self.local_key, **options)
+                return spawn(engine, token=self.local_key, is_given_up=given_up.is_set, **options)
             except KilledAtStart as error:
                 if number == _MAX_LOCAL_STARTS:
                     raise
@@ -139,9 +153,26 @@ class Engine:
                 write_record(RUN_LOGGER, logging.WARNING, "server_restarted", message, notice=number == 1 or None)
                 number += 1
 
+    def has_local(self, url: str) -> bool:
+        """Whether the built-in server that ``url`` points to runs in this process."""
+        server = self._find_local(_get_origin(url))
+        return server is not None and server.describe_exit() is None
+
+    def watch_local(self, url: str) -> AbstractContextManager[None]:
+        """Have the built-in server that ``url`` points to watched while something waits for it; else do nothing."""
+        return self.server_deaths.wait_for(_get_origin(url)) if self.has_local(url) else nullcontext()
+
+    async def _look_at_local(self, origin: str) -> bool:
+        """Whether the built-in server at ``origin`` answers anything."""
+        return await self.client.has_life(origin, "/health", seconds=LOOK_SECONDS)
+
+    def _find_local(self, origin: str) -> Server | None:
+        """The built-in server at ``origin``; None where it was buried."""
+        return next((server for server in self._local.values() if server.origin == origin), None)
+
     async def _find_local_exit(self, origin: str) -> str | None:
         """How the built-in server at ``origin`` ended; None while it runs."""
-        server = next((server for server in self._local.values() if server.origin == origin), None)
+        server = self._find_local(origin)
         if server is None:
             return self._local_exits.get(origin)
         for _ in range(_EXIT_POLLS):  # its connections break a moment before it has ended
@@ -176,3 +207,8 @@ class Engine:
         asyncio.set_event_loop(self.loop)
         self.loop.run_forever()
         self.loop.close()
+
+
+def _get_origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"

@@ -2,13 +2,16 @@
 
     MediamillError
     ├── UsageError            the command, the job, a key or the source is wrong   exit 2
-    │   └── NoSuchOption      an unknown name, with the nearest known one
+    │   ├── NoSuchOption      an unknown name, with the nearest known one
+    │   └── EmptySource       the source has no items, or is not there
     ├── OutputBusy            another run holds OUT                                exit 5
     ├── StorageError          the disk or the journal failed                       exit 1
     ├── RunStopped            the run cannot go on; what was paid is kept          exit 4
     │   ├── AccountStopped    key refused, no credits left, spending cap reached
     │   ├── BudgetReached     the next Ask could cost more than the budget has left
-    │   └── ProviderDown      the provider does not answer, for longer than the run waits
+    │   ├── ProviderDown      the provider does not answer, for longer than the run waits
+    │   └── TooManyFailures   so many requests failed in a row that the provider is to blame, and not the items
+    ├── RunFailed             a run ended with failures or was stopped, and its caller asked for an error
     └── ItemError             one Item fails, the run goes on                      exit 3
         ├── BadInput          the item's bytes or row are unusable; nothing was sent
         ├── Unpriced          a budget is set and the Ask's maximum cost is not known
@@ -22,17 +25,17 @@ An ItemError becomes the item's Failure: its ``kind`` is the ``error_kind`` colu
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 EXIT_CODES = {
     0: "all is done",
     1: "a bug, the disk or the journal",
     2: "the command, the job, a key or the source is wrong; nothing was started",
     3: "finished, and some items failed",
-    4: "stopped by the account, the budget, a deadline or a provider that does not answer; run it again to go on",
+    4: "stopped by the account, the budget, a deadline or a provider that is gone or turned bad; run it again to go on",
     5: "another run holds OUT",
     129: "stopped by SIGHUP, as when its terminal closed; run it again to go on",
     130: "stopped by Ctrl-C; run it again to go on",
@@ -69,6 +72,22 @@ class NoSuchOption(UsageError):
         nearest = difflib.get_close_matches(name, [other for other in known if other != name], n=1)
         hint = f"did you mean {nearest[0]!r}?" if nearest else f"known: {', '.join(known)}"
         super().__init__(f"{where + ': ' if where else ''}unknown {what} {name!r}", hint=hint)
+
+
+class JobFileError(UsageError):
+    """Several mistakes of a job file; ``mistakes`` has a line of text for each."""
+
+    def __init__(self, message: str, mistakes: Sequence[str]) -> None:
+        super().__init__(message, hint="; ".join(mistakes))
+        self.mistakes = tuple(mistakes)
+
+
+class EmptySource(UsageError):
+    """The source has no items, or is not there (``is_missing``). Scheduled runs take it for one that fills later."""
+
+    def __init__(self, message: str, *, hint: str | None = None, is_missing: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.is_missing = is_missing
 
 
 class OutputBusy(MediamillError):
@@ -108,6 +127,34 @@ class ProviderDown(RunStopped):
     kind = "provider_gone"
 
 
+class TooManyFailures(RunStopped):
+    """So many requests failed in a row that the provider is to blame, and not the items."""
+
+    kind = "failures_in_a_row"
+
+
+class RunFailed(MediamillError):
+    """A run from Python ended with failures or was stopped, and ``raise_on_failure`` asked for an error.
+
+    Args:
+        message: what failed, or what stopped it.
+        hint: the next step.
+        run: the run; what it did is in its results.
+        exit_code: the command line's.
+    """
+
+    exit_code = 3
+
+    def __init__(self, message: str, *, hint: str | None, run: Any, exit_code: int) -> None:
+        super().__init__(message, hint=hint)
+        self.run = run
+        self.exit_code = exit_code
+
+
+class RunWarning(UserWarning):
+    """A run from Python ended with failures or was stopped, or it waits. Silence it with :mod:`warnings`."""
+
+
 class ItemError(MediamillError):
     """One Item fails; the run goes on.
 
@@ -136,6 +183,7 @@ class ItemError(MediamillError):
         self.transient = transient
         self.status = status
         self.attempts = 0
+        self.request: str | None = None  # the key of the request that was sent in vain
 
 
 class BadInput(ItemError):

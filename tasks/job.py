@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import reprlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
@@ -16,8 +14,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
-from mediamill.tasks.bounded_files import load_yaml_file
+from mediamill.tasks.bounded.files import load_yaml_file
 from mediamill.tasks.errors import NoSuchOption, UsageError
+from mediamill.tasks.field_errors import get_first_error
+from mediamill.tasks.notification import ENV_NAME, Notification, Notifications
 from mediamill.tasks.renamed_options import JOB_OPTIONS, RenamedFields, get_renamed_params, override
 from mediamill.tasks.untrusted_text import check_is_utf8
 
@@ -94,6 +94,12 @@ class Columns(BaseModel):
     )
 
 
+_EMPTY_IS_NONE_GIVEN = BeforeValidator(lambda value: {} if value is None else value)
+"""A key of a YAML file below which every line is a comment holds null."""
+Parameters: TypeAlias = Annotated[dict[str, Any], _EMPTY_IS_NONE_GIVEN]
+"""A capability's own parameters, by name."""
+
+
 class Schedule(BaseModel):
     """When a deployment of a job runs."""
 
@@ -101,6 +107,23 @@ class Schedule(BaseModel):
 
     cron: str = Field(description="minute hour day month weekday, e.g. '0 2 * * *' for two at night")
     timezone: str = Field("UTC", description="time zone of the schedule, e.g. Europe/Zurich")
+
+    @field_validator("cron")
+    @classmethod
+    def _validate_cron(cls, value: str) -> str:
+        from croniter import CroniterError, croniter
+
+        try:
+            if {"r", "h"} & {*value.casefold().split()}:
+                raise ValueError("Prefect knows neither R nor H")
+            croniter.expand(value)
+        except (CroniterError, ValueError, TypeError) as error:
+            reason = str(error).removeprefix(f"[{value}] ").removeprefix("is not acceptable, ")
+            reason = reason.removesuffix(" for iterator expression.")
+            raise ValueError(
+                f"{value!r} is no schedule ({reason}); write minute hour day month weekday, e.g. '0 2 * * *'"
+            ) from None
+        return value
 
     @field_validator("timezone")
     @classmethod
@@ -128,14 +151,19 @@ class Job(RenamedFields):
     api_key_env: str | None = Field(
         None, description="NAME of the environment variable that holds the key; default: the provider's own"
     )
-    params: dict[str, Any] = Field(default_factory=dict, description="the capability's own parameters")
-    columns: Columns = Field(default_factory=Columns, description="how a manifest's columns are read")
+    params: Parameters = Field(default_factory=dict, description="the capability's own parameters")
+    columns: Annotated[Columns, _EMPTY_IS_NONE_GIVEN] = Field(
+        default_factory=Columns, description="how a manifest's columns are read"
+    )
     out: str | None = Field(None, description="folder for the results; default data/results/CAPABILITY-NAME-HASH")
     journal: str | None = Field(
         None, description="shared journal, a path or postgresql://...; default: one in OUT/.journal"
     )
     limit: Annotated[int, Field(gt=0)] | None = Field(None, description="only the first N items; default: all")
     budget: Usd | None = Field(None, description="maximum cost of OUT in US dollars, over all its runs; default: none")
+    confirmed: bool = Field(
+        default=False, description="a paid job may start without a budget where nobody is asked: what --yes says"
+    )
     endpoint_hourly: Usd | None = Field(
         None, description="hourly price of a dedicated endpoint in US dollars; reported as a cost of its own"
     )
@@ -156,6 +184,11 @@ class Job(RenamedFields):
         None,
         description="how long to wait for a provider that stops answering, e.g. 1h, or 0; default 10m, or 20s where "
         "nothing has answered at its address yet",
+    )
+    max_failures_in_a_row: Annotated[int, Field(ge=0)] | None = Field(
+        None,
+        description="stop once so many requests in a row failed as those to a bad provider do (redirect, bad request, "
+        "empty answer), and fail no item for it; 0 for never; default 20, more where many fail at random",
     )
     retries: Annotated[int, Field(ge=0, le=20)] = Field(5, description="maximum retries of one request; default 5")
     shard_size: Annotated[int, Field(gt=0, le=100_000)] = Field(
@@ -193,7 +226,23 @@ class Job(RenamedFields):
     )
     subtitles: list[Literal["srt", "vtt", "txt", "json"]] = Field(
         default_factory=list,
-        description="subtitle files beside the Parquet, one per recording: srt, vtt, txt, json; default: none",
+        description="subtitles as OUT/media/NAME.srt and so on: srt, vtt, txt, json; default: those that OUT has",
+    )
+    beside: bool = Field(
+        default=False,
+        description="write the text beside each source file, too: NAME.srt beside a video, NAME.txt beside a recording "
+        "or an image, or the formats that subtitles names, now or in OUT's earlier runs; never over a file of others",
+    )
+    overwrite: bool = Field(
+        default=False, description="with beside: write over files that this OUT did not write, or that were changed"
+    )
+    skip_existing: bool = Field(
+        default=False, description="pass over items whose source has the file that beside would write, whoever wrote it"
+    )
+    notify: Notifications = Field(
+        default_factory=list,
+        description="who is told how a run ended: NAME of an environment variable with Apprise URLs, or a list of "
+        "{env: NAME} and {block: TYPE/NAME}, each with `when`; default: nobody",
     )
     schedule: Schedule | None = Field(None, description="when its deployment runs (`mediamill deploy`)")
 
@@ -215,7 +264,7 @@ class Job(RenamedFields):
     @field_validator("api_key_env")
     @classmethod
     def _validate_key_env(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", value):
+        if value is not None and not ENV_NAME.fullmatch(value):
             raise ValueError("give the NAME of an environment variable, never the key itself")
         return value
 
@@ -297,57 +346,7 @@ def _merge_mapping(from_file: Any, overrides: dict[str, Any], renamed: Mapping[s
 def _to_usage_error(error: ValidationError, where: str) -> UsageError:
     first = get_first_error(error, Job)
     if first.is_unknown:
-        known = Columns.model_fields if first.path[0] == "columns" else Job.model_fields
-        return NoSuchOption("option", first.path[-1], known, where=where)
+        inner: dict[str, type[BaseModel]] = {"columns": Columns, "schedule": Schedule, "notify": Notification}
+        model = inner.get(first.path[0], Job) if len(first.path) > 1 else Job
+        return NoSuchOption("option", first.path[-1], model.model_fields, where=where)
     return UsageError(f"{where + ': ' if where else ''}{first}")
-
-
-@dataclass(frozen=True, slots=True)
-class FieldError:
-    """An error of a validation: the names that lead to the field, what is wrong, and whether no such field exists.
-
-    ``path`` is empty where the error is about several fields.
-    """
-
-    path: tuple[str, ...]
-    message: str
-    is_unknown: bool
-
-    @property
-    def name(self) -> str:
-        """The field's name, with those of the fields that hold it."""
-        return ".".join(self.path)
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.message}" if self.path else self.message
-
-
-_PLAIN_MESSAGES = {
-    "missing": "is missing; give a {name}",
-    "decimal_parsing": "{value} is not a number; write it like 2.50",
-    "float_parsing": "{value} is not a number; write it like 2.5",
-    "int_parsing": "{value} is not a whole number; write it like 3",
-    "int_from_float": "{value} is not a whole number; write it like 3",
-    "bool_parsing": "{value} is neither true nor false",
-    "string_type": "is not a text; write it in quotes",  # without the value, which may be a key
-    "string_pattern_mismatch": "{value} is not of the form it takes",
-    "literal_error": "{value} is not one of {expected}",
-    "enum": "{value} is not one of {expected}",
-    "greater_than": "{value} is too small; give more than {gt}",
-    "greater_than_equal": "{value} is too small; give at least {ge}",
-    "less_than": "{value} is too large; give less than {lt}",
-    "less_than_equal": "{value} is too large; give at most {le}",
-}
-"""What is wrong with a value and what to write, by pydantic's type of the error; the field's help follows."""
-
-
-def get_first_error(error: ValidationError, model: type[BaseModel]) -> FieldError:
-    """The first error of a validation of ``model``, in words for a message."""
-    first = error.errors(include_url=False)[0]
-    path, message = tuple(str(part) for part in first["loc"]), first["msg"].removeprefix("Value error, ")
-    if first["type"] in _PLAIN_MESSAGES:
-        words = {"name": path[-1] if path else "", "value": reprlib.repr(first["input"]), **first.get("ctx", {})}
-        message = _PLAIN_MESSAGES[first["type"]].format(**words)
-        field = model.model_fields.get(path[0]) if len(path) == 1 else None
-        message += f" ({field.description})" if field and field.description else ""
-    return FieldError(path, message, first["type"] == "extra_forbidden")

@@ -24,10 +24,12 @@ class NotTaken:
     broken_links: Annotated[int, "links that lead nowhere, and what is no file, such as a pipe"] = 0
     unsettled: Annotated[int, "files changed so recently that they may still be written"] = 0
     settle_seconds: Annotated[float, "how long a file must be unchanged to be taken, in seconds"] = 0.0
+    with_sidecar: Annotated[int, "items with a text file beside them, which --skip-existing passes over"] = 0
     pattern: Annotated[str | None, "a pattern that names files of one of the extensions"] = None
 
     def __bool__(self) -> bool:
-        return bool(self.extensions or self.outside_links or self.linked_folders or self.broken_links or self.unsettled)
+        numbers = (self.outside_links, self.linked_folders, self.broken_links, self.unsettled, self.with_sidecar)
+        return bool(self.extensions) or any(numbers)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> NotTaken:
@@ -54,6 +56,8 @@ class NotTaken:
                 f"files changed less than {self.settle_seconds:g} s ago: {self.unsettled:,}; "
                 "they wait for the next run, --settle 0 takes them at once"
             )
+        if self.with_sidecar:
+            reasons.append(f"items that have a text file beside them: {self.with_sidecar:,}, as --skip-existing says")
         return reasons
 
 

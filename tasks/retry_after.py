@@ -9,6 +9,8 @@ from collections.abc import Mapping
 
 MAX_WAIT = 120.0
 """Maximum wait that a server's hint can cause."""
+MAX_HINT = 30 * 86400.0
+"""Maximum of a hint that is told, and weighed against how long a run waits."""
 
 MAX_VALUE_CHARS = 64
 """A longer header value is neither a number, a duration nor a date; reading one could take seconds."""

@@ -69,6 +69,10 @@ class WebsocketSession(Protocol):
         """
         ...
 
+    def read_binary(self, message: bytes) -> str | None:
+        """A binary message from the server as the text that stands for it; None where the protocol has none."""
+        ...
+
     def can_send(self) -> bool:
         """False while the server has enough to work on; sending then waits for its next message."""
         ...

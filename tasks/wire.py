@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
+from urllib.parse import urlsplit
 
 from mediamill.tasks.domain import JSON, Ask, Payload, Usage
+from mediamill.tasks.system.loopback import is_loopback
 from mediamill.tasks.websocket_session import SOCKET_HEADER, WebsocketSession
 
 T = TypeVar("T")
@@ -39,12 +41,19 @@ JOB_STATES_HEADER = "x-mediamill-job-states"
 class Endpoint:
     """Where a provider is reached. ``origin`` is scheme, host and port; ``api`` the path before endpoints.
 
-    ``key_env`` is the NAME of the environment variable that holds the key; None when none is needed.
+    ``key_env`` is the NAME of the environment variable that holds the key; None when none is needed. ``is_own`` is True
+    where the user names the address and the provider has none: a server of their own, which may load its model first.
     """
 
     origin: str
     api: str = "/v1"
     key_env: str | None = None
+    is_own: bool = False
+
+    @property
+    def is_on_loopback(self) -> bool:
+        """Whether it is a server of this machine."""
+        return is_loopback(urlsplit(self.origin).hostname or "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +267,9 @@ class Provider(Protocol):
 
     def find_model_end(self, operation: str, model: str) -> ModelEnd | None:
         """When the provider ends a model; None where it does not, and on another address than the provider's own."""
+
+    def describe_unlisted_model(self, operation: str, model: str) -> str | None:
+        """That the provider's list lacks a model, with the nearest that it has; None where it has it, or none."""
 
     def operation_config(self, operation: str, config_type: type[T]) -> T:
         """The configuration of an operation, in the operation's own type.

@@ -1,40 +1,64 @@
 """Fixtures that several rooms use, and the tiers: quick (the default), ``long`` and ``proof`` (see pyproject.toml).
 
-The built-in server: a test takes ``local_server``, which its file shares and which has no trace of earlier tests, or
-``own_local_server``, which is started for it alone (after kills, or where requests may still be under way). A file or a
+The built-in server: a test takes ``local_server``, which others have used and which has no trace of them, or
+``own_local_server``, which is started for it alone (where the server itself is killed or must be new). A file or a
 folder that needs other options than the server's own says so once, by its own fixture ``server_options``.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from mediamill.tasks import fault_injection
 from mediamill.tasks.local.sandbox.sandbox_process import SandboxRefused
 from mediamill.tasks.local.sandbox.trial import find_working_bubblewrap
 from mediamill.tasks.plugins import find_plugins
-from tests.helpers.local_server import RunningServer, running_server
+from tests.helpers.local_server import RunningServer, SharedServers, running_server
 from tests.helpers.plugins import write_entry_points
 
 # The tests' runs go to a Prefect server only where a test says so, never to that of whoever runs them.
 for _name in ("PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING"):
     os.environ.pop(_name, None)
 
+# How long a case takes says how busy the machine is, and nothing of what a property test judges.
+settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any-machine")
+
+# What runs of this process keep for later ones stays out of the state folder of whoever runs the tests.
+_state_folder = tempfile.TemporaryDirectory(prefix="mediamill-tests-")
+os.environ["XDG_STATE_HOME"] = _state_folder.name
+
+# Tests transcribe with the quick engine, save those of whisper, which name it.
+os.environ["MEDIAMILL_ASR_ENGINE"] = "pocketsphinx"
+
 # Tests write files and run them at once; those of the settle time set it themselves.
 os.environ["MEDIAMILL_SETTLE"] = "0"
 
 
+# Collecting makes millions of objects that stay: looking for garbage among them takes two fifths of its time.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage again, but never among what collection left."""
+    gc.freeze()
+    gc.enable()
+
+
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """One more than cores in the quick tier, whose tests wait for what they start; other tiers watch clocks."""
+    """One more than cores, because tests wait for what they start; those of the proof tier watch clocks."""
     cores = os.cpu_count() or 1
-    return cores + 1 if "not long" in (config.option.markexpr or "") else cores
+    return cores if "proof" in (config.option.markexpr or "") else cores + 1
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -64,18 +88,18 @@ def server_options() -> dict[str, Any]:
     return {}
 
 
-@pytest.fixture(scope="module")
-def shared_local_server(server_options: dict[str, Any]) -> Iterator[RunningServer]:
-    """One built-in server for all tests of a file; tests take ``local_server`` instead."""
-    with running_server(**server_options) as server:
-        yield server
+@pytest.fixture(scope="session")
+def shared_servers() -> Iterator[SharedServers]:
+    """Servers that tests of any file share; tests take ``local_server`` instead."""
+    servers = SharedServers()
+    yield servers
+    servers.close()
 
 
 @pytest.fixture
-def local_server(shared_local_server: RunningServer) -> RunningServer:
-    """The file's built-in server, its bill, jobs, fault rules and limits as they are after a start."""
-    shared_local_server.reset()
-    return shared_local_server
+def local_server(shared_servers: SharedServers, server_options: dict[str, Any]) -> RunningServer:
+    """A built-in server with the file's options, as it is after a start."""
+    return shared_servers.take(server_options)
 
 
 @pytest.fixture

@@ -100,6 +100,7 @@ def test_another_packages_capability_is_a_command_like_ours(site: Path, tmp_path
     assert "min_letters" in wrong.stderr
 
 
+@pytest.mark.long
 def test_another_packages_capability_is_quoted_and_run_from_a_file(site: Path, tmp_path: Path) -> None:
     source, job = tmp_path / "texts.csv", tmp_path / "job.yaml"
     source.write_text("id,text\na,one two three\n")
@@ -157,6 +158,7 @@ def test_a_class_that_is_no_capability_is_refused(
     assert "\n" not in caught.value.message
 
 
+@pytest.mark.long
 def test_doctor_reports_hidden_plugins_and_what_hides_them(tmp_path: Path) -> None:
     site = tmp_path / "site"
     install(site, "states", "status", COUNT_WORDS.replace('"count-words"', '"status"'), "CountWords")

@@ -22,7 +22,7 @@ from mediamill.tasks.errors import NoSuchOption, UsageError
 from mediamill.tasks.job import Job, load_job, make_job
 from mediamill.tasks.pipeline.spec import make_chain
 from mediamill.tasks.renamed_options import JOB_OPTIONS, get_renamed_params
-from mediamill.tasks.resolved_job import resolve_job
+from mediamill.tasks.run.resolved_job import resolve_job
 from tests.capabilities.capability_runs import run_capability
 from tests.helpers.cli_runs import make_wavs
 from tests.helpers.cli_runs import mediamill as run_cli
@@ -68,7 +68,7 @@ def test_an_option_under_both_of_its_names_is_refused(tmp_path: Path) -> None:
             build_job("rerank", "in", {"settings": (setting,)}, {flag: "vllm"})
         assert caught.value.hint == "give --api-style alone"
     with pytest.raises(UsageError, match=BOTH):
-        mediamill.transcribe(tmp_path, deadline=5, timeout=5)
+        mediamill.transcribe(tmp_path, deadline=5, timeout=5)  # type: ignore[call-arg]
     with pytest.raises(UsageError, match="spelling is the old name of api_style"):
         resolve_job(make_job(capability="rerank", source="in", params={"spelling": "tei", "api_style": "tei"}))
 
@@ -172,8 +172,10 @@ JOB_AS_STORED_BEFORE: dict[str, Any] = {
 """A job as commit 0e41d98 stored it in the journal, without its paths."""
 NEW_SINCE = {
     "allow_paths": False,
+    "beside": False,
     "settle": 0.0,
     "wait_for_provider": None,
+    "max_failures_in_a_row": None,
     "columns": JOB_AS_STORED_BEFORE["columns"] | {"infer_types": False},
 }
 
@@ -226,6 +228,6 @@ def test_a_manifests_column_may_have_a_parameters_old_name(rerank_server: Runnin
 
 def test_python_calls_take_the_old_names(tmp_path: Path) -> None:
     make_wavs(tmp_path / "in", 1)
-    summary = mediamill.transcribe(tmp_path / "in", provider="local", out=str(tmp_path / "out"), deadline=90)
-    assert summary.done == 1
+    run = mediamill.run("transcribe", tmp_path / "in", provider="local", out=tmp_path / "out", deadline=90)
+    assert run.summary.done == 1
     assert Job(capability="transcribe", source="in", **OLD).timeout == 90

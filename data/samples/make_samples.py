@@ -1,8 +1,8 @@
-"""Make data/samples again: eight spoken recordings, their texts, a manifest and a few broken files.
+"""Make data/samples again: eight spoken recordings and three in other languages, their texts, a manifest, broken files.
 
-Needs the program ``flite`` with its voices rms and slt (Debian and Ubuntu: ``apt install flite``) and the
-project's own environment: ``uv run python data/samples/make_samples.py``. The same versions of flite and
-of the encoders give the same bytes.
+Needs the programs ``flite`` with its voices rms and slt, and ``espeak-ng`` (Debian and Ubuntu:
+``apt install flite espeak-ng``), and the project's own environment: ``uv run python data/samples/make_samples.py``.
+The same versions of these programs and of the encoders give the same bytes.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 RECORDINGS = HERE / "recordings"
+LANGUAGES = HERE / "languages"
 BROKEN = HERE / "broken"
 
 
@@ -32,6 +33,13 @@ class SpokenRecording(NamedTuple):
     file: str
     voice: str
     topic: str
+    text: str
+
+
+class SpokenLanguage(NamedTuple):
+    """A recording in another language: its ISO 639-1 code, and what is said."""
+
+    language: str
     text: str
 
 
@@ -63,6 +71,25 @@ SPOKEN_RECORDINGS = [
     SpokenRecording("books.webm", "slt", "work", "You can find the books about history on the second floor."),
 ]
 
+SPOKEN_LANGUAGES = {
+    "french.flac": SpokenLanguage(
+        "fr",
+        "Bonjour, je m'appelle Marie et j'habite à Paris. Aujourd'hui, nous allons parler de la musique française. "
+        "Merci beaucoup pour votre attention.",
+    ),
+    "german.flac": SpokenLanguage(
+        "de",
+        "Guten Morgen, mein Name ist Anna und ich wohne in Berlin. Heute sprechen wir über die Musik. "
+        "Vielen Dank für Ihre Aufmerksamkeit.",
+    ),
+    "spanish.flac": SpokenLanguage(
+        "es",
+        "Buenos días, me llamo María y vivo en Madrid. Hoy vamos a hablar de la música. "
+        "Muchas gracias por su atención.",
+    ),
+}
+WORDS_PER_MINUTE = "150"
+
 CODECS = {"mp3": ("mp3", 48_000), "m4a": ("aac", 48_000), "flac": ("flac", 0), "webm": ("libopus", 32_000)}
 MUXERS = {"m4a": "mp4"}
 
@@ -76,8 +103,20 @@ def main() -> None:
         target = RECORDINGS / spoken.file
         target.write_bytes(wav if target.suffix == ".wav" else encode(wav, target.suffix[1:]))
         print(f"{target.relative_to(HERE)}: {target.stat().st_size:,} bytes")
+    LANGUAGES.mkdir(exist_ok=True)
+    for file, spoken_language in SPOKEN_LANGUAGES.items():
+        (LANGUAGES / file).write_bytes(encode(speak_language(*spoken_language), "flac"))
     write_tables()
     write_broken()
+
+
+def speak_language(language: str, text: str) -> bytes:
+    """Speak a text with espeak-ng; a WAV file, mono."""
+    command = ["espeak-ng", "-v", language, "-s", WORDS_PER_MINUTE, "--stdout", text]
+    try:
+        return subprocess.run(command, check=True, capture_output=True).stdout
+    except FileNotFoundError:
+        raise SystemExit("espeak-ng is not installed: apt install espeak-ng") from None
 
 
 def speak(voice: str, text: str) -> bytes:
@@ -112,7 +151,11 @@ def encode(wav: bytes, extension: str) -> bytes:
 
 
 def write_tables() -> None:
-    """texts.csv, what is said; manifest.csv, the same recordings as a source."""
+    """texts.csv, what is said; languages.csv, the same in other languages; manifest.csv, recordings as a source."""
+    with (HERE / "languages.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["path", "language", "text"])
+        writer.writerows([f"languages/{name}", *spoken] for name, spoken in SPOKEN_LANGUAGES.items())
     with (HERE / "texts.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["file", "voice", "text"])

@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 import click
 
+from mediamill.flows.cli.completion import complete_choices, complete_source
+from mediamill.flows.cli.help_layout import HelpfulCommand
 from mediamill.flows.cli.options import PERMITTED, build_job, make_job_options, make_run_options, to_flag
 from mediamill.flows.cli.run_command import run_job_command
 from mediamill.tasks import capabilities
-from mediamill.tasks.bounded_files import parse_yaml
+from mediamill.tasks.bounded.files import parse_yaml
 from mediamill.tasks.capabilities.base import Capability
 from mediamill.tasks.capabilities.parameters import Option
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.renamed_options import get_renamed_params
+from mediamill.tasks.run.sidecar_check import SIDECAR_OPTIONS, get_sidecar_kind
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -54,15 +57,24 @@ def make_capability_command(name: str) -> click.Command:
     """
     capability = capabilities.get(name)
     own = make_param_options(capability)
-    shared = [*make_job_options(), *make_run_options()]
+    leave_out = () if get_sidecar_kind(capability) else SIDECAR_OPTIONS
+    shared = [*make_job_options(leave_out, hide=_list_useless_options(capability)), *make_run_options()]
     _refuse_taken_names(capability, own, shared)
 
     def run(source: str | None, **options: Any) -> int:
         return run_job_command(build_job(name, source, options, {field: options[field] for field in own}), options)
 
-    source = click.Argument(["source"], required=False)
+    source = click.Argument(["source"], required=False, shell_complete=complete_source)
     description = inspect.getdoc(type(capability)) or capabilities.get_summary(name)
-    return click.Command(name, params=[source, *own.values(), *shared], callback=run, help=description)
+    params = [source, *own.values(), *shared]
+    return HelpfulCommand(name, params=params, callback=run, help=description, own_heading="What is done")
+
+
+def _list_useless_options(capability: Capability) -> list[str]:
+    """The options of jobs that mean nothing to a capability, as it would refuse them or pass them over."""
+    useless = [] if "audio" in capability.kinds else ["subtitles"]
+    useless += [] if capability.kinds == {"image"} else ["group", "group_by"]
+    return useless + ([] if "text" in capability.kinds else ["text_column"])
 
 
 def make_param_options(capability: Capability) -> dict[str, click.Option]:
@@ -131,20 +143,29 @@ def _make_option(name: str, field: FieldInfo, *, reads_text: bool, hidden: bool)
     if _list_types_beside_none(field.annotation) == [bool]:
         flag += f"/--no-{flag.removeprefix('--')}"
         return click.Option([flag, name], default=None, help=field.description, hidden=hidden)
-    metavar = declared.metavar or _choose_metavar(field.annotation)
-    kind = str if reads_text else _YAML_VALUE
-    return click.Option([flag, name], type=kind, default=None, metavar=metavar, help=field.description, hidden=hidden)
+    metavar = declared.metavar or _choose_metavar(name, field.annotation)
+    return click.Option(
+        [flag, name],
+        type=str if reads_text else _YAML_VALUE,
+        default=None,
+        metavar=metavar,
+        help=field.description,
+        hidden=hidden,
+        shell_complete=complete_choices(metavar[1:-1].split("|")) if metavar.startswith("[") else None,
+    )
 
 
 def _find_declaration(field: FieldInfo) -> Option:
     return next((metadata for metadata in field.metadata if isinstance(metadata, Option)), Option())
 
 
-def _choose_metavar(annotation: Any) -> str:
-    """What the help shows for a value: its choices, N or NUMBER, else TEXT."""
+def _choose_metavar(name: str, annotation: Any) -> str:
+    """What the help shows for a value: its choices, SECONDS, N or NUMBER, else TEXT."""
     kinds = _list_types_beside_none(annotation)
     if len(kinds) == 1 and get_origin(kinds[0]) is Literal:
         return f"[{'|'.join(map(str, get_args(kinds[0])))}]"
+    if name.endswith("seconds"):
+        return "SECONDS"
     return _METAVARS.get(kinds[0], "TEXT") if len(kinds) == 1 else "TEXT"
 
 

@@ -12,19 +12,20 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
 import click
 
 from mediamill.tasks.errors import StorageError
-from mediamill.tasks.os_errors import build_storage_error
+from mediamill.tasks.system.os_errors import build_storage_error
 from mediamill.tasks.untrusted_text import escape_controls
 
 _STDERR = 2
 _STANDARD_STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
-_CLEAR_LINE = "\r\x1b[2K"
+_CLEAR_BELOW = "\x1b[J"
 _SHOW_CURSOR = "\x1b[?25h"
 
 
@@ -49,6 +50,13 @@ def open_closed_streams() -> None:
 def print_line(text: str = "") -> None:
     """Print a line on stdout; nothing any more once nobody reads it."""
     _print_on_stdout(escape_controls(text))
+
+
+def print_link(label: str, url: str, text: str) -> None:
+    """Print a label and a link on stdout, for a terminal that knows OSC 8. The URL is one that Python has encoded."""
+    _print_on_stdout(
+        f"{escape_controls(label)} \x1b]8;;{escape_controls(url)}\x1b\\{escape_controls(text)}\x1b]8;;\x1b\\"
+    )
 
 
 def print_json(value: Any, *, indent: int | None = None) -> None:
@@ -147,15 +155,61 @@ class LastingStderr:
             redirect_to_null(sys.stderr)
 
 
+@dataclass(slots=True)
+class _SignalOutput:
+    """Where signal handlers print: to a descriptor, or into a list that a live view prints from."""
+
+    descriptor: int = _STDERR
+    held: list[str] | None = None
+
+
+_signal_output = _SignalOutput()
+
+
+@contextlib.contextmanager
+def move_stderr(descriptor: int) -> Iterator[None]:
+    """Have signal handlers print to another descriptor while the block runs."""
+    _signal_output.descriptor = descriptor
+    try:
+        yield
+    finally:
+        _signal_output.descriptor = _STDERR
+
+
+@contextlib.contextmanager
+def hold_signal_notes() -> Iterator[Callable[[], list[str]]]:
+    """Hold back what signal handlers print while the block draws on the terminal; the function takes what there is."""
+    held: list[str] = []
+    _signal_output.held = held
+
+    def take_notes() -> list[str]:
+        taken = held[:]
+        del held[: len(taken)]
+        return taken
+
+    try:
+        yield take_notes
+    finally:
+        _signal_output.held = None
+        for note in held:
+            print_note(note)
+
+
 def print_from_signal_handler(text: str) -> None:
-    """Print a line from a signal handler: past all buffers, which may be in use, and over a live line."""
-    line = escape_controls(_format_note(text, "INFO"))
-    with contextlib.suppress(OSError):
-        os.write(_STDERR, f"{_CLEAR_LINE if os.isatty(_STDERR) else ''}{line}\n".encode())
+    """Print a line from a signal handler: past all buffers, which may be in use, or above a live view."""
+    if _signal_output.held is not None:
+        _signal_output.held.append(text)
+        return
+    _write_from_signal_handler(f"{escape_controls(_format_note(text, 'INFO'))}\n")
 
 
-def show_cursor() -> None:
-    """Show the terminal's cursor again, before the process ends without cleaning up."""
+def print_last_words(text: str) -> None:
+    """Print a line below a live view, and show the cursor again, before the process ends without cleaning up."""
+    line = escape_controls(_format_note(text, "ERROR"))
+    on_terminal = os.isatty(_signal_output.descriptor)
+    _write_from_signal_handler(f"\r\n{_CLEAR_BELOW}{line}\n{_SHOW_CURSOR}" if on_terminal else f"{line}\n")
+
+
+def _write_from_signal_handler(text: str) -> None:
     with contextlib.suppress(OSError):
-        if os.isatty(_STDERR):
-            os.write(_STDERR, _SHOW_CURSOR.encode())
+        os.write(_signal_output.descriptor, text.encode(errors="backslashreplace"))

@@ -6,10 +6,12 @@ import contextlib
 import importlib
 import os
 import sys
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from mediamill.flows.cli.console import (
     open_closed_streams,
@@ -18,24 +20,31 @@ from mediamill.flows.cli.console import (
     print_traceback,
     redirect_to_null,
 )
+from mediamill.flows.cli.signals import StoppedBySignal
 from mediamill.tasks import capabilities
-from mediamill.tasks.errors import MediamillError, StorageError
-from mediamill.tasks.os_errors import build_storage_error
+from mediamill.tasks.errors import JobFileError, MediamillError, StorageError
+from mediamill.tasks.system.os_errors import build_storage_error
 
 COMMANDS = {
     "quote": "Print what a job would cost; nothing is sent.",
-    "run": "Run a job from a YAML file.",
+    "run": "Run a job from a YAML file, or a recipe.",
+    "samples": "Write small samples into a folder, to try things with.",
+    "recipes": "List the ready jobs: mediamill run recipe:NAME SOURCE.",
+    "init": "Write a commented job file to fill in.",
+    "list": "List the OUTs there are: source, state, items, spend.",
     "status": "Print what is done, failed and spent in an OUT.",
     "explain": "Print one item's whole story: attempts, waits, costs, and why it is as it is.",
     "retry": "Do failed items again; everything else stays untouched.",
     "settle": "Book what was billed for requests whose answer was lost; frees the budget.",
     "report": "Rebuild an OUT's report and cost tables.",
+    "compare": "Compare an OUT with references or with another OUT: word errors, fields that agree.",
     "export": "Write an OUT's results to one .csv, .jsonl or .parquet.",
     "serve": "Run the built-in provider as a server, for rehearsals and tests.",
     "models": "List the configured models with their prices.",
     "up": "Start a local Prefect server with its UI.",
     "down": "Stop the Prefect server and worker that up started.",
     "deploy": "Deploy jobs that Prefect schedules and a worker runs.",
+    "completion": "Print the script that completes commands, options and values in a shell.",
     "doctor": "Check this machine: packages, keys, disk, the built-in provider.",
 }
 """The commands that are not a capability's; each is in the file of its name in ``commands/``."""
@@ -57,6 +66,13 @@ class _LazyGroup(click.Group):
 
         return make_capability_command(cmd_name)
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The commands that begin so, none of them imported; or mediamill's own options."""
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        summaries = {name: COMMANDS.get(name) or capabilities.get_summary(name) for name in self.list_commands(ctx)}
+        return [CompletionItem(name, help=text) for name, text in summaries.items() if name.startswith(incomplete)]
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             names = self.list_commands(ctx)
@@ -68,6 +84,8 @@ class _LazyGroup(click.Group):
         import difflib
 
         name = args[0] if args else ""
+        if ctx.resilient_parsing and not (name in COMMANDS or capabilities.is_known(name)):
+            return None, None, []  # what is typed so far is being completed
         if name and not name.startswith("-") and name not in COMMANDS and not capabilities.is_known(name):
             suggestions = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
             hint = f"; did you mean {suggestions[0]!r}?" if suggestions else ""
@@ -110,8 +128,13 @@ def main() -> None:
         code = cli.main(prog_name="mediamill", standalone_mode=False)
     except click.exceptions.Exit as stop:
         code = stop.exit_code
-    except click.Abort:
-        code = _print_error("stopped", None, 130)
+    except click.Abort as stop:
+        if isinstance(stop.__cause__, EOFError):  # click takes one from anywhere for the end of a prompt's input
+            code = _print_failure(stop.__cause__, debug=debug)
+        else:
+            code = _print_error("stopped", None, 130)
+    except StoppedBySignal as stop:
+        code = _print_error(str(stop), "run the same command again to start it", stop.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         code = error.exit_code
@@ -136,6 +159,8 @@ def _print_failure(error: Exception, *, debug: bool) -> int:
         print_traceback()
     if isinstance(error, OSError):
         error = build_storage_error(error, str(error.filename or "the operating system"))
+    if isinstance(error, JobFileError):
+        return _print_error(error.message, error.mistakes, error.exit_code)
     if isinstance(error, MediamillError):
         return _print_error(error.message, error.hint, error.exit_code)
     message = f"internal error: {type(error).__name__}: {error}"
@@ -168,12 +193,13 @@ def _print_usage_error(error: click.ClickException) -> int:
     return _print_error(message, f"see {path} --help", error.exit_code)
 
 
-def _print_error(message: str, hint: str | None, code: int) -> int:
-    """Print why there is no result; with ``--json`` also as JSON on stdout. Return the exit code."""
+def _print_error(message: str, hint: str | Sequence[str] | None, code: int) -> int:
+    """Print why there is no result and what to do; with ``--json`` also as JSON on stdout. Return the exit code."""
     print_note(f"mediamill: {message}", level="ERROR")
-    if hint:
-        print_note(f"  {hint}", level="ERROR")
+    for line in (hint,) if isinstance(hint, str) else hint or ():
+        print_note(f"  {line}", level="ERROR")
     if "--json" in sys.argv:
         with contextlib.suppress(StorageError):  # stdout cannot be written: stderr said why there is no result
-            print_json({"error": message, "hint": hint, "exit_code": code})
+            text = hint if hint is None or isinstance(hint, str) else "; ".join(hint)
+            print_json({"error": message, "hint": text, "exit_code": code})
     return code

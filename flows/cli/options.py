@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from mediamill.tasks.bounded_files import parse_yaml
+from mediamill.flows.cli.completion import Completer, complete_list, complete_model, complete_out, complete_provider
+from mediamill.tasks.bounded.files import parse_yaml
 from mediamill.tasks.errors import UsageError
-from mediamill.tasks.job import Columns, Job, load_job, make_job
+from mediamill.tasks.job import Columns, Job, make_job
 from mediamill.tasks.renamed_options import JOB_OPTIONS, get_renamed_params, to_new_names
 
 PERMITTED = "mediamill.permitted"
@@ -30,8 +31,18 @@ _TEXT_FIELDS = (
     "wait_for_provider",
     "subtitles",
 )
-_NUMBER_FIELDS = ("limit", "group", "concurrency", "rpm", "retries", "shard_size", "max_memory", "settle")
-_FLAG_FIELDS = ("replace", "moved", "copied", "no_cache", "allow_paths")
+_NUMBER_FIELDS = (
+    "limit",
+    "group",
+    "concurrency",
+    "rpm",
+    "retries",
+    "max_failures_in_a_row",
+    "shard_size",
+    "max_memory",
+    "settle",
+)
+_FLAG_FIELDS = ("replace", "moved", "copied", "no_cache", "allow_paths", "beside", "overwrite", "skip_existing")
 _METAVARS = {
     "budget": "USD",
     "endpoint_hourly": "USD",
@@ -42,6 +53,18 @@ _METAVARS = {
     "subtitles": "srt,vtt",
     "max_memory": "BYTES",
     "settle": "SECONDS",
+    "base_url": "URL",
+    "provider": "NAME",
+    "model": "NAME",
+    "api_key_env": "NAME",
+    "journal": "FOLDER",
+}
+_SHORT = {"out": "-o", "limit": "-n"}
+_COMPLETERS: Mapping[str, Completer] = {
+    "provider": complete_provider,
+    "model": complete_model,
+    "out": complete_out,
+    "subtitles": complete_list(["srt", "vtt", "txt", "json"]),
 }
 
 
@@ -61,8 +84,13 @@ class _Bytes(click.types.IntParamType):
 _BYTES = _Bytes()
 
 
-def make_job_options(leave_out: Iterable[str] = ()) -> list[click.Parameter]:
-    """An option for every field of a job except its capability and source, and except those left out."""
+def make_job_options(leave_out: Iterable[str] = (), hide: Collection[str] = ()) -> list[click.Parameter]:
+    """An option for every field of a job except its capability and source.
+
+    Args:
+        leave_out: options that the command does not take.
+        hide: options that it takes, as it always did, and that its help leaves out.
+    """
     skipped = set(leave_out)
     options = [
         click.Option(
@@ -74,32 +102,43 @@ def make_job_options(leave_out: Iterable[str] = ()) -> list[click.Parameter]:
             metavar="NAME=VALUE",
             help="a parameter of the capability; VALUE is YAML; may be repeated",
         ),
-        click.Option(["--path-column"], help="manifest column with paths or URLs; default: found by its name"),
-        click.Option(["--group-by"], metavar="COLUMN", help="manifest column whose equal neighbours form one item"),
-        click.Option(["--text-column"], help="manifest column with texts; default: found by its name"),
-        click.Option(["--id-column"], help="manifest column with each row's unique id; default: found by its name"),
+        _make_column_option("--path-column", "with paths or URLs; default: found by its name"),
+        _make_column_option("--group-by", "whose equal neighbours form one item"),
+        _make_column_option("--text-column", "with texts; default: found by its name"),
+        _make_column_option("--id-column", "with each row's unique id; default: found by its name"),
         click.Option(["--infer-types"], is_flag=True, help=Columns.model_fields["infer_types"].description),
         click.Option(
             ["--allow-host", "allow_hosts"],
             multiple=True,
+            metavar="HOST",
             help="private host that source URLs may name, e.g. media.lan:8080; may be repeated",
         ),
     ]
-    fields = [name for name in (*_TEXT_FIELDS, *_NUMBER_FIELDS, *_FLAG_FIELDS) if name not in skipped]
-    shown = [_make_job_option(name) for name in fields]
-    hidden = [_make_job_option(new, old) for old, new in JOB_OPTIONS.items() if new in fields]
-    return [*options, *shown, *hidden]
+    shown = [_make_job_option(name) for name in (*_TEXT_FIELDS, *_NUMBER_FIELDS, *_FLAG_FIELDS)]
+    hidden = [_make_job_option(new, old) for old, new in JOB_OPTIONS.items() if new not in skipped]
+    taken = [option for option in (*options, *shown) if option.name not in skipped]
+    for option in taken:
+        option.hidden = option.name in hide
+    return [*taken, *hidden]
+
+
+def _make_column_option(flag: str, what_it_is: str) -> click.Option:
+    return click.Option([flag], metavar="COLUMN", help=f"manifest column {what_it_is}")
 
 
 def _make_job_option(name: str, old_name: str | None = None) -> click.Option:
     """The option of a job's field; with ``old_name`` the hidden one that goes on working under that name."""
     description = Job.model_fields[name].description
     flag, hidden = to_flag(old_name or name), old_name is not None
+    flags = [flag] if hidden or name not in _SHORT else [_SHORT[name], flag]
     if name in _FLAG_FIELDS:
         return click.Option([flag], is_flag=True, default=None, help=description, hidden=hidden)
     kind = {"rpm": float, "max_memory": _BYTES, "settle": float}.get(name, int) if name in _NUMBER_FIELDS else str
     metavar = _METAVARS.get(name, "N" if name in _NUMBER_FIELDS else "TEXT")
-    return click.Option([flag], type=kind, default=None, metavar=metavar, help=description, hidden=hidden)
+    completer = _COMPLETERS.get(name)
+    return click.Option(
+        flags, type=kind, metavar=metavar, help=description, hidden=hidden, default=None, shell_complete=completer
+    )
 
 
 def to_flag(name: str) -> str:
@@ -121,9 +160,9 @@ def make_output_options() -> list[click.Parameter]:
         click.Option(["-v", "--verbose"], count=True, help=verbose),
         click.Option(["--log-json"], is_flag=True, help="write the log as one JSON object a line; alone it is like -v"),
         click.Option(["--debug"], is_flag=True, help="print tracebacks, also of single items, and what libraries log"),
-        click.Option(["--quiet"], is_flag=True, help="print no progress, only the end"),
+        click.Option(["-q", "--quiet"], is_flag=True, help="print no progress, only a paid run's quote and the end"),
         click.Option(["--json", "as_json"], is_flag=True, help="print one JSON object instead of text"),
-        click.Option(["--yes"], is_flag=True, help="spend without asking first"),
+        click.Option(["-y", "--yes"], is_flag=True, help="spend without asking first"),
         click.Option(["--prefect/--no-prefect"], default=None, help=prefect),
     ]
 
@@ -152,7 +191,9 @@ def build_job(capability: str, source: str | None, options: Mapping[str, Any], p
     own = {name: value for name, value in params.items() if value is not None}
     fields["params"] = _take_old_options({**own, **fields["params"]}, renamed)
     if options.get("config"):
-        return load_job(options["config"], capability=capability, source=source, **fields)
+        from mediamill.flows.cli.job_files import load_config_file
+
+        return load_config_file(options["config"], capability, source, fields)
     if source is None:
         raise UsageError("SOURCE is missing", hint="name a folder, file, glob, URL or manifest")
     return make_job(capability=capability, source=source, **fields)

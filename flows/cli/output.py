@@ -4,67 +4,70 @@ from __future__ import annotations
 
 import datetime as dt
 import shlex
+import sys
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mediamill.flows.cli.console import print_json, print_line
-from mediamill.flows.cli.formatting import (
+from mediamill.flows.cli.end_table import format_end_table
+from mediamill.flows.cli.hyperlinks import print_path
+from mediamill.tasks.formatting import (
     format_dollars,
     format_duration,
     format_unpriced,
     pluralize,
 )
-from mediamill.tasks import capabilities
-from mediamill.tasks.domain import format_decimal
 
 if TYPE_CHECKING:
     from mediamill.tasks.not_taken import NotTaken
     from mediamill.tasks.pipeline.result import ChainResult
-    from mediamill.tasks.resolved_job import ResolvedJob
-    from mediamill.tasks.summary import Quote, Status, Summary, Verification
+    from mediamill.tasks.run.resolved_job import ResolvedJob
+    from mediamill.tasks.summary import Quote, SidecarCounts, Status, Summary, Verification
 
 
 def format_opening_line(resolved: ResolvedJob, how: str = "inline run") -> str:
     """The capability, provider and model of a run, how it runs, its source and its OUT."""
+    from mediamill.tasks.providers.registry import find_default_model
+    from mediamill.tasks.system.whisper_weights import is_whisper
+
     job, provider, model = resolved.job, resolved.provider, resolved.model
     if resolved.is_local:
-        draft_note = ", draft quality" if model == provider.choose_model(resolved.capability.operation, None) else ""
+        is_default = model == find_default_model(provider.name, resolved.capability.operation)
+        draft_note = ", draft quality" if is_default and not is_whisper(model) else ""
         performer = f"local, the built-in provider ({model}, free{draft_note})"
         if job.provider is None:
             performer += " because no provider's key is set"
     else:
         performer = f"{provider.name}{f' at {provider.endpoint.origin}' if job.base_url else ''}, {model}"
-    return f"mediamill {job.capability}: {performer}; {how}; {job.source} -> {job.out_path}"
+    about_out = resolved.choice.describe()
+    line = f"mediamill {job.capability}: {performer}; {how}; {job.source} -> {job.out_path}"
+    return f"{line} ({about_out})" if about_out else line
 
 
-def describe_model_end(resolved: ResolvedJob) -> str | None:
-    """That the provider ends the model, when, and what takes its place; None for a model that goes on."""
-    end = resolved.provider.find_model_end(resolved.capability.operation, resolved.model)
+def describe_model(resolved: ResolvedJob) -> Iterator[str]:
+    """That the provider does not list the model, or ends it: when, and what takes its place."""
+    operation, model = resolved.capability.operation, resolved.model
+    if unlisted := resolved.provider.describe_unlisted_model(operation, model):
+        yield unlisted
+    end = resolved.provider.find_model_end(operation, model)
     if end is None:
-        return None
+        return
     verb = "ends" if end.date > dt.datetime.now(dt.UTC).date() else "announced to end"
-    return f"{resolved.provider.name} {verb} {resolved.model} on {end.date}; use {end.instead}"
+    yield f"{resolved.provider.name} {verb} {model} on {end.date}; use {end.instead}"
 
 
-def format_quote(quote: Quote) -> str:
-    """A quote in one line."""
-    n_todo = quote.items - quote.finished
-    parts = [f"{pluralize(n_todo, 'item')} to do"]
-    if quote.finished:
-        parts.append(f"{quote.finished} done already")
-    if quote.audio_seconds:
-        media = "video" if "video" in capabilities.get(quote.capability).kinds else "audio"
-        parts.append(f"{format_duration(float(quote.audio_seconds))} of {media}")
-    if quote.low_usd is None or quote.high_usd is None:
-        parts.append(f"cost unknown ({pluralize(quote.unpriced, 'item')} without a price)")
-    elif quote.low_usd == quote.high_usd:
-        parts.append(f"cost {format_dollars(quote.low_usd)}")
-    else:
-        parts.append(f"cost {format_dollars(quote.low_usd)} to {format_dollars(quote.high_usd)}")
-    if quote.saved_tokens or quote.saved_bytes:
-        parts.append(f"made smaller first: {quote.saved_tokens:,} tokens and {quote.saved_bytes / 1e6:.1f} MB saved")
-    return f"quote: {quote.provider}, {quote.model}: {', '.join(parts)}"
+def format_out_use(quote: Quote) -> str:
+    """What a run would do with OUT, and why it is this one."""
+    words = {
+        "new": "is new",
+        "continued": "is gone on with",
+        "replaced": "is done again as a whole",
+        "refused": "would be refused, so all of the source is priced",
+    }
+    line = f"{to_relative_path(Path(quote.out))} {words[quote.out_use]}"
+    return f"{line}: {quote.out_note}" if quote.out_note else line
 
 
 def print_quote(quote: Quote, *, as_json: bool) -> None:
@@ -72,7 +75,10 @@ def print_quote(quote: Quote, *, as_json: bool) -> None:
     if as_json:
         print_json(quote.as_dict())
         return
+    from mediamill.tasks.run.quote_text import format_quote
+
     print_line(format_quote(quote))
+    print_line(f"  OUT: {format_out_use(quote)}")
     if quote.price_source:
         print_line(f"  price: {quote.price_source}")
     if quote.bad_items:
@@ -80,16 +86,25 @@ def print_quote(quote: Quote, *, as_json: bool) -> None:
         for example in quote.bad_examples:
             print_line(f"    {example}")
     print_not_taken(quote.not_taken)
+    print_missing_keys([quote])
+
+
+def print_missing_keys(quotes: Iterable[Quote]) -> None:
+    """Print which keys a run needs, where they are not set: a quote needs none."""
+    for name in dict.fromkeys(quote.missing_key for quote in quotes if quote.missing_key):
+        print_line(f"  to run it, a key is needed: export {name}=...")
 
 
 def print_summary(summary: Summary, *, as_json: bool) -> None:
-    """Print the summary of a run."""
+    """Print the summary of a run: on a terminal with a table of its counts and one next step, elsewhere in lines."""
     if as_json:
         print_json(summary.as_dict())
         return
-    print_line(format_counts(summary))
+    on_terminal = sys.stdout.isatty()
+    _print_counts(summary, on_terminal=on_terminal)
     print_failures(summary)
     print_not_taken(summary.not_taken)
+    print_sidecars(summary.sidecars)
     if summary.flags:
         print_line(f"worth a look: {format_flags(summary)}; meanings are in the report")
     if summary.message:
@@ -100,14 +115,41 @@ def print_summary(summary: Summary, *, as_json: bool) -> None:
         print_lost_requests(summary)
     if summary.simulated:
         print_line("simulated: some or all of these results were generated without a real model")
+    _print_paths_and_steps(summary, on_terminal=on_terminal)
+
+
+def _print_counts(summary: Summary, *, on_terminal: bool) -> None:
+    if on_terminal:
+        print_line(f"{_choose_heading(summary)}: {format_duration(summary.seconds)}; {_format_cost(summary)}")
+        for line in format_end_table(summary):
+            print_line(f"  {line}")
+        return
+    print_line(format_counts(summary))
+    if (summary.out_done, summary.out_failed) != (summary.done, summary.failed):
+        print_line(format_out_counts(summary))
+
+
+def _print_paths_and_steps(summary: Summary, *, on_terminal: bool) -> None:
     out = Path(summary.out)
-    print_line(f"results: {to_relative_path(out / 'results')}")
-    print_line(f"report:  {to_relative_path(out / 'report.html')}")
-    if not all(group.stands for group in summary.failures):
-        out_name, item_id = shlex.quote(to_relative_path(out)), summary.failures[0].item_id
-        print_line(f"again:   mediamill retry {out_name}")
-        item_name = f"{'-- ' if item_id.startswith('-') else ''}{shlex.quote(item_id)}"
-        print_line(f"why:     mediamill explain {out_name} {item_name}")
+    for label, path in (("results:", out / "results"), ("report: ", out / "report.html")):
+        print_path(label, path, to_relative_path(path))
+    steps = _list_next_steps(summary)
+    if on_terminal:  # a hint that was printed is the one next step
+        steps = [] if summary.message and summary.hint else [("next:", command) for _, command in steps[:1]]
+    for label, command in steps:
+        print_line(f"{label:<8} {command}")
+
+
+def _list_next_steps(summary: Summary) -> list[tuple[str, str]]:
+    """The commands that help after failures, the best first, each with its label."""
+    if all(group.stands for group in summary.failures):
+        return []
+    out_name, item_id = shlex.quote(to_relative_path(Path(summary.out))), summary.failures[0].item_id
+    item_name = f"{'-- ' if item_id.startswith('-') else ''}{shlex.quote(item_id)}"
+    steps = [("why:", f"mediamill explain {out_name} {item_name}")]
+    if any(group.retry_helps and not group.stands for group in summary.failures):
+        steps.insert(0, ("again:", f"mediamill retry {out_name}"))
+    return steps
 
 
 def print_failures(summary: Summary) -> None:
@@ -150,7 +192,7 @@ def print_lost_requests(end: Summary | Status, indent: str = "") -> None:
     """Print what requests whose answer was lost hold of the budget, and the ways out."""
     if end.lost is None:
         return
-    limit = f" of the budget of ${format_decimal(end.budget)}" if end.budget is not None else ""
+    limit = f" of the budget of {format_dollars(end.budget)}" if end.budget is not None else ""
     out = shlex.quote(to_relative_path(Path(end.out)))
     held = format_hold(end.lost_max_usd, end.lost_requests, end.lost_unpriced)
     print_line(f"{indent}held: {held}{limit} for {end.lost}, which may be billed")
@@ -160,15 +202,21 @@ def print_lost_requests(end: Summary | Status, indent: str = "") -> None:
 def format_hold(max_usd: Decimal, requests: int, unpriced: int) -> str:
     """The most that requests whose answer was lost can have cost; what is not known is no zero."""
     if not unpriced:
-        return f"up to ${format_decimal(max_usd)}"
+        return f"up to {format_dollars(max_usd)}"
     unknown = f"an unknown amount, as {unpriced} have no known price,"
-    return unknown if unpriced == requests else f"up to ${format_decimal(max_usd)} and {unknown}"
+    return unknown if unpriced == requests else f"up to {format_dollars(max_usd)} and {unknown}"
 
 
 def print_not_taken(not_taken: NotTaken | None, indent: str = "") -> None:
     """Print what the source holds and the run does not take, a line for each reason."""
     for reason in not_taken.describe() if not_taken else ():
         print_line(f"{indent}not taken: {reason}")
+
+
+def print_sidecars(counts: SidecarCounts | None) -> None:
+    """Print what became of the files beside the sources."""
+    for line in counts.describe() if counts else ():
+        print_line(f"beside the sources: {line}")
 
 
 def print_verification(found: Verification, name: str = "") -> None:
@@ -189,28 +237,40 @@ def format_flags(summary: Summary) -> str:
 
 
 def format_counts(summary: Summary) -> str:
-    """The end of a run in one line: counts, time, cost."""
+    """The end of a run in one line: counts, time, cost. What earlier runs left is in :func:`format_out_counts`."""
     parts = [f"{summary.done} done"]
     if summary.cached:
-        parts[0] += f" ({summary.cached} from the journal)"
-    if summary.failed or not summary.failures:
-        parts.append(f"{summary.failed} failed")
-    elif summary.failures:
-        parts.append(f"{sum(group.count for group in summary.failures)} still failed from earlier runs")
+        parts[0] += f" ({summary.cached} reused)"
+    parts.append(f"{summary.failed} failed")
     if summary.skipped:
-        parts.append(f"{summary.skipped} needed nothing")
+        parts.append(f"{summary.skipped} unchanged")
     if summary.left:
         parts.append(f"{summary.left} left")
+    heading = _choose_heading(summary)
+    return f"{heading}: {', '.join(parts)}; {format_duration(summary.seconds)}; {_format_cost(summary)}"
+
+
+def _choose_heading(summary: Summary) -> str:
+    headings = {"done": "done", "failures": "done with failures", "nothing": "nothing to do"}
+    return headings.get(summary.state, summary.state)
+
+
+def _format_cost(summary: Summary) -> str:
+    """What a run has cost, and what may come on top."""
     cost = "free" if summary.provider == "local" else format_dollars(summary.cost_usd)
     if summary.unknown_max_usd:
         cost += f" and up to {format_dollars(summary.unknown_max_usd)} more"
     if summary.endpoint_usd:
         cost += f" and {format_dollars(summary.endpoint_usd)} for the endpoint's time"
-    cost += format_unpriced(summary.unstated)
-    heading = {"done": "done", "failures": "done with failures", "nothing": "nothing to do"}.get(
-        summary.state, summary.state
-    )
-    return f"{heading}: {', '.join(parts)}; {format_duration(summary.seconds)}; {cost}"
+    return cost + format_unpriced(summary.unstated)
+
+
+def format_out_counts(summary: Summary) -> str:
+    """The items of OUT in one line, those of earlier runs with them."""
+    left = f", {summary.out_left:,} not done yet" if summary.out_left else ""
+    spent = "" if summary.out_cost_usd == summary.cost_usd else f"; {format_dollars(summary.out_cost_usd)} in all runs"
+    items = pluralize(summary.out_total, "item")
+    return f"in OUT: {items}, {summary.out_done:,} done, {summary.out_failed:,} failed{left}{spent}"
 
 
 def format_total_spent(end: ChainResult) -> str:
@@ -222,5 +282,5 @@ def to_relative_path(path: Path) -> str:
     """A path relative to the working folder where it is below it, else as it is."""
     try:
         return str(path.relative_to(Path.cwd()))
-    except ValueError:
+    except (ValueError, OSError):  # the working folder may be gone
         return str(path)

@@ -2,43 +2,63 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from mediamill.flows.cli.confirm import ask_to_continue, is_at_terminal
+from mediamill.flows.cli.chain_end import print_chain_end
+from mediamill.flows.cli.confirm import ask_to_spend, refuse_unpriced
 from mediamill.flows.cli.console import print_json, print_line, print_note, report_unprintable_end
-from mediamill.flows.cli.formatting import format_dollars, pluralize
+from mediamill.flows.cli.library_noise import catch_library_noise
 from mediamill.flows.cli.log_output import configure_logging
 from mediamill.flows.cli.output import (
     format_opening_line,
-    format_quote,
-    format_total_spent,
-    print_failures,
-    print_not_taken,
+    print_missing_keys,
     to_relative_path,
 )
-from mediamill.flows.cli.run_command import execute_job
+from mediamill.flows.cli.run_command import execute_job, notify_command_end, print_nothing_yet, wait_for_new_files
+from mediamill.flows.cli.signals import end_on_signal
 from mediamill.flows.prefect_runtime.api_endpoint import choose_prefect
+from mediamill.tasks.errors import EmptySource
+from mediamill.tasks.formatting import pluralize
 from mediamill.tasks.job import Job
-from mediamill.tasks.pipeline.result import ChainResult
-from mediamill.tasks.pipeline.run import ChainRun, build_task_job
+from mediamill.tasks.pipeline.chain_out import check_steps, choose_chain_out
+from mediamill.tasks.pipeline.quote import format_chain_quote, quote_chain
+from mediamill.tasks.pipeline.run import ChainRun, describe_chain
 from mediamill.tasks.pipeline.spec import Chain
-from mediamill.tasks.resolved_job import resolve_job
+from mediamill.tasks.run.notify import RunEnd
+from mediamill.tasks.run.resolved_job import resolve_job
+from mediamill.tasks.sources.stdin import keep_stdin
 from mediamill.tasks.summary import Summary
 
 
 def run_chain(chain: Chain, options: Mapping[str, Any]) -> int:
-    """Run a chain and print its outcome; return the exit code."""
+    """Run a chain and print its outcome; return the exit code. With a schedule an empty source is no error."""
+    with notify_command_end(chain.notify, describe_chain(chain)) as tell:
+        try:
+            return _run(chain, options, tell)
+        except EmptySource as error:
+            if chain.schedule is None or not print_nothing_yet(
+                error, chain.out_path, as_json=bool(options.get("as_json"))
+            ):
+                raise
+            return 0
+
+
+def _run(chain: Chain, options: Mapping[str, Any], tell: Callable[[RunEnd], None]) -> int:
     as_json = bool(options.get("as_json"))
     quiet = bool(options.get("quiet")) or as_json
     configure_logging(options)
+    chain, note = choose_chain_out(chain)
+    if not quiet and not options.get("quote_only"):
+        out = to_relative_path(chain.out_path)
+        line = f"mediamill run: {pluralize(len(chain.steps), 'step')}; {chain.source} -> {out}"
+        print_note(f"{line} ({note})" if note else line)
     if options.get("quote_only"):
-        _print_chain_quote(chain, as_json=as_json)
+        with catch_library_noise(enabled=not options.get("debug")):
+            print_chain_quote(chain, as_json=as_json)
         return 0
-    if not options.get("yes"):
-        _confirm_chain(chain)
+    with end_on_signal():
+        _confirm_chain(chain, options)
     prefect, how = choose_prefect(requested=options.get("prefect"))
     signals: list[int] = []
 
@@ -46,70 +66,62 @@ def run_chain(chain: Chain, options: Mapping[str, Any]) -> int:
         resolved = resolve_job(job)
         if not quiet:
             print_note(f"{name}: {format_opening_line(resolved, how)}")
-        outcome = execute_job(resolved, prefect, options)
+        outcome = execute_job(resolved, prefect, options, title=f"{name}: {resolved.capability.name}")
         summary = outcome.summary
         signals.extend(outcome.signals)
         if not quiet:
-            print_note(f"{name}: {summary.done} done, {summary.failed} failed, {summary.skipped} done before")
+            print_note(f"{name}: {summary.done} done, {summary.failed} failed, {summary.skipped} unchanged")
         return summary
 
     result = ChainRun(chain, run_step).execute()
+    tell(result.to_run_end())
     with report_unprintable_end():
         if as_json:
             print_json(result.as_dict())
         else:
-            _print_chain_end(result)
+            print_chain_end(result)
     return 128 + signals[0] if signals and result.exit_code not in (0, 3) else result.exit_code
 
 
-def _print_chain_end(end: ChainResult) -> None:
-    print_line(f"chain: {pluralize(end.rows, 'row')} at the end; {format_total_spent(end)}")
-    for step in end.steps:
-        passed_text = f", {step.passed} passed through unchanged" if step.passed else ""
-        n_failed = sum(group.count for summary in step.runs.values() for group in summary.failures)
-        failures_text = f", {n_failed} failed" if n_failed else ""
-        print_line(f"  {step.name}: {step.rows} in, {step.out} out{passed_text}{failures_text}")
-        for problem in step.problems[:3]:
-            print_line(f"    {problem}")
-        for summary in step.runs.values():
-            print_failures(summary)
-            print_not_taken(summary.not_taken, indent="  ")
-            if summary.failures:
-                print_line(f"  again:   mediamill retry {to_relative_path(Path(summary.out))}, then run the same file")
-    if end.unknown_max_usd:
-        print_line(f"  up to {format_dollars(end.unknown_max_usd)} more for calls that may have been billed")
-    if end.message:
-        print_line(f"stopped: {end.message}")
-    print_line(f"results: {end.out / 'results'}")
-    if end.exit_code not in (0, 3):
-        print_line("again:   run the same file to go on where it stopped")
+def print_chain_quote(chain: Chain, *, as_json: bool) -> None:
+    """Print what a chain would cost, step by step.
 
-
-def _print_chain_quote(chain: Chain, *, as_json: bool) -> None:
-    from mediamill.tasks.pipeline.quote import quote_chain
-
+    Raises:
+        UsageError: when no run could go on with it.
+    """
+    chain, note = choose_chain_out(chain)
+    check_steps(chain, needs_key=False)
     quoted = quote_chain(chain)
     if as_json:
         quotes = {name: quote.as_dict() for name, quote in quoted.known.items()}
         high = None if quoted.high_usd is None else str(quoted.high_usd)
-        print_line(
-            json.dumps({"steps": quotes, "unknown": quoted.unknown, "low_usd": str(quoted.low_usd), "high_usd": high})
-        )
+        low, out = str(quoted.low_usd), str(chain.out_path)
+        print_json({"steps": quotes, "unknown": quoted.unknown, "low_usd": low, "high_usd": high, "out": out})
         return
-    for name, one in quoted.known.items():
-        print_line(f"{name}: {format_quote(one)}")
-    for name, reason in quoted.unknown.items():
-        print_line(f"{name}: cost unknown: {reason}")
-    low, high = format_dollars(quoted.low_usd), format_dollars(quoted.high_usd)
-    print_line(f"chain: at least {low}, at most {high}; --budget bounds all steps together")
+    for line in format_chain_quote(quoted, chain.budget):
+        print_line(line)
+    out_line = f"  OUT: {to_relative_path(chain.out_path)}"
+    print_line(f"{out_line}: {note}" if note else out_line)
+    print_missing_keys(quoted.known.values())
 
 
-def _confirm_chain(chain: Chain) -> None:
-    """Show the quote of a paid chain and ask, at a terminal and without a budget."""
-    if chain.budget is not None or not is_at_terminal():
+def _confirm_chain(chain: Chain, options: Mapping[str, Any]) -> None:
+    """Show the quote of a paid chain, and have it confirmed.
+
+    Raises:
+        UsageError: when a step cannot start, the answer is no, or nobody can be asked.
+    """
+    is_confirmed = bool(options.get("yes")) or chain.confirmed or chain.budget is not None
+    jobs = check_steps(chain)
+    if not any(resolved.is_paid for resolved in jobs):
         return
-    jobs = (build_task_job(chain, task, chain.out_path, None) for _, _, task in chain.tasks())
-    if all(resolve_job(job).is_local for job in jobs):
-        return
-    _print_chain_quote(chain, as_json=False)
-    ask_to_continue()
+    wait_for_new_files(jobs[0], quiet=bool(options.get("quiet")))
+    with keep_stdin(is_read=chain.source == "-"), catch_library_noise(enabled=not options.get("debug")):
+        quoted = quote_chain(chain)
+    for name, one in quoted.known.items() if chain.budget is not None else ():
+        refuse_unpriced(one, where=f"step {name}: ")
+    lines = format_chain_quote(quoted, chain.budget)
+    for line in lines[-1:] if is_confirmed and options.get("quiet") else lines:
+        print_note(line)
+    if not is_confirmed and (quoted.unknown or any(one.items > one.finished for one in quoted.known.values())):
+        ask_to_spend()

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mediamill.flows.cli.console import print_line
-from mediamill.flows.cli.formatting import (
+from mediamill.tasks.formatting import (
     format_dollars,
     format_duration,
     format_local_time,
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _LABEL_WIDTH = 12
 _MAX_WIDTH = 110
 _MAX_FACT = 160
+_MAX_REPLY = 1000
 _MAX_REQUESTS = 40
 """Requests that are printed; --json has all."""
 _TEXTS = ("text", "prompt", "query", "code")
@@ -181,11 +182,23 @@ def _print_attempt(attempt: AttemptStory, last_run: str) -> None:
     _print_fact("", "; ".join(parts), indent=2)
     if attempt.words:
         _print_fact("", f'"{attempt.words}"', indent=4, is_quoted=True)
+    if attempt.reply is not None:
+        _print_fact("", _format_reply(attempt.reply), indent=4, is_quoted=True)
+    if attempt.reply_file is not None:
+        whole = f"its reply of {attempt.reply_bytes:,} bytes is whole, as it came, in {attempt.reply_file}"
+        _print_fact("", whole, indent=4)
     ids = [f"call {attempt.call_id}"]
     ids += [f"run {attempt.run_id}"] if attempt.run_id != last_run else []
     ids += [f"request id {attempt.request_id}"] if attempt.request_id else []
     _print_fact("", ", ".join(ids), indent=4)
     _print_fact("", _format_cost(attempt), indent=4)
+
+
+def _format_reply(reply: str) -> str:
+    """The beginning of a reply that gave no answer."""
+    is_cut = len(reply) > _MAX_REPLY
+    more = f" ... ({len(reply):,} characters: --json has them)" if is_cut else ""
+    return f"its reply: {' '.join(reply[:_MAX_REPLY].split())}{more}"
 
 
 def _format_cost(attempt: AttemptStory) -> str:

@@ -18,14 +18,14 @@ from mediamill.flows.prefect_runtime.server import (
     get_password,
     get_prefect_home,
     is_api_up,
-    load_up_state,
 )
+from mediamill.flows.prefect_runtime.up_state import load_up_state
 from mediamill.tasks.errors import RunStopped, UsageError
 
 if TYPE_CHECKING:
     import httpx
 
-    from mediamill.flows.prefect_runtime.server import UpState
+    from mediamill.flows.prefect_runtime.up_state import UpState
 
 AUTH_VARIABLE = "PREFECT_API_AUTH_STRING"
 """The environment variable from which Prefect's client takes the password."""
@@ -89,6 +89,14 @@ def find_prefect() -> PrefectApi | None:
 def make_up_endpoint(state: UpState) -> PrefectApi:
     """The API of a server that ``mediamill up`` started; this user's password is for it alone."""
     return PrefectApi(state.api, "mediamill up", get_password() if state.guarded else None)
+
+
+def find_up_state(prefect: PrefectApi) -> UpState | None:
+    """What is known of a server that ``mediamill up`` started; None for another one."""
+    state = load_up_state()
+    return (
+        state if state is not None and state.is_running() and _normalize(state.api) == _normalize(prefect.api) else None
+    )
 
 
 def choose_prefect(*, requested: bool | None) -> tuple[PrefectApi | None, str]:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import csv
 import html
+import os
 import re
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
@@ -20,9 +22,9 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
-from mediamill.flows.cli.formatting import format_dollars, format_duration, format_unpriced
 from mediamill.flows.cli.output import format_counts, format_flags
-from mediamill.flows.cli.progress import format_progress
+from mediamill.flows.cli.progress_text import format_progress
+from mediamill.tasks.formatting import format_dollars, format_duration, format_unpriced
 from mediamill.tasks.untrusted_text import cut_text, to_single_line
 
 if TYPE_CHECKING:
@@ -31,12 +33,17 @@ if TYPE_CHECKING:
 _MARKDOWN_CHARACTERS = re.compile(r"([\\`*_{}\[\]()#+.!|~>:@-])")
 _MAX_TEXT_CHARACTERS = 300
 _MAX_COST_ROWS = 500
+_MAX_NAME_CHARACTERS = 60
 
 
 def make_artifact_key(out: str, kind: str) -> str:
-    """An artifact's key: the same for every run on an OUT, so that the UI shows them as versions of one artifact."""
-    name = re.sub(r"[^a-z0-9]+", "-", Path(out).name.lower()).strip("-") or "out"
-    return f"{name}-{kind}"
+    """An artifact's key: the same for every run on an OUT, so that the UI shows them as versions of one artifact.
+
+    OUTs of one name in several folders have keys of their own.
+    """
+    path = Path(out).expanduser().absolute()
+    name = re.sub(r"[^a-z0-9]+", "-", path.name.lower()).strip("-")[:_MAX_NAME_CHARACTERS] or "out"
+    return f"{name}-{sha256(os.fsencode(path)).hexdigest()[:8]}-{kind}"
 
 
 class ProgressArtifact:
@@ -84,9 +91,9 @@ def create_run_artifacts(summary: Summary) -> None:
 def format_summary(summary: Summary) -> str:
     """Format the run in Markdown: numbers, failures by cause, where its files are."""
     facts = [
-        ("done", f"{summary.done:,}" + (f" ({summary.cached:,} from the journal, free)" if summary.cached else "")),
+        ("done", f"{summary.done:,}" + (f" ({summary.cached:,} reused, free)" if summary.cached else "")),
         ("failed", f"{summary.failed:,}"),
-        ("needed nothing", f"{summary.skipped:,}"),
+        ("unchanged", f"{summary.skipped:,}"),
         ("left", f"{summary.left:,}"),
         ("requests", f"{summary.calls:,}"),
         ("audio", format_duration(float(summary.audio_seconds))),

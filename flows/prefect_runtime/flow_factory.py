@@ -15,12 +15,13 @@ from prefect.runtime import flow_run
 from pydantic import BaseModel, ConfigDict, Field, create_model
 from pydantic.json_schema import SkipJsonSchema
 
-from mediamill.flows.prefect_runtime.job_flow import JobFlow, JobRequest
+from mediamill.flows.prefect_runtime.flow_call import JobRequest
+from mediamill.flows.prefect_runtime.job_flow import JobFlow
 from mediamill.tasks import capabilities
 from mediamill.tasks.job import Job, make_job
-from mediamill.tasks.plan import Retry
 from mediamill.tasks.providers import registry
 from mediamill.tasks.renamed_options import JOB_OPTIONS, RenamedFields
+from mediamill.tasks.run.plan import Retry
 from mediamill.tasks.untrusted_text import escape_controls
 
 _MAIN_FIELDS = ("provider", "model", "out", "budget", "limit")

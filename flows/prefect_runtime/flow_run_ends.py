@@ -26,12 +26,14 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.sorting import TaskRunSort
 from prefect.exceptions import ObjectNotFound
-from prefect.states import Cancelled, Completed, Crashed, Failed
+from prefect.states import Cancelled, Completed, Crashed
 
-from mediamill.flows.prefect_runtime.server import UNREPORTED_FOLDER, get_state_path
+from mediamill.flows.prefect_runtime.server import UNREPORTED_FOLDER
+from mediamill.flows.prefect_runtime.states import to_stopped_state
+from mediamill.flows.prefect_runtime.up_state import get_state_path
 from mediamill.tasks.errors import MediamillError
-from mediamill.tasks.private_files import make_private_folder, replace_private_file
-from mediamill.tasks.status import find_run_end
+from mediamill.tasks.out.status import find_run_end
+from mediamill.tasks.system.private_files import make_private_folder, replace_private_file
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -120,7 +122,7 @@ def _find_journals_end(out: Path, run_id: str) -> State[Any] | None:
         case "cancelled":
             return Cancelled(message=f"{counts}; run again to go on")
         case "stopped":
-            return Failed(message=f"{counts}; stopped: {summary.get('message')}")
+            return to_stopped_state(summary.get("stopped_by"), f"{counts}; stopped: {summary.get('message')}")
     return None
 
 

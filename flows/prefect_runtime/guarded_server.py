@@ -6,20 +6,28 @@ import contextlib
 import os
 import socket
 import sys
+from pathlib import Path
 
-from mediamill.tasks.child_environment import build_environment_without_keys
+from mediamill.tasks.system.child_environment import build_environment_without_keys
 
 PASSWORD_VARIABLE = "PREFECT_SERVER_API_AUTH_STRING"  # noqa: S105 (the name of Prefect's setting)
+_DATABASE_VARIABLE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
+DATABASE_VARIABLES = frozenset({_DATABASE_VARIABLE, "PREFECT_API_DATABASE_CONNECTION_URL"})
 BACKLOG = 2048
 """Connections that wait while the server is busy, as it is for seconds at its start."""
 _HOST = "127.0.0.1"
 
 
-def make_server_environment(port: int, password: str) -> dict[str, str]:
-    """The environment of the server's process, which needs no key; what it sets goes before a profile of Prefect."""
+def make_server_environment(port: int, password: str, database: Path) -> dict[str, str]:
+    """The environment of the server's process, which needs no key; what it sets goes before a profile of Prefect.
+
+    A database that this process's environment names for Prefect is another server's.
+    """
     origin = f"http://{_HOST}:{port}"
+    inherited = build_environment_without_keys()
     return {
-        **build_environment_without_keys(),
+        **{name: value for name, value in inherited.items() if name not in DATABASE_VARIABLES},
+        _DATABASE_VARIABLE: f"sqlite+aiosqlite:///{database}",
         PASSWORD_VARIABLE: password,
         "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "true",
         "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": origin,

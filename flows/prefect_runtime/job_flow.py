@@ -1,161 +1,59 @@
-"""Flows whose caller gets the result even when Prefect goes away, and what the flow of a job does."""
+"""The flow of a job: what happens inside its flow run, from the job's check to the artifacts of its end."""
 
 from __future__ import annotations
 
 import contextlib
-import copy
-import functools
+import signal
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
-from prefect import Flow, get_run_logger
+from prefect import get_run_logger
 from prefect.client.schemas.objects import State, StateType
-from prefect.exceptions import CancelledRun, FailedRun
 from prefect.utilities.urls import url_for
 
 from mediamill.flows.cli.output import format_opening_line
 from mediamill.flows.cli.signals import drain_on_signal
 from mediamill.flows.prefect_runtime import artifacts, offline_exit
-from mediamill.flows.prefect_runtime.call_settings import use_call_settings
+from mediamill.flows.prefect_runtime.flow_call import FlowCall, FlowOutcome, JobRequest, ResultFlow, is_deployed
 from mediamill.flows.prefect_runtime.flow_run_ends import EndRecords
 from mediamill.flows.prefect_runtime.log_forwarding import CollapsingHandler, forward_log
 from mediamill.flows.prefect_runtime.monitor import Monitor, limit_api_retries, wait_for_api
+from mediamill.flows.prefect_runtime.notification_blocks import send_to_block
 from mediamill.flows.prefect_runtime.secret_blocks import use_secret_block
 from mediamill.flows.prefect_runtime.states import (
     to_caught_up_state,
     to_end_state,
+    to_nothing_yet_state,
     to_refused_state,
 )
 from mediamill.flows.prefect_runtime.task_runs import TaskRuns
-from mediamill.flows.prefect_runtime.worker_entrypoint import on_worker_exit
+from mediamill.flows.prefect_runtime.worker_entrypoint import WORKER_DRAIN_SECONDS, on_worker_exit
 from mediamill.tasks.errors import MediamillError, OutputBusy
 from mediamill.tasks.job import Job
-from mediamill.tasks.resolved_job import ResolvedJob, resolve_job
-from mediamill.tasks.run import Run
+from mediamill.tasks.run.nothing_yet import describe_nothing_yet
+from mediamill.tasks.run.notify import RunEnd, describe_job, notify
+from mediamill.tasks.run.quote import quote_when_settled
+from mediamill.tasks.run.quote_text import describe_limit, format_quote
+from mediamill.tasks.run.resolved_job import ResolvedJob, resolve_job
+from mediamill.tasks.run.run import Run
+from mediamill.tasks.system.private_files import make_private_folder
 from mediamill.tasks.untrusted_text import escape_controls
 
 if TYPE_CHECKING:
-    from mediamill.tasks.plan import Retry
+    from mediamill.tasks.run.plan import Retry
     from mediamill.tasks.summary import Progress, Summary
 
 MAX_API_WAIT_SECONDS = 6.0
 """Seconds that a Prefect API may be away before a run whose work is done ends without it; exiting adds to them."""
+_TOLD_FILE = ".journal/told-of-no-budget"
+"""File below OUT that says that its deployment's runs were told how to be deployed anew."""
+_NO_CONSENT = (
+    "this deployment costs money and has neither a budget nor confirmed: true; it runs on, and deploying it anew will "
+    "ask for one of them (told once)"
+)
 _RUNNING_OR_COMPLETED = (StateType.RUNNING, StateType.COMPLETED)
-
-
-@dataclass(frozen=True, slots=True)
-class JobRequest:
-    """What a flow runs: a job, or a retry of it; ``key_block`` names the Secret block with the provider's key."""
-
-    job: Job | ResolvedJob
-    retry: Retry | None = None
-    key_block: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FlowOutcome:
-    """The outcome of a job that ran as a flow run.
-
-    Args:
-        summary: the run's summary.
-        url: the flow run in Prefect's UI.
-        signals: the signals received while it ran.
-        reported: whether Prefect knows how it ended.
-    """
-
-    summary: Summary
-    url: str | None
-    signals: tuple[int, ...]
-    reported: bool
-
-
-@dataclass
-class FlowCall:
-    """One call of a flow in this process. It holds the outcome even when Prefect goes away.
-
-    ``result`` is the outcome as plain values, ``outcome`` that of a job, ``error`` the reason of a refusal, and
-    ``recorded`` where its end is on record until Prefect has it.
-
-    Args:
-        request: what to run; None for what the flow's parameters describe.
-        on_progress: called about four times a second.
-        name: first name of the flow run; None for the flow's own naming.
-    """
-
-    request: JobRequest | None = None
-    on_progress: Callable[[Progress], None] | None = None
-    name: str | None = None
-    started: bool = False
-    outcome: FlowOutcome | None = None
-    result: dict[str, Any] | None = None
-    error: MediamillError | None = None
-    state: State[Any] | None = None
-    recorded: tuple[EndRecords, UUID] | None = None
-    cleanup: ExitStack = field(default_factory=ExitStack)
-
-
-class ResultFlow(Flow[..., Any]):
-    """A flow whose call in this process returns its result as plain values and raises the error itself.
-
-    Args:
-        request: makes the request from the flow's parameters, and has their signature.
-        execute: does the request inside the flow run and returns the state it ends in. It gets a function that makes
-            the request, so that a refusal also ends the flow run, and the call, in which it stores the outcome.
-        **options: as :class:`prefect.Flow` takes them.
-    """
-
-    def __init__(
-        self, request: Callable[..., Any], execute: Callable[[Callable[[], Any], FlowCall], State[Any]], **options: Any
-    ) -> None:
-        super().__init__(_make_flow_function(request, execute, FlowCall), persist_result=False, retries=0, **options)
-        self._request = request
-        self._execute = execute
-
-    def __call__(self, *args: Any, return_state: bool = False, **kwargs: Any) -> Any:
-        """Run the flow.
-
-        Returns:
-            The result as plain values; with ``return_state`` the state it ended in.
-
-        Raises:
-            MediamillError: when it was refused, or the disk or the journal failed.
-            FailedRun: when an account, a budget, a deadline or a provider stopped it.
-            CancelledRun: when a person or a signal stopped it.
-        """
-        call = FlowCall()
-        returned = self._call_flow(call, *args, return_state=return_state, **kwargs)
-        if call.state is None or returned is not None:
-            return returned
-        if return_state:
-            return call.state
-        if call.error is not None:
-            raise call.error
-        if call.result is None or not call.state.is_completed():
-            raise (CancelledRun if call.state.is_cancelled() else FailedRun)(call.state.message or "")
-        return call.result
-
-    def _call_flow(self, call: FlowCall, *args: Any, **kwargs: Any) -> Any:
-        """Call the flow as Prefect does; None when the run's start or end could not be reported to Prefect."""
-        flow = copy.copy(self)
-        flow.fn = _make_flow_function(self._request, self._execute, lambda: call)
-        flow.flow_run_name = call.name or self.flow_run_name
-        try:
-            with use_call_settings(), call.cleanup:
-                returned = Flow.__call__(flow, *args, **kwargs)
-        except Exception:
-            if call.recorded is not None and call.state is not None and call.outcome is not None:
-                EndRecords.unreported().write(call.recorded[1], call.outcome.summary.run_id, call.state)
-            if call.state is not None or (call.request is not None and not call.started):
-                return None
-            raise
-        if call.recorded is not None and (call.outcome is None or call.outcome.reported):
-            records, flow_run_id = call.recorded
-            records.delete(flow_run_id)
-        return returned
 
 
 class JobFlow(ResultFlow):
@@ -188,23 +86,6 @@ class JobFlow(ResultFlow):
         return replace(call.outcome, reported=False) if call.outcome is not None and returned is None else call.outcome
 
 
-def _make_flow_function(
-    request: Callable[..., Any],
-    execute: Callable[[Callable[[], Any], FlowCall], State[Any]],
-    make_call: Callable[[], FlowCall],
-) -> Callable[..., State[Any]]:
-    """The function of a flow: it makes a request from its parameters and executes it."""
-
-    @functools.wraps(request)
-    def body(*args: Any, **kwargs: Any) -> State[Any]:
-        call = make_call()
-        call.started = True
-        call.state = execute(lambda: call.request or request(*args, **kwargs), call)
-        return call.state
-
-    return body
-
-
 def run_in_flow(request: Callable[[], JobRequest], call: FlowCall) -> State[Any]:
     """Run a job inside the current flow run; return the state it ends in.
 
@@ -212,16 +93,22 @@ def run_in_flow(request: Callable[[], JobRequest], call: FlowCall) -> State[Any]
         request: makes the request; an error that it raises ends the flow run as Failed.
         call: receives the outcome.
     """
+    job: Job | None = None
+    resolved: ResolvedJob | None = None
+    on_worker_exit(lambda: signal.raise_signal(signal.SIGTERM))  # until the run itself can drain
     try:
         job_request = request()
         if job_request.key_block and isinstance(job_request.job, Job):
             use_secret_block(job_request.job, job_request.key_block)
+        job = job_request.job if isinstance(job_request.job, Job) else job_request.job.job
         resolved = resolve_job(job_request.job)
         monitor = Monitor(resolved.job, resolved.provider.name)
         if superseding := monitor.find_superseding_run():
             return to_caught_up_state(superseding)
         monitor.tag_run()
         get_run_logger().info("%s", escape_controls(format_opening_line(resolved, how="flow run")))
+        if call.request is None and resolved.is_paid:
+            _tell_cost(resolved, job_request.retry, monitor)
         try:
             call.outcome = _execute_run(resolved, job_request.retry, call, monitor)
         except OutputBusy:
@@ -229,6 +116,7 @@ def run_in_flow(request: Callable[[], JobRequest], call: FlowCall) -> State[Any]
                 return to_caught_up_state(superseding)
             raise
         summary = call.outcome.summary
+        _tell_end(call, resolved.job, RunEnd.of_summary(summary))
         call.result = summary.as_dict()
         if summary.state == "nothing" and (
             superseding := monitor.find_superseding_run(by=_RUNNING_OR_COMPLETED, earlier=True)
@@ -236,12 +124,43 @@ def run_in_flow(request: Callable[[], JobRequest], call: FlowCall) -> State[Any]
             return to_caught_up_state(superseding)
     except MediamillError as error:
         call.error = error
+        if resolved is not None and (message := _describe_nothing_yet(error, resolved, call)):
+            get_run_logger().info("%s", escape_controls(message))
+            return to_nothing_yet_state(message)
+        _tell_end(call, resolved.job if resolved is not None else job, RunEnd.of_error(error))
         get_run_logger().error("%s", escape_controls(str(error)))
         return to_refused_state(error)
     if not call.outcome.reported:
         EndRecords.unreported().write(monitor.flow_run.id, summary.run_id, to_end_state(summary))
         offline_exit.finish_unreported(monitor.flow_run, call.cleanup, completed=to_end_state(summary).is_completed())
     return to_end_state(summary)
+
+
+def _tell_end(call: FlowCall, job: Job | None, end: RunEnd) -> None:
+    """Tell people how the run ended; a command that has the job already does so itself."""
+    if call.request is None and job is not None:
+        notify(job.notify, describe_job(job), end, send_to_block=send_to_block, warn=get_run_logger().warning)
+
+
+def _describe_nothing_yet(error: MediamillError, resolved: ResolvedJob, call: FlowCall) -> str | None:
+    """What a scheduled run says that found nothing to do; None for other runs, and where the error is one for it."""
+    is_scheduled = call.is_scheduled or is_deployed() or resolved.job.schedule is not None
+    return describe_nothing_yet(error, resolved.out) if is_scheduled else None
+
+
+def _tell_cost(resolved: ResolvedJob, retry: Retry | None, monitor: Monitor) -> None:
+    """Log the quote of a run that nobody saw one for; of a deployment without consent also how to give it, once."""
+    log, job = get_run_logger(), resolved.job
+    if retry is None:
+        resolved.refuse_another_out()
+        log.info("%s; %s", escape_controls(format_quote(quote_when_settled(resolved))), describe_limit(job.budget))
+    if monitor.flow_run.deployment_id is not None and job.budget is None and not job.confirmed:
+        told = resolved.out / _TOLD_FILE
+        if not told.exists():
+            resolved.out.mkdir(parents=True, exist_ok=True)
+            make_private_folder(told.parent)
+            told.touch(mode=0o600)
+            log.warning("%s", _NO_CONSENT)
 
 
 def _execute_run(resolved: ResolvedJob, retry: Retry | None, call: FlowCall, monitor: Monitor) -> FlowOutcome:
@@ -256,7 +175,7 @@ def _execute_run(resolved: ResolvedJob, retry: Retry | None, call: FlowCall, mon
             call.on_progress(progress)
 
     run = Run(resolved, on_progress=on_progress, retry=retry)
-    on_worker_exit(lambda: run.stop("its worker stopped"))
+    on_worker_exit(lambda: run.stop("its worker stopped", drain_seconds=WORKER_DRAIN_SECONDS))
     with (
         drain_on_signal(run) as signals,
         monitor.follow(run),

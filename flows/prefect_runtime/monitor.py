@@ -32,17 +32,17 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.context import FlowRunContext
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-from mediamill.flows.cli.formatting import pluralize
 from mediamill.flows.prefect_runtime.artifacts import ProgressArtifact
 from mediamill.flows.prefect_runtime.flow_run_ends import EndCorrector, EndRecords
 from mediamill.flows.prefect_runtime.states import to_caught_up_state
+from mediamill.tasks.formatting import pluralize
 from mediamill.tasks.untrusted_text import escape_controls
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
     from mediamill.tasks.job import Job
-    from mediamill.tasks.run import Run
+    from mediamill.tasks.run.run import Run
     from mediamill.tasks.summary import Progress, Summary
 
 _POLL_SECONDS = 2.0

@@ -14,9 +14,9 @@ from mediamill.flows.prefect_runtime.server import is_api_up
 if TYPE_CHECKING:
     from mediamill.flows.cli.progress import ShowProgress
     from mediamill.flows.prefect_runtime.api_endpoint import PrefectApi
-    from mediamill.flows.prefect_runtime.job_flow import FlowOutcome
-    from mediamill.tasks.plan import Retry
-    from mediamill.tasks.resolved_job import ResolvedJob
+    from mediamill.flows.prefect_runtime.flow_call import FlowOutcome
+    from mediamill.tasks.run.plan import Retry
+    from mediamill.tasks.run.resolved_job import ResolvedJob
 
 
 def run_as_flow(
@@ -37,8 +37,8 @@ def run_as_flow(
         logging.raiseExceptions = False  # no tracebacks of its logging either when its server is away
     if not is_api_up(prefect.api):
         return None
+    from mediamill.flows.prefect_runtime.flow_call import FlowCall, JobRequest
     from mediamill.flows.prefect_runtime.flow_factory import make_capability_flow, to_flow_parameters
-    from mediamill.flows.prefect_runtime.job_flow import FlowCall, JobRequest
 
     call = FlowCall(request=JobRequest(resolved, retry), on_progress=on_progress)
     return make_capability_flow(resolved.job.capability).call(to_flow_parameters(resolved.job, retry), call)

@@ -5,16 +5,18 @@ The password is made once and kept through ``down``, so that runs and browsers r
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from contextlib import closing
+from dataclasses import replace
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -22,10 +24,12 @@ from mediamill.flows.prefect_runtime import guarded_server
 from mediamill.flows.prefect_runtime.browser_login import make_login_page
 from mediamill.flows.prefect_runtime.state_files import (
     close_folder_and_files,
+    make_state_folder,
     open_private_file,
     read_or_create_private_file,
     write_private_file,
 )
+from mediamill.flows.prefect_runtime.up_state import RUNS_VARIABLE, UpState, get_runs_folder, get_state_path
 from mediamill.tasks.errors import StorageError, UsageError
 
 POOL = "mediamill"
@@ -34,48 +38,10 @@ UNREPORTED_FOLDER = "unreported"
 _FIRST_PORT = 4200
 _LAST_PORT = 4299
 _START_TIMEOUT_SECONDS = 120.0
-_STOP_TIMEOUT_SECONDS = 60.0
-"""Above the thirty seconds that a worker gives its runs to drain."""
 HEALTH_TIMEOUT_SECONDS = 3.0
 """Seconds after which a run goes on without a configured Prefect that does not answer."""
 _POLL_SECONDS = 0.25
 _MIN_PASSWORD_CHARACTERS = 12
-
-
-@dataclass(frozen=True, slots=True)
-class UpState:
-    """A local Prefect server, with the worker beside it if there is one.
-
-    ``guarded`` is false for a server without a password, which an older mediamill started.
-    """
-
-    pid: int
-    api: str
-    version: str
-    worker: int | None = None
-    guarded: bool = False
-
-    def is_running(self) -> bool:
-        """Whether the server's process exists and is still Prefect's."""
-        return is_prefect(self.pid)
-
-    def save(self) -> None:
-        """Store it for later commands."""
-        write_private_file(get_state_path(), json.dumps(asdict(self)))
-
-
-def get_state_path() -> Path:
-    """Where the state is stored: ``prefect.json`` in ``$XDG_STATE_HOME/mediamill``, or ``~/.local/state/mediamill``."""
-    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(base).expanduser() / "mediamill" / "prefect.json"
-
-
-def load_up_state() -> UpState | None:
-    """Load what the last ``up`` stored; None when there is nothing readable."""
-    try:
-        return UpState(**json.loads(get_state_path().read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None
 
 
 def get_password() -> str:
@@ -98,34 +64,41 @@ def get_password() -> str:
 
 def write_login_page(api: str) -> Path:
     """Write the page that logs a browser in to the server, for its owner alone; return where it is."""
-    path = _get_login_page_path()
+    path = get_login_page_path()
     write_private_file(path, make_login_page(api.removesuffix("/api"), get_password()))
     return path
 
 
 def get_prefect_home() -> Path:
-    """Where Prefect keeps its profiles, and the database of a local server."""
+    """Where Prefect keeps its profiles, and the database of servers that are not ours."""
     return Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect").expanduser()
 
 
+def get_database_path() -> Path:
+    """The server's database, which no other Prefect opens: another version would change its tables."""
+    return get_state_path().with_name("prefect.db")
+
+
+def find_earlier_deployments() -> list[str]:
+    """The deployments that a mediamill of before made in the database of Prefect's home, while ours does not exist."""
+    earlier = get_prefect_home() / "prefect.db"
+    if get_database_path().exists() or not earlier.exists():
+        return []
+    query = (
+        "SELECT flow.name || '/' || deployment.name FROM deployment JOIN flow ON flow.id = deployment.flow_id "
+        """WHERE deployment.tags LIKE '%"mediamill"%' ORDER BY 1"""
+    )
+    try:
+        with closing(sqlite3.connect(f"{earlier.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            return [str(name) for (name,) in database.execute(query)]
+    except sqlite3.Error:
+        return []
+
+
 def close_prefect_home() -> Path | None:
-    """Take other users' rights to the folder of Prefect's database; return the folder if there were any."""
+    """Take other users' rights to Prefect's folder, where servers of before kept data; the folder if there were any."""
     home = get_prefect_home()
     return home if close_folder_and_files(home) else None
-
-
-def is_prefect(pid: int) -> bool:
-    """Whether a process exists, is this user's and runs Prefect: its id may have been reused, also by somebody else."""
-    proc = Path(f"/proc/{pid}/cmdline")
-    if proc.parent.parent.joinpath("self").exists():
-        try:
-            return proc.stat().st_uid == os.geteuid() and b"prefect" in proc.read_bytes()
-        except OSError:  # it ended meanwhile, or is hidden, as those of other users can be
-            return False
-    command = ["ps", "-o", "uid=,command=", "-p", str(pid)]
-    completed = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    user, _, program = completed.stdout.strip().partition(" ")
-    return user == str(os.geteuid()) and "prefect" in program
 
 
 def is_api_up(api: str) -> bool:
@@ -154,26 +127,43 @@ def start_server(port: int | None) -> UpState:
     with _listen(port) as listener:
         free = listener.getsockname()[1]
         api = f"http://127.0.0.1:{free}/api"
-        env = guarded_server.make_server_environment(free, get_password())
+        env = guarded_server.make_server_environment(free, get_password(), get_database_path())
         arguments = ["-P", "-m", guarded_server.__name__, str(listener.fileno())]
         process = _spawn_python(arguments, "server", env, pass_fds=(listener.fileno(),))
     deadline = time.monotonic() + _START_TIMEOUT_SECONDS
     while not (is_api_up(api) and process.poll() is None):
         if process.poll() is not None or time.monotonic() >= deadline:
             process.kill()
-            raise StorageError(
-                f"Prefect's server did not start: {_read_last_log_line('server')}",
-                hint=f"see {_get_log_path('server')}",
-            )
+            raise _make_start_error()
         time.sleep(_POLL_SECONDS)
-    state = UpState(process.pid, api, version("prefect"), guarded=True)
+    started = datetime.now().astimezone().isoformat(timespec="minutes")
+    state = UpState(process.pid, api, version("prefect"), guarded=True, started=started, python=sys.prefix)
     state.save()
     return state
 
 
+def _make_start_error() -> StorageError:
+    """Why the server did not start."""
+    log = _get_log_path("server")
+    if "Can't locate revision" in log.read_text(errors="replace"):
+        return StorageError(
+            f"{get_database_path()} was written by a newer Prefect than this environment's {version('prefect')}",
+            hint="start it from the environment that wrote it, or move that file away and deploy again",
+        )
+    return StorageError(f"Prefect's server did not start: {_read_last_log_line('server')}", hint=f"see {log}")
+
+
+def get_worker_name(host: str) -> str:
+    """The name in Prefect of the worker that ``mediamill up`` starts on a machine."""
+    return f"mediamill-{host}"
+
+
 def start_worker(state: UpState, pool: str) -> UpState:
     """Start a process worker for ``pool`` in the background; the pool is created where it does not exist."""
+    runs = get_runs_folder()
+    make_state_folder(runs)
     env = {**os.environ, "PREFECT_API_URL": state.api, "PREFECT_API_AUTH_STRING": get_password()}
+    env[RUNS_VARIABLE] = str(runs)
     command = [
         "-m",
         "prefect",
@@ -184,36 +174,12 @@ def start_worker(state: UpState, pool: str) -> UpState:
         "--type",
         "process",
         "--name",
-        f"mediamill-{socket.gethostname()}",
+        get_worker_name(socket.gethostname()),
     ]
-    state = replace(state, worker=_spawn_python(command, "worker", env).pid)
+    worker = _spawn_python(command, "worker", env).pid
+    state = replace(state, worker=worker, pool=pool, worker_variables=sorted(os.environ))
     state.save()
     return state
-
-
-def stop_server() -> UpState | None:
-    """Stop the worker, whose runs drain, then the server; None when neither of ours is running."""
-    state = load_up_state()
-    get_state_path().unlink(missing_ok=True)
-    _get_login_page_path().unlink(missing_ok=True)
-    if state is None:
-        return None
-    stopped = [_terminate(pid) for pid in (state.worker, state.pid) if pid is not None]
-    return state if any(stopped) else None
-
-
-def _terminate(pid: int) -> bool:
-    """End a Prefect process: SIGTERM first, SIGKILL when it does not exit in time. False when there was none."""
-    if not is_prefect(pid):
-        return False
-    os.kill(pid, signal.SIGTERM)
-    kill_time = time.monotonic() + _STOP_TIMEOUT_SECONDS
-    while is_prefect(pid):
-        if time.monotonic() >= kill_time:
-            os.kill(pid, signal.SIGKILL)
-            break
-        time.sleep(_POLL_SECONDS)
-    return True
 
 
 def _listen(requested: int | None) -> socket.socket:
@@ -262,7 +228,8 @@ def _restore_sigint() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _get_login_page_path() -> Path:
+def get_login_page_path() -> Path:
+    """Where the page is that logs a browser in."""
     return get_state_path().with_name("open-prefect.html")
 
 

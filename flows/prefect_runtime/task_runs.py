@@ -20,16 +20,16 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import task_run
 from prefect.states import Cancelled, Completed, Failed
 
-from mediamill.flows.cli.formatting import pluralize
-from mediamill.tasks import run as steps
-from mediamill.tasks.run import RunStep, RunTicket, ShardBatch
+from mediamill.tasks.formatting import pluralize
+from mediamill.tasks.run import run as steps
+from mediamill.tasks.run.run import RunStep, RunTicket, ShardBatch
+from mediamill.tasks.run.shard import ShardResult
 from mediamill.tasks.run_log import RUN_LOGGER
-from mediamill.tasks.shard import ShardResult
 from mediamill.tasks.untrusted_text import escape_controls
 
 if TYPE_CHECKING:
     from mediamill.tasks.journal.items import ShardWork
-    from mediamill.tasks.run import Run
+    from mediamill.tasks.run.run import Run
     from mediamill.tasks.summary import Summary
 
 T = TypeVar("T")

@@ -42,6 +42,7 @@ _KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH"
 """What a worker gets of the environment: nothing that holds a key."""
 
 _idle: list[_Worker] = []
+_all: set[_Worker] = set()
 _lock = threading.Lock()
 _slots: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = weakref.WeakKeyDictionary()
 
@@ -153,11 +154,13 @@ class _Worker:
                 stderr=subprocess.DEVNULL,
                 env=environment,
             )
+        _all.add(self)
 
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
     def kill(self) -> None:
+        _all.discard(self)
         self.socket.close()
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
@@ -212,9 +215,11 @@ def _read_reply(message: bytes) -> Any:
     return reply["value"]
 
 
-def _kill_idle_workers() -> None:
-    while _idle:
-        _idle.pop().kill()
+def _kill_workers() -> None:
+    """End all workers, also those that are busy: a command that a signal ends does not wait for what they do."""
+    _idle.clear()
+    while _all:
+        _all.pop().kill()
 
 
 def _forget_workers() -> None:
@@ -224,7 +229,8 @@ def _forget_workers() -> None:
     for worker in _idle:
         worker.socket.close()
     _idle.clear()
+    _all.clear()
 
 
-atexit.register(_kill_idle_workers)
+atexit.register(_kill_workers)
 os.register_at_fork(after_in_child=_forget_workers)

@@ -1,67 +1,45 @@
 """The request rate that a server accepts, learned from what it refuses.
 
-It works like TCP on a link of unknown width: a little more while all is well, less after a refusal. Each cut is an
-experiment, see :mod:`refusal_trial`; so is each growth: it is undone when it meets a refusal, and paid for by hundreds
-of requests before the next.
+It works like TCP on a link of unknown width: a little more while all is well, less after a refusal. Cuts are
+experiments, see :mod:`refusal_trial`; so is growth: undone by a refusal, and paid for by many requests before the next.
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
 from typing import Any
 
-from mediamill.tasks.calls.quota_window import QuotaWindow
+from mediamill.tasks.calls.noise_check import NoiseChecks
+from mediamill.tasks.calls.pace_doubt import PaceDoubt
+from mediamill.tasks.calls.pace_growth import PaceGrowth, limit_seconds, raise_to_stated
+from mediamill.tasks.calls.paced_requests import ACCEPTED_MARGIN, PacedRequests
+from mediamill.tasks.calls.quota_window import QuotaPace, QuotaWindow
+from mediamill.tasks.calls.refusal_row import RefusalRow, count_run
 from mediamill.tasks.calls.refusal_trial import RefusalTrial
+from mediamill.tasks.calls.request_rate import RequestRate
+from mediamill.tasks.calls.shared_limit import SharedLimit
+from mediamill.tasks.calls.stated_limit import StatedLimit
 
-_STATED_MARGIN = 0.985
-"""Share of a stated limit that is used: clocks differ and requests bunch on their way."""
 _MEASURED_MARGIN = 0.97
 """Share of a measured limit that is used."""
-_ACCEPTED_MARGIN = 0.985
-"""Share of the rate that was accepted on average between two refusals that is used after them."""
-_STATED_LIMIT_SECONDS = 22.0
-"""Seconds for which a stated limit caps the pace, unless it is stated again. Some servers state it in refusals only."""
-_STATED_LIMIT_REQUESTS = 200.0
 _MIN_CUT, _MAX_CUT, _ROW_CUT = 0.03, 0.5, 0.85
 _CUT_SHARE = 0.7
 """Share of the estimated excess that one refusal takes away: less than all of it, so that it never undershoots."""
-_MIDDLE_SHARE, _GROWTH_WEIGHT = 0.9, 0.33
-_BUCKET_SECONDS = 1.0
-"""Seconds of its rate that a bucket holds, as a rule."""
-_MIN_MEASURED_REQUESTS = 16
-"""Accepted requests from which a rate is measured."""
-_HOLD_REQUESTS = 90.0
-"""Requests before the pace grows again, for each refusal at the limit: so growth costs less than 1 % of refusals."""
-_HOLD_EXPERIENCE = 3.0
-"""The hold is no longer than this many times the requests so far: at first, a limit is hardly known."""
-_SEARCH_HOLD_REQUESTS = 10.0
 _SEARCHES, _SAME_PACE = 2, 1.3
 """Three signals in a row at paces that differ by less show a limit; until then the pace is searched for."""
-_MAX_HOLD_SECONDS = 600.0
-_SLOW_PACE, _SLOW_HOLD_SECONDS = 0.25, 20.0
-"""Below this pace, which hardly is a limit, the hold is short: another run may have used the limit up."""
-_HOLD_PAUSES = 30.0
-"""The hold in pauses that the server wanted, where they were short: pauses waste some of its rate."""
-_FIRST_GROWTH, _GROWTH = 0.005, 0.25
-"""Growth a second, as a share of the pace it began from: the first, and a share of what it has grown by so far. It
-comes to a tenth in 7 s, to double in 16 s, and to a thousand times in 43 s, for limits that were raised or gone."""
-_NOISY_FIRST_GROWTH = 0.02
-"""Where there is noise, some cuts are mistakes."""
-_FAST_GROWTH = 0.7
-"""Growth a second where no limit is known: while one is searched for, and after refusals turned out to be noise."""
-_STATED_GROWTH = 0.05
-"""Growth a second back to a stated limit."""
-_MAX_STEP_SECONDS = 3.0
-"""Growth that one request may bring, in seconds: longer gaps come from pauses, or from little work."""
+_SINGLE_TOKEN_PACE, _REFUSED_STEPS = 1.2, 2.5
+"""Below this pace a bucket of a second holds one request, and the first beyond the limit is refused: it was sent when
+the pace was two steps lower, and the one before it was accepted."""
+_FALLEN_SHARE, _FALLEN_HOLD_REQUESTS = 0.85, 30.0
+"""After the pace fell to less than this share it is a guess, and held for fewer requests."""
+_HIGH_NOISE = 0.05
+"""Where less noise was found than this, a limit may be near, and growth begins slowly."""
+_OUTAGE_FAILURES = 5
+"""Failures in a row after which the pace does not grow."""
+_FIRST_ACCEPTED, _MAX_FALL = 3, 0.35
+"""Where no more was accepted yet, the time since then shows a small limit; to what share the pace falls at most."""
 _USELESS_CUTS = 4
 _MIN_PACE = 1 / 60
-_RUN_CHANCE, _MIN_SHARE, _MAX_RUN, _RUN_GAPS = 7.5, 0.03, 24, 3
-"""Refusals in a row that come at random once in 10 to the power of this are a used-up quota; the share of refusals that
-is expected at the least; the most in a row; and the other requests between them that may still be answered."""
-_WINDOW_SECONDS = 60.0
-_QUOTA_MARGIN, _QUOTA_GROWTH, _QUOTA_HITS = 0.985, 1.01, 3
-"""Share of a measured quota that is used; a pace that is about that; so many signals at it show that it is no more."""
 _MAX_UNSURE_HINT = 1.0
 """A hint of a second is the least that ``Retry-After`` can state: it may be much less."""
 _MAX_FIRST_PAUSE_SECONDS = 0.25
@@ -69,8 +47,6 @@ _MAX_FIRST_PAUSE_SECONDS = 0.25
 _MAX_BACKOFF_SECONDS = 15.0
 _FIRST_BACKOFF_SECONDS = 0.03125
 _MAX_SHORT_PAUSE_SECONDS = 3.0
-_MIN_LONG_BLOCK_SECONDS = 0.9
-_MAX_MEASURED_SECONDS = 150.0
 _MAX_REMEMBERED_SECONDS = 3600.0
 """Age from which a pace of an earlier run is forgotten."""
 
@@ -78,75 +54,99 @@ _MAX_REMEMBERED_SECONDS = 3600.0
 class AdaptiveRate:
     """Requests per second that the server accepts. ``pace`` is None until it has refused a request or stated a limit.
 
-    A limit that shows in refusals only is found by being refused. Where it is small, or counted by the minute, it takes
-    minutes to notice that it was raised: configure such limits.
+    A limit that shows in refusals only is found by being refused. Where it is small it takes minutes to notice that it
+    was raised: configure such limits.
     """
 
     def __init__(self) -> None:
         self.pace: float | None = None
-        self._base_pace = 1.0  # the pace that growth began from
-        self.stated_limit: float | None = None
-        self._stated_until = float("-inf")
+        self._stated = StatedLimit()
+        self._others = 0.0  # requests a second of other runs on the same limit
         self._trial = RefusalTrial(_USELESS_CUTS)
+        self._doubt = PaceDoubt()
         self._quota = QuotaWindow()
-        self._quota_pace: float | None = None  # of a quota that was measured
-        self._quota_hits = 0  # signals at that pace
+        self._quota_pace = QuotaPace()
+        self._noise_checks = NoiseChecks()
+        self._shared = SharedLimit()
         self._learned_at: float | None = None  # when the last signal came
         self._restored_age = 0.0  # seconds, of what was restored
         # Growth
-        self._hold_requests = 0.0  # requests still to be sent before the pace grows
-        self._hold_until = 0.0  # or this moment, if it comes first
-        self._grows_fast = False
+        self._growth = PaceGrowth()
         self._last_sent_at = 0.0
+        self._failures_in_a_row = 0
         self._searches_left = _SEARCHES
         self._signal_pace = 0.0
+        self._has_signal = False  # whether one came in this run
         # The last signal
         self._epoch = 0  # requests numbered below this were sent before the last signal was known
         self._hit_refusals = 0  # refusals since the last hold began
-        self._paced = (0, 0.0)  # requests since then that the pace held back, and their time at their pace
-        self._paced_in_hold = (0, 0.0)  # the same, until growth began
+        self._paced = PacedRequests()  # since then
         self._accepted_total = 0
+        self._accepted_pace: float | None = None  # when a request was accepted last, with no refusal after it
+        self._accepted_at: float | None = None  # when the last accepted request went out
         # Refusals one after the other, and the block they are
-        self._last_refused = -2
-        self._recent_refusals: deque[int] = deque(maxlen=_MAX_RUN)
+        self._row = RefusalRow()
         self._refusals_in_a_row = 0
         self._last_short_pause = 0.0
         self._round_trip = 0.1
-        self._second_counts = (0.0, 0, 0)  # start of this second, requests in it, in the one before
+        self._request_rate = RequestRate()
+
+    @property
+    def claim(self) -> float | None:
+        """The pace, beside checks of the noise."""
+        return None if self.pace is None else self._noise_checks.get_pace(self.pace)
+
+    @property
+    def noise(self) -> float:
+        """The share of requests that is refused whatever the pace."""
+        return self._trial.noise
 
     def state_limit(self, per_second: float, now: float) -> None:
         """Take over a limit the server stated: the pace starts from there and stays below it for a while."""
-        stated_before = now < self._stated_until and per_second == self.stated_limit
-        self.stated_limit = per_second
-        self._stated_until = now + max(_STATED_LIMIT_SECONDS, _STATED_LIMIT_REQUESTS / per_second)
-        if not stated_before:
-            self._set_pace(per_second * _STATED_MARGIN, now)
+        if self._stated.state(per_second, now):
+            self._set_pace(self._stated.get_usable(now) or per_second, now)
             self._trial.end_trial()
 
     def record_sent(self, number: int, now: float, *, paced: bool) -> None:
         """Count a request that goes out; raise the pace when the pace was what held it back."""
-        start, current, before = self._second_counts
-        if now - start >= 1.0:
-            self._second_counts = (now, 1, current if now - start < 2.0 else 0)  # noqa: PLR2004 - the second before
-        else:
-            self._second_counts = (start, current + 1, before)
+        self._request_rate.record(now)
         if number == 0:
             self._learned_at = now - self._restored_age
+        self._doubt.record_sent(number, now, self.pace or 0.0)
+        if self.pace is not None:
+            self._check_noise(self.pace, number, now)
         if paced and self.pace is not None:
-            self._paced = self._paced[0] + 1, self._paced[1] + 1 / self.pace
+            self._paced.record(self.pace)
             self._raise_pace(self.pace, now)
         self._last_sent_at = now
 
     def record_accepted(self, number: int, sent_at: float, now: float) -> None:
         """Count an accepted request."""
         self._accepted_total += 1
-        quota = self._quota.record_accepted(number, sent_at, self._count_run())
+        self._failures_in_a_row = 0
+        self._doubt.record_reply(number, is_accepted=True)
+        self._accepted_at = sent_at
+        quota = self._quota.record_accepted(number, sent_at, count_run(self._trial.expected_share))
         if quota is not None:
-            self._quota_pace, self._quota_hits = quota / _WINDOW_SECONDS * _QUOTA_MARGIN, 0
-            self._set_pace(min(self._quota_pace, self._get_usable_limit(now) or math.inf), now)
+            self._searches_left = 0
+            self._set_pace(min(self._quota_pace.measure(quota), self._stated.get_usable(now) or math.inf), now)
             self._trial.end_trial()
-        if number > self._last_refused:
+        if number > self._row.last_refused:
             self._refusals_in_a_row = 0
+            self._accepted_pace = self.pace
+
+    def forget_block(self, now: float) -> None:
+        """The last refusals were an outage and no limit: go back to the pace from before them."""
+        if self._accepted_pace is None:
+            self.pace = None
+        else:
+            self._set_pace(self._accepted_pace, now)
+        self._quota, self._row, self._refusals_in_a_row = QuotaWindow(), RefusalRow(), 0
+        self._trial.end_trial()
+
+    def record_failure(self) -> None:
+        """Count a request that failed for another reason: where all do, none shows that the pace is accepted."""
+        self._failures_in_a_row += 1
 
     def record_refusal(self, number: int, next_number: int, sent_at: float, now: float, hint: float | None) -> float:
         """Take in that the server refused a request for its rate.
@@ -162,14 +162,13 @@ class AdaptiveRate:
             Seconds during which nothing is sent, unless a request that was sent after this one is accepted meanwhile.
         """
         self._round_trip = now - sent_at
+        self._doubt.record_reply(number, is_accepted=False)
+        if self._noise_checks.record_refusal(number):
+            return 0.0
         self._quota.record_refusal(number, sent_at, hint)
         trial = self._trial
-        follows_refusal = number <= self._last_refused + 1 and not trial.noise
-        self._last_refused = max(number, self._last_refused)
-        self._recent_refusals.append(number)
-        run = self._count_run()
-        recent = sorted(self._recent_refusals)[-run:]
-        is_dense = len(recent) == run and self._last_refused - recent[0] < run + _RUN_GAPS
+        follows_refusal = self._row.record_refusal(number) and not trial.noise
+        is_dense = self._row.is_dense(trial.expected_share)
         if number < self._epoch:
             self._hit_refusals += 1
             if not is_dense or self._refusals_in_a_row > 1:
@@ -192,109 +191,148 @@ class AdaptiveRate:
         self._last_short_pause = pause if pause < _MAX_SHORT_PAUSE_SECONDS else 0.0
         return pause
 
+    def _check_noise(self, pace: float, number: int, now: float) -> None:
+        """Lower the pace now and then while there is noise: what ends with that was no noise."""
+        trial, checks = self._trial, self._noise_checks
+        if checks.is_due(trial.noise, now):
+            self._set_pace(checks.start(number, trial.noise, pace), now)
+            self._growth.hold_requests = self._growth.hold_until = math.inf
+        elif (verdict := checks.end(number, trial.noise, now)) is not None:
+            is_refuted, pace = verdict
+            if is_refuted:
+                trial.forget_noise()
+            self._set_pace(min(pace, self._stated.get_usable(now) or math.inf), now)
+
     def _answer_signal(self, number: int, next_number: int, now: float, *, is_used_up: bool) -> None:
         """Cut the pace, or go back to where it was when the cuts so far changed nothing."""
         trial, self._learned_at = self._trial, now
-        pace = self._current_rate(now) if self.pace is None else min(self.pace, 2 * self._current_rate(now))
+        pace = min(self.pace or math.inf, (1 if self.pace is None else 2) * self._request_rate.measure(now))
         self._searches_left -= pace < _SAME_PACE * self._signal_pace
         self._signal_pace = pace
-        if is_used_up or self._refusals_in_a_row > max(2, self._count_run() - 3):
+        if is_used_up or self._refusals_in_a_row > max(2, count_run(self._trial.expected_share) - 3):
             trial.end_trial()
-        restored = trial.judge_cuts(number, next_number, pace, is_repeated=self._refusals_in_a_row > 1)
+        is_settled = self.pace is not None and self._searches_left <= 0 and self._refusals_in_a_row <= 1
+        is_settled = is_settled and not trial.noise
+        is_foreign = self._shared.record_signal(
+            now, pace / self._growth.base_pace, self._paced.count, is_settled=is_settled
+        )
+        hold, self._has_signal = (self._growth.hold_requests, self._growth.hold_until), True
+        restored = self._find_noise(number, next_number, pace, now)
         if restored is not None:
             self._set_pace(restored, now)
-            self._hold_requests, self._grows_fast = 0.0, True
+            self._noise_checks.record_found(now)
+            self._growth.hold_requests, self._growth.is_fast = (
+                0.0,
+                self._searches_left > 0 or trial.noise >= _HIGH_NOISE,
+            )
             return
         if self._refusals_in_a_row > 2:  # noqa: PLR2004 - a used-up window: wait for its end, same pace
-            self._set_pace(self.pace or pace, now)
+            if self._accepted_total <= _FIRST_ACCEPTED and self._accepted_at is not None:
+                seconds = max(self._round_trip, now - self._accepted_at, 1 / pace)
+                pace = max(_MAX_FALL * pace, 1 / seconds)
+            self._set_pace(min(self.pace or pace, pace), now)
             return
         wanted_cut = trial.share + trial.noise + _MIN_CUT if trial.noise else _CUT_SHARE * trial.share
         lowered = pace * (1 - max(_MIN_CUT, min(_MAX_CUT, wanted_cut)))
         if self._refusals_in_a_row > 1 and self._searches_left <= 0:
             lowered = max(lowered, _ROW_CUT * pace)  # the same event as the refusal before
-        if self.pace is not None and pace > self._base_pace and not trial.noise and self._searches_left <= 0:
-            lowered = min(lowered, max(self._base_pace * (1 - _MIN_CUT), self._measure_average(pace)))
-        if self._quota_pace is not None:
-            self._quota_hits = self._quota_hits + 1 if pace < _QUOTA_GROWTH * self._quota_pace else 0
-            if self._quota_hits < _QUOTA_HITS:
-                lowered = max(lowered, min(pace, self._quota_pace))
-            else:
-                self._quota_pace = None
-        if (usable_limit := self._get_usable_limit(now)) is not None:
+        if self.pace is not None and pace > self._growth.base_pace and not trial.noise and self._searches_left <= 0:
+            lowered = min(lowered, self._compute_fallback(pace, now))
+        lowered = self._quota_pace.limit_cut(lowered, pace)
+        if (usable_limit := self._stated.get_usable(now)) is not None:
             lowered = min(max(lowered, usable_limit * _MEASURED_MARGIN), usable_limit)
+        base_pace = self._growth.base_pace
         self._set_pace(lowered, now)
-        trial.record_cut(lowered)
+        if is_foreign:
+            self._growth.hold_requests, self._growth.hold_until = hold
+        elif lowered < _FALLEN_SHARE * base_pace and not trial.noise:
+            self._growth.hold_requests = min(self._growth.hold_requests, _FALLEN_HOLD_REQUESTS)
+        trial.record_cut(lowered + self._others)
 
-    def _count_run(self) -> int:
-        """How many refusals in a row are a used-up quota, and not by chance."""
-        share = min(0.5, max(_MIN_SHARE, self._trial.expected_share))
-        return min(_MAX_RUN, math.ceil(-_RUN_CHANCE / math.log10(share)))
+    def _find_noise(self, number: int, next_number: int, pace: float, now: float) -> float | None:
+        load, is_repeated = pace + self._others, self._refusals_in_a_row > 1
+        restored = self._trial.judge_cuts(number, next_number, load, is_repeated=is_repeated)
+        if restored is not None:
+            return max(pace, restored - self._others)
+        is_known = self._others or self._trial.noise or self._shared.is_shared(now)
+        if is_known or (found := self._doubt.find_noise(pace)) is None:
+            return None
+        return self._trial.take_for_noise(*found, next_number)
 
-    def _measure_average(self, pace: float) -> float:
-        """The pace to fall back to after growth: a little below what was accepted on average since the last signal.
-
-        That average is no more than the limit, and less where the limit's bucket ran over before growth began. The
-        average of the growth alone is no less, but for a bucket that was full.
-        """
-        requests, seconds = self._paced
-        growth_requests, growth_seconds = requests - self._paced_in_hold[0], seconds - self._paced_in_hold[1]
-        if requests < _MIN_MEASURED_REQUESTS or not growth_requests:
-            return _MIDDLE_SHARE * math.sqrt(pace * self._base_pace)
-        average, growth_average = requests / seconds, growth_requests / growth_seconds
-        middle = average + _GROWTH_WEIGHT * (growth_average - average)
-        return _ACCEPTED_MARGIN * max(middle, growth_average * growth_seconds / (growth_seconds + _BUCKET_SECONDS))
+    def _compute_fallback(self, pace: float, now: float) -> float:
+        """The pace after growth that met a refusal at ``pace``."""
+        if not self._trial.noise and self._shared.is_shared(now):
+            return self._shared.compute_fallback(self._growth.base_pace, pace)
+        fallback = max(
+            self._growth.base_pace * (1 - _MIN_CUT), self._paced.measure_average(pace, self._growth.base_pace)
+        )
+        if pace < _SINGLE_TOKEN_PACE:
+            fallback = max(fallback, ACCEPTED_MARGIN * (pace - _REFUSED_STEPS * self._growth.last_step))
+        return fallback
 
     def _set_pace(self, pace: float, now: float) -> None:
-        self.pace = self._base_pace = max(_MIN_PACE, pace)
-        self._paced = self._paced_in_hold = 0, 0.0
-        self._grows_fast = self._searches_left > 0
-        pause = 0.0 if self._trial.noise else self._last_short_pause
-        self._hold_requests = min(
-            max(_HOLD_REQUESTS * self._hit_refusals * self._trial.signal_refusals, _HOLD_PAUSES * pause * self.pace),
-            _HOLD_EXPERIENCE * self._accepted_total,
-            _SEARCH_HOLD_REQUESTS if self._searches_left > 0 else math.inf,
+        self.pace = self._growth.base_pace = max(_MIN_PACE, pace)
+        self._paced = PacedRequests()
+        self._quota_pace.end_growth()
+        self._growth.is_fast = self._searches_left > 0
+        if not self._trial.noise and self._shared.is_shared(now):
+            self._growth.hold_for(self._shared.compute_hold(self.pace), now)
+            return
+        self._growth.hold(
+            now,
+            signals=self._hit_refusals * self._trial.signal_refusals,
+            pause=0.0 if self._trial.noise else self._last_short_pause,
+            experience=self._accepted_total,
+            is_search=self._searches_left > 0,
         )
-        self._hold_until = now + (_SLOW_HOLD_SECONDS if self.pace < _SLOW_PACE else _MAX_HOLD_SECONDS)
 
     def _raise_pace(self, pace: float, now: float) -> None:
-        usable_limit = self._get_usable_limit(now)
-        seconds = min(now - self._last_sent_at, max(_MAX_STEP_SECONDS, 1.5 / pace))
+        usable_limit, growth = self._stated.get_usable(now), self._growth
+        seconds = limit_seconds(now - self._last_sent_at, pace)
         if usable_limit is not None and pace < usable_limit:
-            pace *= 1 + _STATED_GROWTH * min(1.0, seconds)
+            pace = raise_to_stated(pace, seconds)
         else:
-            self._hold_requests -= 1
-            if self._hold_requests > 0 and now < self._hold_until:
-                self._paced_in_hold = self._paced
+            if growth.count_request(now) or self._failures_in_a_row >= _OUTAGE_FAILURES:
+                self._paced.hold()
                 return
-            if self._grows_fast:
-                pace *= 1 + _FAST_GROWTH * min(1.0, seconds)
-            else:
-                first = _NOISY_FIRST_GROWTH if self._trial.noise else _FIRST_GROWTH
-                pace += self._base_pace * (first + _GROWTH * max(0.0, pace / self._base_pace - 1)) * seconds
+            pace = growth.raise_pace(pace, seconds, is_noisy=bool(self._trial.noise), is_fine=self._has_signal)
+        pace = self._quota_pace.limit_growth(pace, growth.base_pace, now)
         self.pace = min(pace, usable_limit or pace)
 
-    def _get_usable_limit(self, now: float) -> float | None:
-        """The share of the stated limit that is used; None when none was stated or it is too old."""
-        return self.stated_limit * _STATED_MARGIN if self.stated_limit and now < self._stated_until else None
+    def share_pace(self, pace: float | None, limit_share: float, others: float) -> None:
+        """Go on at a ``pace`` that leaves ``others`` their part of a limit, with ``limit_share`` of a stated one.
 
-    def _current_rate(self, now: float) -> float:
-        start, current, before = self._second_counts
-        share = min(1.0, max(0.0, now - start))
-        return max(1.0, current + before * (1 - share))
+        It is no experiment: all that was learned is scaled, as if the requests so far had gone at their part.
+        """
+        self._stated.share, self._others = limit_share, others
+        if pace is None:
+            return
+        if self.pace is None:
+            self._set_pace(pace, 0.0)
+            return
+        factor = max(_MIN_PACE, pace) / self._noise_checks.get_pace(self.pace)
+        self.pace *= factor
+        self._growth.scale(factor)
+        self._signal_pace *= factor
+        self._paced.scale(factor)
+        self._quota_pace.scale(factor)
+        self._noise_checks.scale(factor)
 
     def export_state(self, now: float) -> dict[str, Any]:
-        """What a later run starts from, as JSON, with its age in seconds."""
+        """What a later run starts from, as JSON, with its age in seconds: the pace of all runs together."""
         age = self._restored_age if self._learned_at is None else now - self._learned_at
-        return {"pace": self.pace, "age": age}
+        pace = None if self.claim is None else self.claim + self._others
+        return {"pace": pace, "noise": self._trial.noise, "age": age}
 
     def restore_state(self, state: dict[str, Any], seconds_ago: float) -> None:
-        """Start at the pace an earlier run ended with, and grow from there at once; an old one is forgotten."""
+        """Start at the pace and noise an earlier run ended with, grow from there at once; what is old is forgotten."""
         pace, age = _parse_number(state.get("pace"), _MIN_PACE), _parse_number(state.get("age"), 0.0)
         if pace is None or age is None or age + seconds_ago > _MAX_REMEMBERED_SECONDS:
             return
         self._set_pace(pace, 0.0)
         self._restored_age = age + seconds_ago
         self._searches_left = 0
+        self._trial.restore_noise(_parse_number(state.get("noise"), 0.0) or 0.0)
 
 
 def _parse_number(value: object, minimum: float) -> float | None:

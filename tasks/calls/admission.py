@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
-from mediamill.tasks.calls.circuit_breaker import FailureStreak
+from mediamill.tasks.calls.failure_streak import FailureStreak
 from mediamill.tasks.wire import Problem
 
-_ANSWER_KINDS = frozenset({"rate_limit", "conflict", "too_early", "too_large"})
+_ANSWER_KINDS = frozenset({"conflict", "too_early", "too_large"})
 """Kinds that may be tried again and still come from a provider that works."""
 
 
@@ -19,11 +19,14 @@ class Gate(Protocol):
     def may_go(self, admission: Admission) -> bool:
         """Whether an admitted request may still go."""
 
-    def start(self) -> int:
+    def start(self, admission: Admission) -> int:
         """A request goes out; its number."""
 
     def succeed(self, admission: Admission, number: int) -> None:
         """The provider answered."""
+
+    def refuse(self, admission: Admission, number: int, problem: Problem, status: int | None) -> FailureStreak:
+        """The provider refused a request as one too many."""
 
     def fail(self, admission: Admission, number: int, problem: Problem, status: int | None) -> FailureStreak | None:
         """A request failed in a way that another may not."""
@@ -64,10 +67,10 @@ class Admission:
 
     def start(self) -> None:
         """It goes out now."""
-        self._number = self.gate.start()
+        self._number = self.gate.start(self)
 
     def report(self, problem: Problem | None, status: int | None = None) -> FailureStreak | None:
-        """What became of it; the streak of failures that it belongs to, if it speaks against the provider.
+        """What became of it; the failures in a row that it belongs to, if it speaks against the provider.
 
         An error that says something of the request or of the account alone is an answer like any other.
         """
@@ -76,6 +79,8 @@ class Admission:
         if problem is None or problem.verdict in ("fail", "stop") or problem.kind in _ANSWER_KINDS:
             self.gate.succeed(self, self._number)
             return None
+        if problem.kind == "rate_limit":
+            return self.gate.refuse(self, self._number, problem, status)
         return self.gate.fail(self, self._number, problem, status)
 
     def _close(self) -> bool:

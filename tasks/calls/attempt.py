@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
+from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from mediamill.tasks import fault_injection
@@ -13,11 +15,11 @@ from mediamill.tasks.calls import call_log
 from mediamill.tasks.calls.admission import Admission
 from mediamill.tasks.calls.attempt_record import AttemptRecord
 from mediamill.tasks.calls.call_context import CallContext, parse_request_id
-from mediamill.tasks.calls.circuit_breaker import FailureStreak
+from mediamill.tasks.calls.failure_streak import FailureStreak
 from mediamill.tasks.calls.hang_detector import OVERDUE
 from mediamill.tasks.calls.rate_limiter import Limiter, Permit
 from mediamill.tasks.calls.remote_jobs import JobFailed, RunningJob
-from mediamill.tasks.calls.response_times import measure_work
+from mediamill.tasks.calls.response_times import estimate_seconds, measure_work
 from mediamill.tasks.calls.retry import RetryableError, is_transient_status
 from mediamill.tasks.calls.server_deaths import ServerDeaths
 from mediamill.tasks.calls.settlement import build_answer, parse_reply, split_cost
@@ -33,8 +35,11 @@ from mediamill.tasks.errors import (
     UnknownOutcome,
 )
 from mediamill.tasks.journal.transitions import ClaimLost
+from mediamill.tasks.retry_after import MAX_WAIT
 from mediamill.tasks.wire import Problem, RateLimits, Reply, Request, Wire
 
+_PACED_KINDS = frozenset({"overloaded", "rate_limit"})
+"""Kinds of refusals that tell the limiter of the provider's limits."""
 _LOST_MESSAGE = "the request may have been carried out and billed; its answer was lost"
 LOOK_UP_HINT = (
     "look for it at the provider, then: mediamill retry OUT --only unknown (of a promotion: --promote --only unknown)"
@@ -88,7 +93,7 @@ class WireAttempt:
             if problem is not None:
                 raise await self._record_refusal(reply, problem)
             if self._wire.job:
-                remote_id = self._context.provider.parse_job_id(reply, self._asks[0].operation)
+                remote_id = await self._find_job_id(reply)
                 await self._record.mark_accepted(remote_id)
                 self._remote_job = remote_id, origin
             else:
@@ -99,9 +104,20 @@ class WireAttempt:
         finally:
             self._context.stats.in_flight -= 1
             is_out = self._context.gate.is_out  # then the gate decides, and an outage is no overload
-            wait = problem.wait if problem and not is_out else None
-            limiter.release(permit, "error" if is_out and outcome == "overloaded" else outcome, limits, wait)
+            wait = min(problem.wait, MAX_WAIT) if problem and problem.wait is not None and not is_out else None
+            limiter.release(permit, "error" if is_out and outcome in _PACED_KINDS else outcome, limits, wait)
         return None if self._remote_job else await self._settle_reply(reply, number)
+
+    async def _find_job_id(self, reply: Reply) -> str:
+        """The id in the reply to a create request; where it names none, the job failed at once, or is not known."""
+        provider, operation = self._context.provider, self._asks[0].operation
+        try:
+            return provider.parse_job_id(reply, operation)
+        except BadReply as error:
+            poll = provider.parse_poll(reply, operation)
+            problem = poll.problem if poll.state == "failed" else None
+            problem = problem or Problem("unknown", "bad_body", error.message, billed=True)
+        raise await self._record_refusal(reply, problem)
 
     async def await_created_job(self, number: int) -> Sequence[Answer]:
         """Wait for the job that :meth:`send` created, and return its answers."""
@@ -136,7 +152,9 @@ class WireAttempt:
         """Send the request and record how that went; the address it went to, and the reply."""
         origin, request = await self._build_request()
         await self._record.mark_sending(number, permit.wait)
-        return origin, await self._send_request(number, origin, request, admission)
+        deaths = self._context.server_deaths
+        with nullcontext() if deaths is None else deaths.wait_for(origin):
+            return origin, await self._send_request(number, origin, request, admission)
 
     async def _exchange_with_built_in_server(
         self, number: int, permit: Permit, admission: Admission, deaths: ServerDeaths
@@ -165,14 +183,22 @@ class WireAttempt:
                 admission.start()
                 record.start_clock()
                 timeout_seconds = context.timeout or self._wire.timeout
-                send = partial(context.client.send, origin, request, key=context.key, timeout_seconds=timeout_seconds)
+                send = partial(
+                    context.client.send,
+                    origin,
+                    request,
+                    key=context.key,
+                    timeout_seconds=timeout_seconds,
+                    sends_pings=context.server_deaths is None,
+                )
                 if self._may_abandon(request):
                     reply = await context.hang_detector.watch(
                         lambda report: send(report=report),
                         key=record.keys[0],
-                        size=measure_work(ask.ceiling for ask in self._asks),
+                        size=measure_work(ceilings := [ask.ceiling for ask in self._asks]),
                         host=urlsplit(origin).netloc,
                         is_last=number > context.policy.max_retries and not context.gate.is_out,
+                        estimated_seconds=None if context.provider.endpoint.is_own else estimate_seconds(ceilings),
                     )
                 else:
                     reply = await send()
@@ -236,7 +262,7 @@ class WireAttempt:
                 self._streak = admission.report(problem) or self._context.gate.outage
             await self._record.mark_rejected(problem)
             if problem.verdict == "retry":
-                return RetryableError(problem, streak=self._streak)
+                return self._to_retryable(problem)
             call_log.log_final_failure("refused", self._record, problem)
             if problem.verdict == "stop":
                 return self._stop_run(ProviderDown(problem.message, hint=problem.hint))
@@ -248,6 +274,7 @@ class WireAttempt:
 
     async def _record_refusal(self, reply: Reply, problem: Problem) -> Exception:
         """Record an error reply; the exception to raise for it."""
+        self._context.stats.rate_limited += reply.status == HTTPStatus.TOO_MANY_REQUESTS
         if problem.verdict == "stop" and problem.billed:
             await self._record.mark_unknown(problem, reply)
             return self._to_error(problem, reply.status)
@@ -255,7 +282,7 @@ class WireAttempt:
             return await self._record_unknown(problem, reply)
         await self._record.mark_rejected(problem, reply)
         if problem.verdict == "retry":
-            return RetryableError(problem, reply.status, self._streak)
+            return self._to_retryable(problem, reply.status)
         call_log.log_final_failure("refused", self._record, problem, reply.status)
         return self._to_error(problem, reply.status)
 
@@ -264,9 +291,13 @@ class WireAttempt:
         await self._record.mark_unknown(problem, reply)
         status = reply.status if reply else None
         if self._wire.repeatable:
-            return RetryableError(problem, status, self._streak)
+            return self._to_retryable(problem, status)
         call_log.log_final_failure("reply_lost", self._record, problem, status)
         return UnknownOutcome(f"{_LOST_MESSAGE}: {problem.message}", status=status, hint=LOOK_UP_HINT)
+
+    def _to_retryable(self, problem: Problem, status: int | None = None) -> RetryableError:
+        is_alone = problem.kind not in _PACED_KINDS and self._context.gate.is_suspect(self._record.keys[0])
+        return RetryableError(problem, status, self._streak, is_alone=is_alone)
 
     def _to_error(self, problem: Problem, status: int) -> Exception:
         if problem.verdict != "stop":

@@ -6,15 +6,17 @@ import time
 import uuid
 from collections.abc import Sequence
 from decimal import Decimal
+from http import HTTPStatus
 from typing import TypedDict
 
 from mediamill.tasks import fault_injection
 from mediamill.tasks.calls import call_log
 from mediamill.tasks.calls.batching import PendingAsk
-from mediamill.tasks.calls.call_context import CallContext, now_us, parse_request_id
+from mediamill.tasks.calls.call_context import CallContext, now_us, parse_request_id, sum_usages
 from mediamill.tasks.calls.provider_words import describe_failed_attempt
-from mediamill.tasks.calls.settlement import settle_cost
+from mediamill.tasks.calls.settlement import parse_reply, settle_cost
 from mediamill.tasks.domain import Ask, Cost
+from mediamill.tasks.errors import BadReply
 from mediamill.tasks.journal.transitions import NewAttempt
 from mediamill.tasks.money.budget import Reservation
 from mediamill.tasks.wire import Parsed, Problem, Reply
@@ -127,15 +129,38 @@ class AttemptRecord:
         await self._journal.record_rejection(self.call_id, self.keys, **self._to_failure_fields(problem, reply))
 
     async def mark_unknown(self, problem: Problem, reply: Reply | None = None) -> None:
-        """Record that the request may have been carried out and billed."""
-        self.reservation.charge_unknown()
-        await self._journal.record_unknown(self.call_id, self.keys, **self._to_failure_fields(problem, reply))
+        """Record that the request may have been carried out and billed; a success that no one could read is kept.
+
+        Where it states its usage all the same, as a generation that ended in an error does, that is its cost.
+        """
+        unread = reply if reply is not None and reply.status < HTTPStatus.MULTIPLE_CHOICES else None
+        parsed = self._parse_stated_usage(unread)
+        if not parsed:
+            self.reservation.charge_unknown()
+        fields = self._to_failure_fields(problem, reply)
+        await self._journal.record_unknown(self.call_id, self.keys, **fields, reply=unread)
+        if parsed:
+            await self.settle(parsed)
 
     async def settle(self, parsed: Sequence[Parsed]) -> Cost:
         """Turn the usage of a parsed reply into cost, and charge it to the budget."""
         cost = await settle_cost(self._context, self.call_id, parsed, self.asks[0], self._max_usd)
         self.reservation.settle(cost)
         return cost
+
+    def _parse_stated_usage(self, reply: Reply | None) -> Sequence[Parsed]:
+        """What a reply without an answer says that it used, where that has a cost; else nothing."""
+        if reply is None:
+            return ()
+        try:
+            parsed = parse_reply(self._context, reply, self.asks)
+        except BadReply:
+            return ()
+        usage, ask = sum_usages(each.usage for each in parsed), self.asks[0]
+        if usage.billed_usd is None and usage.input_tokens is None and usage.output_tokens is None:
+            return ()  # what else it counts may be that of a part
+        cost = self._context.pricing.cost(ask.model, ask.operation, usage, self._max_usd)
+        return () if cost.usd is None or cost.basis == "estimated" else parsed
 
     def _to_failure_fields(self, problem: Problem, reply: Reply | None) -> _FailureFields:
         """The journal's fields for an attempt without an answer, whether or not it was billed."""

@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from mediamill.tasks.calls.circuit_breaker import PROVIDER_KINDS
+from mediamill.tasks.calls.failure_streak import PROVIDER_KINDS
 from mediamill.tasks.domain import Answer, Ask
 from mediamill.tasks.errors import CallFailed
-from mediamill.tasks.os_errors import OPEN_FILES_KIND
+from mediamill.tasks.system.os_errors import OPEN_FILES_KIND
 from mediamill.tasks.wire import Batching, Wire
 
 _MAX_LINGER_SECONDS = 1.0

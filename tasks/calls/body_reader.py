@@ -13,6 +13,9 @@ from mediamill.tasks.calls.transport_errors import ReplyLost
 
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 """zlib detects a gzip or a zlib header itself."""
+PROGRESS_BYTES = 64
+"""A reply makes progress with so many bytes. A server that sends single bytes now and then stands still: such a reply
+would take hours. The events of a stream are longer."""
 
 
 class Decompressor:
@@ -54,9 +57,11 @@ def parse_content_encoding(headers: httpx.Headers) -> str:
 
 
 async def read_chunks(
-    response: httpx.Response, *, max_bytes: int, host: str, on_chunk: Callable[[], None] | None = None
+    response: httpx.Response, *, max_bytes: int, host: str, on_progress: Callable[[], None] | None = None
 ) -> AsyncIterator[bytes]:
-    """Read the body, decoded, up to ``max_bytes``. ``host`` is named in messages; each chunk calls ``on_chunk``.
+    """Read the body, decoded, up to ``max_bytes``. ``host`` is named in messages.
+
+    ``on_progress`` is called each time that ``PROGRESS_BYTES`` or more have come.
 
     gzip and deflate are decoded; any other encoding is passed on as it came, so that a paid reply is
     kept rather than thrown away.
@@ -70,12 +75,13 @@ async def read_chunks(
     decompressor = Decompressor() if parse_content_encoding(response.headers) in ("gzip", "x-gzip", "deflate") else None
     stream = response.stream
     assert isinstance(stream, httpx.AsyncByteStream)
-    total = raw_total = 0
+    total = raw_total = reported_total = 0
     try:
         async for chunk in stream:
             raw_total += len(chunk)
-            if on_chunk is not None:
-                on_chunk()
+            if on_progress is not None and raw_total - reported_total >= PROGRESS_BYTES:
+                reported_total = raw_total
+                on_progress()
             for piece in decompressor.feed(chunk) if decompressor else (chunk,):
                 total += len(piece)
                 if max(total, raw_total) > max_bytes:
@@ -87,6 +93,30 @@ async def read_chunks(
         raise ReplyLost("short_body", f"{host}: the compressed reply ended before it was complete")
 
 
+async def limit_idle_time(chunks: AsyncIterator[bytes], max_idle_seconds: float, host: str) -> AsyncIterator[bytes]:
+    """Pass ``chunks`` on; the time that their reader takes does not count. ``host`` is named in messages.
+
+    Raises:
+        ReplyLost: ``stalled`` when less than ``PROGRESS_BYTES`` came for ``max_idle_seconds``.
+    """
+    loop, waited, received = asyncio.get_running_loop(), 0.0, 0
+    while True:
+        began_at = loop.time()
+        try:
+            async with asyncio.timeout(max(0.0, max_idle_seconds - waited)) as idle:
+                chunk = await anext(chunks, None)
+        except TimeoutError:
+            if not idle.expired():
+                raise
+            raise ReplyLost("stalled", f"{host}: the reply stood still for {max_idle_seconds:g} s") from None
+        if chunk is None:
+            return
+        waited, received = waited + loop.time() - began_at, received + len(chunk)
+        if received >= PROGRESS_BYTES:
+            waited, received = 0.0, 0
+        yield chunk
+
+
 async def read_stream(
     parts: AsyncIterator[bytes], is_first_token: Callable[[bytes], bool], max_idle_seconds: float | None, host: str
 ) -> tuple[bytes, float | None]:
@@ -95,22 +125,27 @@ async def read_stream(
     Args:
         parts: the body.
         is_first_token: True for the part that has the first token.
-        max_idle_seconds: longest silence between two parts; None for no limit.
+        max_idle_seconds: longest time without ``PROGRESS_BYTES`` of it; None for no limit.
         host: named in messages.
 
     Raises:
-        ReplyLost: ``stalled`` when nothing came for so long.
+        ReplyLost: ``stalled`` when it made no progress for so long.
     """
     body: list[bytes] = []
     first_part_at: float | None = None
-    while True:
-        try:
-            async with asyncio.timeout(max_idle_seconds):
-                part = await anext(parts, None)
-        except TimeoutError:
-            raise ReplyLost("stalled", f"{host}: the stream stood still for {max_idle_seconds:g} s") from None
-        if part is None:
-            return b"".join(body), first_part_at
-        if first_part_at is None and is_first_token(part):
-            first_part_at = time.monotonic()
-        body.append(part)
+    loop, size, progress_size = asyncio.get_running_loop(), 0, 0
+    try:
+        async with asyncio.timeout(max_idle_seconds) as idle:
+            async for part in parts:
+                if first_part_at is None and is_first_token(part):
+                    first_part_at = time.monotonic()
+                body.append(part)
+                size += len(part)
+                if max_idle_seconds is not None and size - progress_size >= PROGRESS_BYTES:
+                    progress_size = size
+                    idle.reschedule(loop.time() + max_idle_seconds)
+    except TimeoutError:
+        if not idle.expired():
+            raise
+        raise ReplyLost("stalled", f"{host}: the stream stood still for {max_idle_seconds:g} s") from None
+    return b"".join(body), first_part_at

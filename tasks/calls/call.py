@@ -27,7 +27,7 @@ from mediamill.tasks.calls.request_key import request_key
 from mediamill.tasks.calls.retry import RetryableError, send_with_retries
 from mediamill.tasks.calls.settlement import build_answer, parse_reply, settle_cost, split_cost
 from mediamill.tasks.domain import FREE, Answer, Ask, Cost, Usage
-from mediamill.tasks.errors import BadInput, CallFailed, ItemError, MediamillError, UnknownOutcome
+from mediamill.tasks.errors import BadInput, BadReply, CallFailed, ItemError, MediamillError, UnknownOutcome
 from mediamill.tasks.journal.asks import Attempt, ClaimResult
 from mediamill.tasks.journal.transitions import ClaimLost
 from mediamill.tasks.wire import Parsed, Problem, Reply
@@ -44,7 +44,7 @@ class Caller:
     def __init__(self, context: CallContext) -> None:
         self._context = context
         self._running: dict[str, asyncio.Task[Answer]] = {}
-        self._on_wire: set[asyncio.Task[Any] | None] = set()
+        self._on_wire: dict[asyncio.Task[Any] | None, bool] = {}  # whether its request may be sent again
         self._batcher = RequestBatcher(self._send_with_policy)
         self._siblings: dict[str, tuple[Attempt, Parsed, Cost]] = {}
 
@@ -77,15 +77,19 @@ class Caller:
         except MediamillError:
             return None
 
-    async def drain(self, seconds: float) -> None:
-        """Cancel what waits at once. What is on the wire gets ``seconds``, then it is cut off and becomes unknown."""
-        until = time.monotonic() + seconds
+    async def drain(self, seconds: float, repeatable_seconds: float | None = None) -> None:
+        """Cancel what waits at once. What is on the wire gets ``seconds``, then it is cut off and becomes unknown.
+
+        ``repeatable_seconds``: the same for requests that may be sent again; None for the same time.
+        """
+        began_at, repeatable_seconds = time.monotonic(), seconds if repeatable_seconds is None else repeatable_seconds
         self._context.gate.wake_all()
         self._context.lookup_gate.wake_all()
         while self._running:
-            seconds_left = until - time.monotonic()
+            waited = time.monotonic() - began_at
             for task in list(self._running.values()):
-                if seconds_left <= 0 or task not in self._on_wire:
+                is_repeatable = self._on_wire.get(task)
+                if is_repeatable is None or waited >= (repeatable_seconds if is_repeatable else seconds):
                     task.cancel()
             await asyncio.wait(self._running.values(), timeout=_DRAIN_POLL_SECONDS)
 
@@ -117,6 +121,10 @@ class Caller:
         fault_injection.failpoint("call.claimed.after")
         is_answered = False
         try:
+            if claim.state == "unknown" and (kept := await self._take_kept_reply(pending, claim.attempt)) is not None:
+                answer = await self._recall_answer(pending, kept)
+                is_answered = True
+                return answer
             if claim.state == "unknown" and not pending.wire.repeatable:
                 raise UnknownOutcome(
                     "an earlier request may have been carried out and billed; its answer was lost",
@@ -169,6 +177,30 @@ class Caller:
             self._siblings.update(siblings)
         return self._to_recalled_answer(pending, *own)
 
+    async def _take_kept_reply(self, pending: PendingAsk, attempt: Attempt | None) -> Attempt | None:
+        """The attempt whose reply an earlier program could not read and this one can; it is a reply from now on."""
+        provider, ask = self._context.provider, pending.ask
+        if attempt is None or not attempt.reply_body or attempt.request_keys != (pending.key,) or pending.wire.job:
+            return None
+        status, headers, body = attempt.reply_status or 200, attempt.reply_headers, attempt.reply_body
+        reply = Reply(status, headers, body)
+        if provider.classify(reply, ask.operation) is not None:
+            return None
+        try:
+            provider.parse(reply, [ask])
+        except BadReply:
+            return None
+        await self._context.journal.asks.record_reply(
+            attempt.call_id,
+            attempt.request_keys,
+            status=status,
+            headers=headers,
+            body=body,
+            latency_ms=attempt.latency_ms or 0,
+            request_id=parse_request_id(headers),
+        )
+        return replace(attempt, cost=None)
+
     def _is_paid_by(self, pending: PendingAsk, attempt: Attempt) -> bool:
         return attempt.out_id == self._context.out_id and pending.ask.item_id in attempt.item_ids
 
@@ -206,6 +238,7 @@ class Caller:
 
         def log_retry(error: RetryableError, wait_seconds: float) -> None:
             assert record is not None
+            self._context.stats.retried += 1
             is_out = self._context.gate.is_out
             call_log.log_retry(record, error.problem, error.status, None if is_out else wait_seconds)
 
@@ -216,7 +249,7 @@ class Caller:
             call_log.log_gave_up(record, last.problem, last.status)
             raise self._to_final_error(last.problem, last.status, count) from None
         except ItemError as error:
-            error.attempts = count
+            error.attempts, error.request = count, batch[0].key
             raise
 
     async def _send_attempt(
@@ -232,25 +265,25 @@ class Caller:
         limiter = context.limiter_for(ask)
         with await context.budget.reserve(max_usd) as reservation:
             with reservation.release_on_error():
-                permit = await self._acquire_permit(limiter, ceiling)
+                permit = await self._acquire_permit(limiter, ceiling, is_retry=number > 1)
             if not admission.may_go():
                 limiter.release(permit, "unused")
                 reservation.release()
                 return None
             task = asyncio.current_task()
-            self._on_wire.add(task)
+            self._on_wire[task] = batch[0].wire.repeatable
             record = AttemptRecord(context, batch, max_usd, reservation)
             on_record(record)
             attempt = WireAttempt(context, batch[0].wire, record)
             try:
                 answers = await attempt.send(number, limiter, permit, admission)
             finally:
-                self._on_wire.discard(task)
+                del self._on_wire[task]
             return await attempt.await_created_job(number) if answers is None else answers
 
-    async def _acquire_permit(self, limiter: Limiter, ceiling: Usage) -> Permit:
+    async def _acquire_permit(self, limiter: Limiter, ceiling: Usage, *, is_retry: bool) -> Permit:
         """Wait for a permit; raises where the run is to end by then."""
-        permit = await limiter.acquire(ceiling)
+        permit = await limiter.acquire(ceiling, is_retry=is_retry)
         try:
             self._context.check_stop()
         except BaseException:

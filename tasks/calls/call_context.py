@@ -29,11 +29,14 @@ REQUEST_ID_HEADERS = ("x-request-id", "x-together-request-id", "x-together-trace
 class CallStats:
     """Counts of this run's calls so far, for progress.
 
+    ``retried`` requests were sent again after a failure; ``rate_limited`` is the number of replies with 429.
     ``running_jobs`` are at work at the provider; ``job_seconds`` is the total time of the ``jobs_ended``.
     """
 
     in_flight: int = 0
     sent: int = 0
+    retried: int = 0
+    rate_limited: int = 0
     cache_hits: int = 0
     running_jobs: int = 0
     job_seconds: float = 0.0

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from mediamill.tasks.calls.failure_streak import FailureStreak
 from mediamill.tasks.domain import Ask
 from mediamill.tasks.run_log import CALLS_LOGGER, clean_text, write_record
 from mediamill.tasks.wire import Problem
@@ -109,12 +110,30 @@ def log_download_retry(host: str, problem: Problem, wait_seconds: float) -> None
     write_record(CALLS_LOGGER, logging.WARNING, "download_retry", message, **fields)
 
 
-def log_outage(provider: str, run_id: str, kind: str, status: int | None, wait_seconds: float) -> None:
+def log_outage(provider: str, run_id: str, streak: FailureStreak, wait_seconds: float) -> None:
     """The provider does not answer; from now on one request at a time is sent, to see whether it does."""
-    cause = f"{kind} (HTTP {status})" if status else kind
-    message = f"{provider} does not answer ({cause}): one request at a time tries it, for up to {wait_seconds:g} s"
-    fields = {"run_id": run_id, "kind": kind, "status": status, "wait_seconds": wait_seconds}
-    write_record(CALLS_LOGGER, logging.WARNING, "provider_out", message, **fields)
+    what = "refuses every request" if streak.is_refusal else "does not answer"
+    hint = f", asks for {streak.wait:g} s without requests" if streak.wait else ""
+    cause = _name_cause(streak.kind, streak.status)
+    message = f"{provider} {what} ({cause}){hint}: one request at a time tries it, for up to {wait_seconds:g} s"
+    fields = {"run_id": run_id, "kind": streak.kind, "status": streak.status, "wait_seconds": wait_seconds}
+    write_record(CALLS_LOGGER, logging.WARNING, "provider_out", message, **fields, asked_seconds=streak.wait)
+
+
+def log_lost_replies(provider: str, run_id: str, streak: FailureStreak) -> None:
+    """Requests that may have been billed got no answer, one after the other."""
+    cause = _name_cause(streak.kind, streak.status)
+    message = f"{provider}: the replies to {streak.lost} requests in a row were lost ({cause}), and each may have been "
+    message += "billed: one request at a time until one is answered"
+    fields = {"run_id": run_id, "kind": streak.kind, "status": streak.status, "lost": streak.lost}
+    write_record(CALLS_LOGGER, logging.WARNING, "replies_lost", message, **fields)
+
+
+def log_silence(provider: str, run_id: str, seconds: float, out: int) -> None:
+    """Nothing was answered for long; nothing follows from it yet."""
+    message = f"{provider} has answered nothing for {seconds:.0f} s; requests that are out: {out}"
+    fields = {"run_id": run_id, "seconds": round(seconds, 1), "out": out}
+    write_record(CALLS_LOGGER, logging.WARNING, "no_answer", message, **fields)
 
 
 def log_outage_end(provider: str, run_id: str, seconds: float) -> None:
@@ -131,6 +150,13 @@ def log_limit_change(limiter: str, limit: str, old: float | None, new: float | N
         message = f"{limiter}: {limit} {_format_limit(old, unit)} -> {_format_limit(new, unit)} ({cause})"
         fields = {"limiter": limiter, "limit": limit, "old": _round(old), "new": _round(new), "cause": cause}
         write_record(CALLS_LOGGER, logging.WARNING, "limit", message, **fields)
+
+
+def log_sharing(limiter: str, others: int) -> None:
+    """So many other runs use the same limit now."""
+    runs = "no other run" if not others else f"{others} other run{'s' if others > 1 else ''} on this machine"
+    message = f"{limiter}: the limit is shared with {runs}"
+    write_record(CALLS_LOGGER, logging.INFO, "shared", message, limiter=limiter, others=others)
 
 
 def describe_items(asks: Sequence[Ask]) -> str:
@@ -158,8 +184,12 @@ def _write(level: int, event: str, record: LoggedAttempt, text: str, **fields: A
 
 
 def _describe_cause(problem: Problem, status: int | None) -> str:
-    cause = f"{problem.kind} (HTTP {status})" if status else problem.kind
+    cause = _name_cause(problem.kind, status)
     return f"reply lost, {cause}" if problem.verdict == "unknown" and status is None else cause
+
+
+def _name_cause(kind: str, status: int | None) -> str:
+    return f"{kind} (HTTP {status})" if status else kind
 
 
 def _format_limit(value: float | None, unit: str) -> str:

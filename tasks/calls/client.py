@@ -22,7 +22,7 @@ from aiohttp.abc import AbstractResolver
 from httpx_aiohttp import AiohttpTransport
 
 from mediamill.tasks.calls.body_reader import read_chunks, read_stream
-from mediamill.tasks.calls.download import Download, fetch_file
+from mediamill.tasks.calls.download import MAX_IDLE_SECONDS, Download, fetch_file
 from mediamill.tasks.calls.redaction import get_redactor
 from mediamill.tasks.calls.request_body import RequestBody, encode_body
 from mediamill.tasks.calls.ssrf_guard import SsrfGuard
@@ -41,6 +41,7 @@ from mediamill.tasks.errors import ItemError, UsageError
 from mediamill.tasks.wire import FIRST_CHUNK_HEADER, Reply, Request
 
 _SAFE_KEY = re.compile(r"[\x21-\x7e]+")
+_LIFE_SECONDS, _LIFE_BYTES = 10.0, 1 << 20
 _RESERVED_HEADERS = frozenset({"authorization", "host", "content-length", "transfer-encoding", "connection"})
 
 logging.getLogger("httpx").setLevel(logging.WARNING)  # at INFO it writes whole URLs, signed ones too
@@ -95,6 +96,7 @@ class Client:
         timeout_seconds: float,
         max_bytes: int = 64 * 2**20,
         report: OnProgress | None = None,
+        sends_pings: bool = True,
     ) -> Reply:
         """Send one request and read its complete reply; a request with a session runs over a websocket.
 
@@ -106,8 +108,9 @@ class Client:
             key: None when none is needed.
             timeout_seconds: for everything: connecting, sending, waiting, reading.
             max_bytes: maximum size of the reply, decoded or not.
-            report: called when the request has its connection, and when a part of it went out or of the reply came in;
-                not for a websocket, which has pings.
+            report: called when the request has its connection, and when a part of it went out or enough of the reply
+                came in; not for a websocket, which has pings.
+            sends_pings: whether a websocket breaks where a ping gets no answer; a watched process needs none.
 
         Raises:
             NotSent: nothing reached the server.
@@ -115,7 +118,8 @@ class Client:
             BadInput: a file to send cannot be read any more.
             UsageError: the key holds characters that no header can carry.
         """
-        exchange = self._send_over_http if request.session is None else self._run_websocket
+        run_websocket = functools.partial(self._run_websocket, sends_pings=sends_pings)
+        exchange = self._send_over_http if request.session is None else run_websocket
         redactor = get_redactor(key)
         previous = on_progress.set(report)
         try:
@@ -126,6 +130,18 @@ class Client:
         finally:
             on_progress.reset(previous)
         return redactor.redact_reply(reply)
+
+    async def has_life(self, origin: str, path: str, *, seconds: float = _LIFE_SECONDS) -> bool:
+        """Whether anything answers within ``seconds``: a request without a key, which costs nothing.
+
+        Any reply will do, also a refusal.
+        """
+        request = Request("GET", path)
+        try:
+            await self.send(origin, request, key=None, timeout_seconds=seconds, max_bytes=_LIFE_BYTES)
+        except TransportError as error:
+            return error.kind == "too_large"
+        return True
 
     async def _send_over_http(
         self, origin: str, request: Request, *, key: str | None, timeout_seconds: float, max_bytes: int
@@ -142,7 +158,7 @@ class Client:
         async with self.exchange(transport, http_request, host, timeout_seconds=timeout_seconds) as response:
             report("received")
             headers = _parse_reply_headers(response)
-            parts = read_chunks(response, max_bytes=max_bytes, host=host, on_chunk=lambda: report("received"))
+            parts = read_chunks(response, max_bytes=max_bytes, host=host, on_progress=lambda: report("received"))
             if request.is_first_token is None or response.status_code >= HTTPStatus.MULTIPLE_CHOICES:
                 return Reply(response.status_code, headers, b"".join([part async for part in parts]))
             body_bytes, first_part_at = await read_stream(parts, request.is_first_token, request.max_idle_seconds, host)
@@ -151,7 +167,14 @@ class Client:
             return Reply(response.status_code, headers, body_bytes)
 
     async def _run_websocket(
-        self, origin: str, request: Request, *, key: str | None, timeout_seconds: float, max_bytes: int
+        self,
+        origin: str,
+        request: Request,
+        *,
+        key: str | None,
+        timeout_seconds: float,
+        max_bytes: int,
+        sends_pings: bool,
     ) -> Reply:
         """Do the same over a websocket: key, timeout, maximum size and proxies hold there too."""
         assert request.session is not None
@@ -159,7 +182,8 @@ class Client:
         self._websocket_client = self._websocket_client or create_websocket_client(
             self._get_tls_context(), self._connect_timeout
         )
-        return await WebsocketExchange(request.session, url.netloc.decode("ascii", "replace"), max_bytes).run(
+        host = url.netloc.decode("ascii", "replace")
+        return await WebsocketExchange(request.session, host, max_bytes, sends_pings).run(
             self._websocket_client,
             str(url),
             _build_headers(request.headers, RequestBody((), None), key),
@@ -198,6 +222,7 @@ class Client:
         timeout_seconds: float,
         allow_hosts: Sequence[str] = (),
         max_retries: int = 2,
+        max_idle_seconds: float = MAX_IDLE_SECONDS,
         key: str | None = None,
     ) -> Download:
         """Download a user's URL through the guard into a file, which appears only when it is complete.
@@ -209,6 +234,7 @@ class Client:
             timeout_seconds: for everything, redirects and retries included.
             allow_hosts: private ``host`` or ``host:port`` that may be reached.
             max_retries: after errors that may pass; a download that broke off is resumed.
+            max_idle_seconds: how long it may stand still before that counts as broken off.
             key: for a file behind the provider's own API; never sent to what the URL redirects to.
 
         Raises:
@@ -245,6 +271,7 @@ class Client:
                 max_bytes=max_bytes,
                 timeout_seconds=timeout_seconds,
                 max_retries=max_retries,
+                max_idle_seconds=max_idle_seconds,
                 headers=headers,
             )
         except ItemError as error:

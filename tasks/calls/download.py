@@ -17,17 +17,19 @@ from urllib.parse import urlsplit
 import aiohttp
 import httpx
 
-from mediamill.tasks.calls.body_reader import read_chunks
+from mediamill.tasks.calls.body_reader import limit_idle_time, read_chunks
 from mediamill.tasks.calls.call_log import log_download_retry
 from mediamill.tasks.calls.retry import RetryableError, RetryPolicy, is_transient_status, send_with_retries
 from mediamill.tasks.calls.ssrf_guard import SsrfGuard, forbidden_url_error
 from mediamill.tasks.calls.transport_errors import ReplyLost, TransportError
 from mediamill.tasks.errors import BadInput, CallFailed
-from mediamill.tasks.os_errors import build_storage_error
 from mediamill.tasks.retry_after import MAX_WAIT, parse_retry_after
+from mediamill.tasks.system.os_errors import build_storage_error
 from mediamill.tasks.wire import Problem
 
 MAX_REDIRECTS = 5
+MAX_IDLE_SECONDS = 60.0
+"""How long a download may stand still before its server is asked again, for the rest alone where it can send that."""
 _REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
 _WRITE_BLOCK_BYTES = 1 << 20
 
@@ -50,6 +52,7 @@ class _PartialFile:
     """The part of a file that has come so far; the rest must have the same ``validator`` (RFC 9110, 13.1.5)."""
 
     path: Path
+    max_idle_seconds: float
     size: int = 0
     validator: str | None = None
     digest: Any = field(default_factory=hashlib.sha256)
@@ -74,18 +77,22 @@ async def fetch_file(
     max_bytes: int,
     timeout_seconds: float,
     max_retries: int = 2,
+    max_idle_seconds: float = MAX_IDLE_SECONDS,
     headers: Mapping[str, str] | None = None,
 ) -> Download:
     """Download ``url`` into ``destination``; what has come is kept for the next try where one may succeed.
 
-    ``headers`` go to the URL itself and never to what it redirects to.
+    ``headers`` go to the URL itself and never to what it redirects to. A server that sends nothing for
+    ``max_idle_seconds`` is asked again.
 
     Raises:
         BadInput, CallFailed, StorageError: as :meth:`mediamill.tasks.calls.client.Client.download` says.
     """
     ends_at = time.monotonic() + timeout_seconds
     guard.check_url(url)
-    partial = _PartialFile(destination.with_name(f".{destination.name[:80]}.{os.urandom(6).hex()}.part"))
+    partial = _PartialFile(
+        destination.with_name(f".{destination.name[:80]}.{os.urandom(6).hex()}.part"), max_idle_seconds
+    )
 
     async def attempt_once() -> Download:
         try:
@@ -128,7 +135,8 @@ async def _fetch_once(
         seconds_left = ends_at - time.monotonic()
         if seconds_left <= 0:
             raise ReplyLost("deadline", "the download's time is used up")
-        async with open_get(target, seconds_left, {**headers, **partial.build_range_headers()}) as response:
+        request = open_get(target, seconds_left, {**headers, **partial.build_range_headers()})
+        async with _limit_wait(request, partial.max_idle_seconds, urlsplit(target).hostname or "") as response:
             if response.status_code not in _REDIRECT_STATUSES:
                 return await _save_body(response, destination, partial, max_bytes, urlsplit(target).hostname or "")
             location = response.headers.get("location", "")
@@ -136,6 +144,22 @@ async def _fetch_once(
             raise BadInput("the URL redirects to nowhere", kind="bad_url")
         target, headers = guard.check_redirect(target, location), {}
     raise BadInput(f"the URL redirects more than {MAX_REDIRECTS} times", kind="bad_url")
+
+
+@contextlib.asynccontextmanager
+async def _limit_wait(
+    request: AbstractAsyncContextManager[httpx.Response], max_seconds: float, host: str
+) -> AsyncIterator[httpx.Response]:
+    """The response of ``request``, whose head must come within ``max_seconds``."""
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            async with asyncio.timeout(max_seconds) as head:
+                response = await stack.enter_async_context(request)
+        except TimeoutError:
+            if not head.expired():
+                raise
+            raise ReplyLost("stalled", f"{host}: no reply began within {max_seconds:g} s") from None
+        yield response
 
 
 async def _save_body(
@@ -149,7 +173,8 @@ async def _save_body(
     with _raise_storage_error(destination):
         file = await asyncio.to_thread(partial.path.open, "ab" if partial.size else "wb")
     with file:
-        async for block in _gather_blocks(read_chunks(response, max_bytes=max_bytes - partial.size, host=host)):
+        chunks = read_chunks(response, max_bytes=max_bytes - partial.size, host=host)
+        async for block in _gather_blocks(limit_idle_time(chunks, partial.max_idle_seconds, host)):
             with _raise_storage_error(destination):
                 await asyncio.to_thread(file.write, block)
             await asyncio.to_thread(partial.digest.update, block)

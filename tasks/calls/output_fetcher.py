@@ -10,6 +10,7 @@ from mediamill.tasks import fault_injection
 from mediamill.tasks.calls.call_context import CallContext
 from mediamill.tasks.calls.download import Download
 from mediamill.tasks.calls.remote_jobs import look_up_job
+from mediamill.tasks.calls.server_deaths import build_output_lost_error
 from mediamill.tasks.domain import Ask
 from mediamill.tasks.errors import BadInput, BadReply, CallFailed
 
@@ -40,14 +41,13 @@ class OutputFetcher:
             destination: the file; it appears only when it is complete.
 
         Raises:
-            BadReply: ``link_expired`` when no link of the job works any more.
+            BadReply: ``link_expired`` when no link of the job works any more; ``output_lost`` when the built-in
+                server that had the file has ended.
             CallFailed: when a later run may succeed.
         """
         for _ in range(_MAX_LINKS):
             try:
-                return await self._download(
-                    data, destination, await self._context.resolve_origin(self._context.provider.to_wire(ask))
-                )
+                return await self._download_from_living_server(ask, data, destination)
             except BadInput as error:
                 if error.status not in _GONE_STATUSES:
                     raise BadReply(f"the file cannot be fetched: {error.message}", kind="download") from None
@@ -57,6 +57,21 @@ class OutputFetcher:
             kind="link_expired",
             hint=f"look for the job {data['job_id']} at the provider; it is paid for and stays on record",
         )
+
+    async def _download_from_living_server(self, ask: Ask, data: Mapping[str, Any], destination: Path) -> Download:
+        context, wire = self._context, self._context.provider.to_wire(ask)
+        origin, url = await context.resolve_origin(wire), data.get("url")
+        if context.server_deaths is None:
+            return await self._download(data, destination, origin)
+        if url and not data.get("content") and not str(url).startswith(f"{origin}/"):
+            raise build_output_lost_error()
+        try:
+            with context.server_deaths.wait_for(origin):
+                return await self._download(data, destination, origin)
+        except CallFailed:
+            if await context.resolve_origin(wire) != origin:
+                raise build_output_lost_error() from None
+            raise
 
     async def _download(self, data: Mapping[str, Any], destination: Path, origin: str) -> Download:
         fault_injection.failpoint("collect.before")
@@ -77,7 +92,12 @@ class OutputFetcher:
         context = self._context
         context.check_stop()
         wire = context.provider.to_wire(ask)
-        reply = await look_up_job(context, wire, ask, job_id, await context.resolve_origin(wire))
+        try:
+            reply = await look_up_job(context, wire, ask, job_id, await context.resolve_origin(wire))
+        except CallFailed:
+            if context.server_deaths is not None:  # another process made it
+                raise build_output_lost_error() from None
+            raise
         if reply is None:
             raise CallFailed(
                 f"the job {job_id} cannot be looked up now", kind="download", transient=True, hint="run again later"

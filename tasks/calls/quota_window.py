@@ -14,6 +14,11 @@ _MIN_BLOCK_SECONDS = 1.5
 _MIN_HINT_SECONDS, _WAITED_SHARE = 4.0, 0.9
 """Where the server wants longer waits than this, and so much of it went by, a block needs no refusals all through."""
 _MIN_REFUSALS, _MAX_REFUSALS, _MIN_ACCEPTED = 3, 256, 10
+_MARGIN, _SAME_PACE, _MAX_HITS = 0.985, 1.01, 3
+"""Share of a measured quota that is used; a pace that is about that; so many signals at it show that it is no more."""
+_FIRST_STEP, _STEP_FACTOR, _STEP_SECONDS = 0.05, 4.0, 66.0
+"""Growth beyond a quota at first, and the factor by which there is more of it each time so much has gone by: a quota is
+used up at the end of its minute, and a pace that is far beyond it meanwhile is measured as the quota."""
 
 
 class QuotaWindow:
@@ -64,3 +69,45 @@ class QuotaWindow:
             sum(count for at, count in self._counts if last - _WINDOW_SECONDS <= at < last)
             for last in range(last_refused, end + 1)
         )
+
+
+class QuotaPace:
+    """The pace at which a measured quota is spread over its minute, in requests a second."""
+
+    def __init__(self) -> None:
+        self._pace: float | None = None
+        self._hits = 0  # signals at that pace
+        self._grows_from: float | None = None  # when growth beyond it began
+
+    def measure(self, quota: int) -> float:
+        """Take over a quota for a minute; the pace that follows."""
+        self._pace, self._hits = quota / _WINDOW_SECONDS * _MARGIN, 0
+        return self._pace
+
+    def scale(self, factor: float) -> None:
+        """Use ``factor`` times as much of the quota, of which other runs have the rest."""
+        if self._pace is not None:
+            self._pace *= factor
+
+    def end_growth(self) -> None:
+        """The pace was set anew: growth beyond the quota begins again with a small step."""
+        self._grows_from = None
+
+    def limit_growth(self, pace: float, base_pace: float, now: float) -> float:
+        """A ``pace`` that grew from ``base_pace``, or as much of it as may be tried."""
+        if self._pace is None:
+            return pace
+        if self._grows_from is None:
+            self._grows_from = now
+        steps = min(10, int((now - self._grows_from) / _STEP_SECONDS))
+        return min(pace, max(base_pace, self._pace * (1 + _FIRST_STEP * _STEP_FACTOR**steps)))
+
+    def limit_cut(self, lowered: float, pace: float) -> float:
+        """What a refusal at ``pace`` lowers it to: no less than the quota, unless that was refused again and again."""
+        if self._pace is None:
+            return lowered
+        self._hits = self._hits + 1 if pace < _SAME_PACE * self._pace else 0
+        if self._hits < _MAX_HITS:
+            return max(lowered, min(pace, self._pace))
+        self._pace = None
+        return lowered

@@ -1,7 +1,8 @@
 """The limiter: when the next request of one provider, model and operation may go.
 
 Configured limits are never exceeded; below them the server's own are learned from its headers and
-refusals. Waiting is first come, first served, without polling: one timer at most, for the head of the queue.
+refusals. Waiting is first come, first served, retries before first attempts, without polling: one timer at most, for
+the head of the queue.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 from mediamill.tasks.calls.adaptive import AdaptiveRate
 from mediamill.tasks.calls.adaptive_window import FIRST_SIZE, AdaptiveWindow
 from mediamill.tasks.calls.call_log import log_limit_change
+from mediamill.tasks.calls.gcra import Gcra
 from mediamill.tasks.domain import Usage
 from mediamill.tasks.wire import Quota, RateLimits
 
@@ -25,6 +27,8 @@ _LOGGED_CUT, _LOGGED_GROWTH = 0.01, 1.25
 """How much a rate must differ, and a limit have grown, for a line in the log: they move in many small steps."""
 _RAMP_SECONDS = 1.0
 """Seconds over which the requests that waited for the end of a pause are spread."""
+_MAX_OVERLOAD_PAUSE_SECONDS = 2.0
+"""For how long all wait after overload, whatever a server asks for: the gate sees an outage only by failures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,39 +36,14 @@ class Permit:
     """Permission to send one request, to be given back with :meth:`Limiter.release`.
 
     ``wait`` is the seconds it was waited for, ``granted_at`` the event loop's time when it was given. ``paced`` is
-    True when the pace, and not the concurrency, held the request back.
+    True when the pace, and not the concurrency, held the request back. ``size`` is how many might be in flight then.
     """
 
     number: int
     granted_at: float
     wait: float
     paced: bool
-
-
-class Gcra:
-    """The generic cell rate algorithm: it spaces quantities evenly in time, with one number of state.
-
-    It lets ``rate`` units a second through, evenly, with a tolerance of ``burst_seconds`` of that rate.
-
-    A request larger than the tolerance still goes, and the following ones wait until the rate has made up for it.
-    The tolerance also makes up for late timers, so that the rate is reached on a busy event loop.
-    """
-
-    __slots__ = ("_burst_seconds", "_due_at", "rate")
-
-    def __init__(self, rate: float | None, burst_seconds: float = 0.05) -> None:
-        self.rate = rate
-        self._burst_seconds = burst_seconds
-        self._due_at = float("-inf")
-
-    def ready_at(self) -> float:
-        """The moment from which the next request may go."""
-        return self._due_at - self._burst_seconds if self.rate is not None else float("-inf")
-
-    def spend(self, amount: float, now: float) -> None:
-        """Count a request of ``amount`` units that goes now."""
-        if self.rate is not None:
-            self._due_at = max(self._due_at, now) + amount / self.rate
+    size: float
 
 
 class _Waiter:
@@ -86,12 +65,14 @@ class Limiter:
 
     def __init__(self, quota: Quota | None = None, name: str = "limiter") -> None:
         quota = quota or Quota()
-        self._name = name
+        self.name = name
         self._loop: asyncio.AbstractEventLoop | None = None
         self._window = AdaptiveWindow(quota.start or FIRST_SIZE, quota.concurrency)
         self._rate = AdaptiveRate()
         self._max_requests_per_second = quota.rpm * _CONFIGURED_MARGIN / _MINUTE_SECONDS if quota.rpm else None
         self._max_tokens_per_second = quota.tpm * 0.97 / _MINUTE_SECONDS if quota.tpm else None
+        self._stated_tokens_per_second: float | None = None
+        self._limit_share = 1.0
         audio_seconds_per_hour = quota.audio_seconds_per_hour
         self._requests = Gcra(self._max_requests_per_second)
         self._tokens = Gcra(self._max_tokens_per_second)
@@ -103,11 +84,11 @@ class Limiter:
         self._ramp = Gcra(None)
         self._ramp_ends_at = float("-inf")
         self._paused_until = float("-inf")
-        self._is_paused_by_overload = False
         self._size_at_success = self._window.size
         self._last_refused = -1
         self._in_flight = 0
         self._next_number = 0
+        self._retries: deque[_Waiter] = deque()  # go first: behind others each would wait for all items again
         self._queue: deque[_Waiter] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._logged_rate, self._logged_concurrency = self.requests_per_second, quota.concurrency
@@ -127,14 +108,35 @@ class Limiter:
         """The rate now; None when nothing limits it."""
         return self._requests.rate
 
-    async def acquire(self, usage: Usage) -> Permit:
-        """Wait for permission to send a request that may use up to ``usage``."""
+    @property
+    def pace(self) -> float | None:
+        """The requests a second that the server accepts, as far as that was learned."""
+        return self._rate.claim
+
+    @property
+    def noise(self) -> float:
+        """The share of requests that the server refuses whatever the pace, as far as that was learned."""
+        return self._rate.noise
+
+    @property
+    def sent(self) -> int:
+        """Permits that were ever given."""
+        return self._next_number
+
+    @property
+    def is_held_back(self) -> bool:
+        """Whether requests wait, and not for others to end."""
+        return bool(self._retries or self._queue) and self._in_flight < self.concurrency
+
+    async def acquire(self, usage: Usage, *, is_retry: bool = False) -> Permit:
+        """Wait for permission to send a request that may use up to ``usage``; a retry goes before first attempts."""
         loop = self._loop or self._bind_loop()
         now = loop.time()
-        if not self._queue and self._in_flight < self._window.get_size(now) and self._compute_ready_at(usage) <= now:
+        ahead = self._retries if is_retry else self._retries or self._queue
+        if not ahead and self._in_flight < self._window.get_size(now) and self._compute_ready_at(usage) <= now:
             return self._grant(usage, now, now, paced=False)
         waiter = _Waiter(usage, loop.create_future(), now)
-        self._queue.append(waiter)
+        (self._retries if is_retry else self._queue).append(waiter)
         self._grant_waiting()
         try:
             return await waiter.future
@@ -155,7 +157,7 @@ class Limiter:
             outcome: ``ok``, or the problem's kind: ``rate_limit`` lowers the rate, ``overloaded`` the
                 concurrency, anything else is neutral.
             limits: the limits in the reply's headers; None without a reply.
-            wait: seconds the provider wants its clients to wait; the whole limiter waits.
+            wait: seconds the provider wants its clients to wait; the whole limiter waits, after overload a few at most.
         """
         loop = self._loop or self._bind_loop()
         now = loop.time()
@@ -166,7 +168,7 @@ class Limiter:
         number = permit.number
         if outcome == "ok":
             self._window.record_accepted(number)
-            self._size_at_success = self._window.size
+            self._size_at_success = permit.size  # not what failures have left of it since
             self._rate.record_accepted(number, permit.granted_at, now)
             if number > self._last_refused:
                 self._paused_until, self._ramp_ends_at = min(self._paused_until, now), min(self._ramp_ends_at, now)
@@ -177,19 +179,27 @@ class Limiter:
             follows_refusal = number <= self._last_refused + 1
             self._last_refused = max(number, self._last_refused)
             if self._window.record_overload(number, self._next_number, now) and follows_refusal:
-                self._pause(now, wait or 0.0, by_overload=True)
+                self._pause(now, min(wait or 0.0, _MAX_OVERLOAD_PAUSE_SECONDS))
+        if outcome not in ("ok", "rate_limit", "unused"):
+            self._rate.record_failure()
         self._set_pace()
         if rate_before is None:
             self._requests.spend(1.0, now)  # the first request at a new pace waits for its turn
         self._log_changes(rate_before, concurrency_before, outcome)
-        if self._queue:
+        if self._retries or self._queue:
             self._grant_waiting()
 
-    def forget_overload(self) -> None:
-        """Take back what was cut for lack of capacity since the last success: it was an outage, not too much load."""
+    def forget_outage(self, *, by_refusals: bool = False) -> None:
+        """End pauses, and take back what was cut since the last success, ``by_refusals`` also the rate.
+
+        It was an outage, not too much load, and its gate decides when the provider is tried.
+        """
+        if by_refusals:
+            loop = self._loop or self._bind_loop()
+            self._rate.forget_block(loop.time())
+            self._set_pace()
         self._window.restore_size(max(self._window.size, self._size_at_success))
-        if self._is_paused_by_overload:
-            self._paused_until = self._ramp_ends_at = float("-inf")
+        self._paused_until = self._ramp_ends_at = float("-inf")
         self._grant_waiting()
 
     def export_state(self) -> dict[str, Any]:
@@ -207,6 +217,24 @@ class Limiter:
         self._set_pace()
         self._logged_rate = self.requests_per_second
 
+    def share_pace(self, pace: float | None, limit_share: float, others: float) -> None:
+        """Go on at a pace that leaves other runs their part of a limit.
+
+        Args:
+            pace: in requests a second; None to leave it as it is.
+            limit_share: the share of limits the provider states that is used.
+            others: the requests a second of other runs.
+        """
+        loop = self._loop or self._bind_loop()
+        rate_before, self._limit_share = self._requests.rate, limit_share
+        self._rate.share_pace(pace, limit_share, others)
+        self._set_pace()
+        rate, self._requests.rate = self._requests.rate, rate_before
+        self._requests.set_rate(rate, loop.time())
+        self._set_token_rate()
+        if self._retries or self._queue:
+            self._grant_waiting()
+
     def _bind_loop(self) -> asyncio.AbstractEventLoop:
         self._loop = asyncio.get_running_loop()
         return self._loop
@@ -215,10 +243,14 @@ class Limiter:
         if limits.requests_per_second:
             self._rate.state_limit(limits.requests_per_second, now)
         if limits.tokens_per_second:
-            stated = limits.tokens_per_second * _CONFIGURED_MARGIN
-            self._tokens.rate = (
-                stated if self._max_tokens_per_second is None else min(stated, self._max_tokens_per_second)
-            )
+            self._stated_tokens_per_second = limits.tokens_per_second
+            self._set_token_rate()
+
+    def _set_token_rate(self) -> None:
+        if self._stated_tokens_per_second is not None:
+            stated = self._stated_tokens_per_second * self._limit_share * _CONFIGURED_MARGIN
+            configured = self._max_tokens_per_second
+            self._tokens.rate = stated if configured is None else min(stated, configured)
 
     def _set_pace(self) -> None:
         pace = self._rate.pace
@@ -231,22 +263,21 @@ class Limiter:
         if rate is not None and (rate_before is None or rate < rate_before):
             if logged_rate is None or abs(rate / logged_rate - 1) > _LOGGED_CUT:
                 cause = "stated by the provider" if outcome == "ok" else outcome
-                log_limit_change(self._name, "rate", rate_before, rate, cause)
+                log_limit_change(self.name, "rate", rate_before, rate, cause)
                 self._logged_rate = rate
         elif rate is not None and logged_rate is not None and rate >= _LOGGED_GROWTH * logged_rate:
-            log_limit_change(self._name, "rate", logged_rate, rate, "grown back")
+            log_limit_change(self.name, "rate", logged_rate, rate, "grown back")
             self._logged_rate = rate
         if concurrency < concurrency_before:
             if concurrency != self._logged_concurrency:
-                log_limit_change(self._name, "concurrency", concurrency_before, concurrency, outcome)
+                log_limit_change(self.name, "concurrency", concurrency_before, concurrency, outcome)
                 self._logged_concurrency = concurrency
         elif concurrency >= _LOGGED_GROWTH * self._logged_concurrency:
-            log_limit_change(self._name, "concurrency", self._logged_concurrency, concurrency, "grown back")
+            log_limit_change(self.name, "concurrency", self._logged_concurrency, concurrency, "grown back")
             self._logged_concurrency = concurrency
 
-    def _pause(self, now: float, seconds: float, *, by_overload: bool = False) -> None:
+    def _pause(self, now: float, seconds: float) -> None:
         if seconds > 0 and now + seconds > self._paused_until:
-            self._is_paused_by_overload = by_overload
             self._paused_until = now + seconds
             self._ramp = Gcra(max(4.0, self._window.size) / _RAMP_SECONDS)
             self._ramp_ends_at = self._paused_until + _RAMP_SECONDS
@@ -270,7 +301,7 @@ class Limiter:
             self._audio.spend(float(usage.audio_seconds), now)
         if now < self._ramp_ends_at:
             self._ramp.spend(1.0, now)
-        permit = Permit(self._next_number, now, now - queued_at, paced)
+        permit = Permit(self._next_number, now, now - queued_at, paced, self._window.size)
         self._next_number += 1
         self._in_flight += 1
         self._rate.record_sent(permit.number, now, paced=paced)
@@ -283,10 +314,10 @@ class Limiter:
     def _grant_waiting(self) -> None:
         """Grant permits from the head of the queue as far as the limits allow; else set the timer."""
         loop = self._loop or self._bind_loop()
-        while self._queue:
-            waiter = self._queue[0]
+        while queue := self._retries or self._queue:
+            waiter = queue[0]
             if waiter.future.done():  # cancelled while it waited
-                self._queue.popleft()
+                queue.popleft()
                 continue
             now = loop.time()
             if self._in_flight >= self._window.get_size(now):
@@ -297,7 +328,7 @@ class Limiter:
             if ready_at > now:
                 self._set_timer(ready_at, loop)
                 return
-            self._queue.popleft()
+            queue.popleft()
             rate = self._requests.rate
             paced = rate is not None and self._requests.ready_at() + 1 / rate > now  # not held back by the window
             waiter.future.set_result(self._grant(waiter.usage, waiter.queued_at, now, paced=paced))

@@ -31,7 +31,8 @@ _URL_SAFE = {"+": "-", "/": "_"}
 class KeyRedactor:
     """Masks one key: as it is, percent-encoded, JSON-escaped, and in base64 at any offset.
 
-    Most texts do not have the key, and cost a few searches for a part that every spelling of it has.
+    Most texts do not have the key, and cost a few searches for a part that every spelling of it has. The patterns are
+    compiled at the first text that has it: with a token of some kilobytes, as in OAuth, that takes a second.
 
     Args:
         key: the key; None where there is none.
@@ -41,14 +42,21 @@ class KeyRedactor:
         self._needles: tuple[str, ...] = ()
         if not key or not _is_secret(key):
             return
-        spellings = [_shorten(key), *_iter_base64(key)]
+        self._key, self._spellings = key, [_shorten(key), *_iter_base64(key)]
+        spellings = self._spellings
         cores = [_find_longest_run(text) for text in spellings]
         encoded = [_percent_encode(cores[0]), _escape_for_json(cores[0])]
         self._needles = tuple(dict.fromkeys((*cores, *encoded, *(text.lower() for text in encoded))))
         self._needle_bytes = tuple(needle.encode() for needle in self._needles)
-        pattern = "|".join([_build_pattern(key, len(spellings[0])), *map(_build_pattern, spellings[1:])])
-        self._pattern = re.compile(pattern)
-        self._bytes_pattern = re.compile(pattern.encode())
+
+    @functools.cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        shortened, *in_base64 = self._spellings
+        return re.compile("|".join([_build_pattern(self._key, len(shortened)), *map(_build_pattern, in_base64)]))
+
+    @functools.cached_property
+    def _bytes_pattern(self) -> re.Pattern[bytes]:
+        return re.compile(self._pattern.pattern.encode())
 
     def redact_text(self, text: str) -> str:
         """The text without the key."""

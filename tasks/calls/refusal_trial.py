@@ -13,11 +13,13 @@ import math
 
 _CUT_MARGIN = 0.03
 """A load is low enough for a limit that showed in a share of refusals when it was cut by that share and this."""
-_FELL_FACTOR = 6.0
-"""Refusals fell when there would have been this many times as many at the share before."""
+_FELL_ODDS = 4.5
+"""Refusals fell when so few of them have these odds (their natural logarithm) at the share before."""
 _MAX_GROWTH = 1.06
 """Growth since the lowest load of a trial with which a refusal says nothing of the cuts."""
 _HELD_GROWTH = 1.005
+_MAX_REQUESTS = 300
+"""Requests of a trial after which any growth ends it: the limit that it began at may be another one by now."""
 _MAX_NOISE = 0.5
 _MAX_HOLD_REFUSALS = 5.0
 _SIGNAL_FACTOR, _SIGNAL_SHARE, _SIGNAL_ODDS = 1.6, 0.1, 9.9
@@ -113,26 +115,29 @@ class RefusalTrial:
             return self._judge_noise(number, next_number, load, run_refused / max(run_sent, run_refused))
         self._start_interval(next_number)
         before_sent, before_refused = self._counts
-        fell = before_sent and sent * before_refused / before_sent > _FELL_FACTOR * refused
-        has_grown = self._start_load is None or load > self._start_load or load > _MAX_GROWTH * self._lowest_load
-        if has_grown or fell:
+        fell = before_sent and before_refused * math.log1p(sent / before_sent) > _FELL_ODDS * refused
+        recent_sent, recent_refused = self._last_interval[0] + sent, self._last_interval[1] + refused
+        share = max((before_refused + refused) / (before_sent + sent), recent_refused / recent_sent)
+        telling_load = self._reference_load * (1 - share - _CUT_MARGIN)
+        has_grown = load > _MAX_GROWTH * self._lowest_load and (load > telling_load or before_sent > _MAX_REQUESTS)
+        if self._start_load is None or load > self._start_load or has_grown or fell:
             self._start_load, self._reference_load, self._lowest_load = load, 0.0, 0.0
             self._counts, self._last_interval, self.useless_cuts = (0, 0), (0, 0), 0
             return None
-        recent_sent, recent_refused = self._last_interval[0] + sent, self._last_interval[1] + refused
         self._last_interval = sent, refused
         self._counts = sent, refused = before_sent + sent, before_refused + refused
-        share = max(refused / sent, recent_refused / recent_sent)
-        if not is_repeated and load <= min(
-            self._reference_load * (1 - share - _CUT_MARGIN), self._lowest_load * _HELD_GROWTH
-        ):
+        if not is_repeated and load <= min(telling_load, self._lowest_load * _HELD_GROWTH):
             self.useless_cuts += 1
         if self.useless_cuts < self._max_useless_cuts or refused > _MAX_NOISE * sent:
             return None
-        restored, self._start_load = self._start_load, None
+        return self.take_for_noise(refused, sent, self._start_load or load, next_number)
+
+    def take_for_noise(self, refused: int, sent: int, load: float, next_number: int) -> float:
+        """End the trial: so many refusals among those ``sent`` are noise. Returns ``load``, to go back to."""
+        self._start_load = None
         self._set_noise(refused, sent)
         self._block = (next_number, 0)
-        return restored
+        return load
 
     def _judge_noise(self, number: int, next_number: int, load: float, share: float) -> float | None:
         """Take in that ``share`` was refused, more than the noise: the cut that follows tests the noise as well."""
@@ -158,6 +163,11 @@ class RefusalTrial:
         self._max_noise = min(_MAX_NOISE, _NOISE_MARGIN * self.noise, (refused + 2 * math.sqrt(refused)) / sent)
         self._max_noise = max(self.noise, self._max_noise)
 
+    def restore_noise(self, noise: float) -> None:
+        """Begin with the share of ``noise`` that an earlier run found; it is soon checked (``noise_check.py``)."""
+        self.noise = min(_MAX_NOISE, noise)
+        self._max_noise = min(_MAX_NOISE, _NOISE_MARGIN * self.noise)
+
     def record_cut(self, load: float) -> None:
         """Take in that the load was cut to ``load``."""
         self._reference_load = self._reference_load or load
@@ -171,6 +181,11 @@ class RefusalTrial:
     def end_trial(self) -> None:
         """Forget the cuts: what is refused now has another cause."""
         self._start_load = self._test = None
+
+    def forget_noise(self) -> None:
+        """Begin anew: what was taken for noise was none."""
+        self.noise = self._max_noise = self._excess = 0.0
+        self.end_trial()
 
     def _measure_noise(self, number: int) -> None:
         """Follow the share of noise, block by block: up to a little above what it was found to be."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 
 import orjson
 
@@ -12,6 +15,7 @@ from mediamill.tasks.calls.retry import RetryableError
 from mediamill.tasks.calls.transport_errors import NotSent, ReplyLost
 from mediamill.tasks.domain import Ask
 from mediamill.tasks.errors import AccountStopped, CallFailed
+from mediamill.tasks.run_log import clean_text
 from mediamill.tasks.wire import JOB_ID_HEADER, JOB_STATES_HEADER, Problem, Reply, Wire
 
 _LOOKUP_TIMEOUT_SECONDS = 30.0
@@ -49,6 +53,7 @@ class RunningJob:
         self._began_at = context.lookup_gate.time()
         self._wait = _FIRST_WAIT_SECONDS
         self._states: list[tuple[str, float]] = []
+        self._last_problem: Problem | None = None
 
     async def look_up(self) -> Reply | float:
         """Look the job up once.
@@ -65,12 +70,17 @@ class RunningJob:
         self._context.check_stop()
         if self._context.lookup_gate.time() - self._began_at > self._wire.job_timeout:
             raise CallFailed(
-                f"the job {self._remote_id} is still running after {self._wire.job_timeout:.0f} s",
+                f"the job {self._remote_id} is still running after {self._wire.job_timeout:.0f} s"
+                + (f"; its state: {clean_text(self._states[-1][0])[:80]}" if self._states else "")
+                + (f"; its last look-up: {self._last_problem.message}" if self._last_problem else ""),
                 kind="job_running",
                 transient=True,
                 hint="run again: it is looked up, not bought again",
             )
-        reply = await look_up_job(self._context, self._wire, self._ask, self._remote_id, self._origin)
+        self._last_problem = None
+        reply = await look_up_job(
+            self._context, self._wire, self._ask, self._remote_id, self._origin, on_problem=self._keep_problem
+        )
         if reply is None:
             await self._check_server()
             if self._context.lookup_gate.is_out:
@@ -86,6 +96,9 @@ class RunningJob:
         wait = poll.wait or self._wait
         self._wait = min(self._wait * _WAIT_GROWTH, _MAX_WAIT_SECONDS)
         return wait
+
+    def _keep_problem(self, problem: Problem) -> None:
+        self._last_problem = problem
 
     async def _check_server(self) -> None:
         """Raise where the job ran on a built-in server whose process has ended."""
@@ -105,8 +118,16 @@ class RunningJob:
         return {JOB_ID_HEADER: self._remote_id, JOB_STATES_HEADER: orjson.dumps(self._states).decode()}
 
 
-async def look_up_job(context: CallContext, wire: Wire, ask: Ask, remote_id: str, origin: str) -> Reply | None:
-    """Look a job up once; None when that failed and the next look-up may succeed.
+async def look_up_job(
+    context: CallContext,
+    wire: Wire,
+    ask: Ask,
+    remote_id: str,
+    origin: str,
+    *,
+    on_problem: Callable[[Problem], None] = lambda _: None,
+) -> Reply | None:
+    """Look a job up once; None when that failed and the next look-up may succeed. ``on_problem`` gets the error reply.
 
     Raises:
         CallFailed: when the provider does not know the job.
@@ -116,11 +137,13 @@ async def look_up_job(context: CallContext, wire: Wire, ask: Ask, remote_id: str
     request = context.provider.build_poll_request(wire, remote_id, ask.operation)
     with await context.lookup_gate.admit(remote_id) as admission:
         admission.start()
+        send = partial(context.client.send, origin, request, key=context.key, timeout_seconds=_LOOKUP_TIMEOUT_SECONDS)
+        deaths = context.server_deaths
         try:
-            reply = await context.client.send(origin, request, key=context.key, timeout_seconds=_LOOKUP_TIMEOUT_SECONDS)
+            with nullcontext() if deaths is None else deaths.wait_for(origin):
+                reply = await send()
         except (NotSent, ReplyLost) as error:
             call_log.log_failed_lookup(ask, context.run_id, remote_id, error.kind, None)
-            deaths = context.server_deaths
             if deaths is None or await deaths.explain_loss(origin, remote_id, error) is None:
                 admission.report(Problem("retry", error.kind, error.message))
             return None  # the death of a built-in server is no outage: another is started
@@ -130,6 +153,7 @@ async def look_up_job(context: CallContext, wire: Wire, ask: Ask, remote_id: str
         return reply
     if problem.verdict in ("retry", "unknown"):
         call_log.log_failed_lookup(ask, context.run_id, remote_id, problem.kind, reply.status)
+        on_problem(problem)
         return None
     if problem.kind in ("auth", "credits", "forbidden"):
         stop = AccountStopped(problem.message, hint=problem.hint)

@@ -18,7 +18,7 @@ import orjson
 
 from mediamill.tasks.domain import Payload
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.os_errors import build_unreadable_error
+from mediamill.tasks.system.os_errors import build_unreadable_error
 from mediamill.tasks.wire import Request
 
 STREAM_OVER_BYTES = 1 << 20

@@ -1,4 +1,7 @@
-"""How long a provider stays silent before it answers, by the size of the work, and from when on it is overdue."""
+"""How long a provider stays silent before it answers, by the size of the work, and from when on it is overdue.
+
+Where nothing was answered yet, the work itself says how long any provider that works takes at most.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,11 @@ from mediamill.tasks.domain import Usage
 
 MIN_DEADLINE_SECONDS = 5.0
 """No request is overdue before this: hosted models hesitate for seconds now and then."""
+
+_BASE_SECONDS = 60.0
+_AUDIO_SHARE = 0.5
+_OUTPUT_TOKENS_PER_SECOND, _INPUT_TOKENS_PER_SECOND, _CHARACTERS_PER_SECOND = 10.0, 1000.0, 100.0
+"""What the slowest hosted models do. Beside it a minute is allowed for queues and for a model that is loaded."""
 
 _QUANTILE = 0.99
 _DEADLINE_FACTOR = 3.0
@@ -46,12 +54,26 @@ def measure_work(usages: Iterable[Usage]) -> float:
     return size
 
 
+def estimate_seconds(usages: Iterable[Usage]) -> float:
+    """How long a request is silent at most, in seconds, by its work alone; a quantity that is not stated counts 0."""
+    seconds = _BASE_SECONDS
+    for usage in usages:
+        seconds += _AUDIO_SHARE * float(usage.audio_seconds or 0)
+        seconds += (usage.output_tokens or 0) / _OUTPUT_TOKENS_PER_SECOND
+        seconds += (usage.input_tokens or 0) / _INPUT_TOKENS_PER_SECOND
+        seconds += (usage.characters or 0) / _CHARACTERS_PER_SECOND
+    return seconds
+
+
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """From when on a request is overdue: ``seconds`` of silence, learned from answers that took up to ``usual``."""
+    """From when on a request is overdue: ``seconds`` of silence, learned from answers that took up to ``usual``.
+
+    ``usual`` is None where it follows from the work alone.
+    """
 
     seconds: float
-    usual: float
+    usual: float | None
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
-from mediamill.tasks.calls.circuit_breaker import FailureStreak
+from mediamill.tasks.calls.failure_streak import FailureStreak
 from mediamill.tasks.wire import Problem
 
 T = TypeVar("T")
@@ -39,11 +39,20 @@ class RetryableError(Exception):
         problem: why it failed; its ``wait`` is the provider's own hint.
         status: of the error reply, where there was one.
         streak: the failures in a row that it belongs to, where a gate counts them.
+        is_alone: True where it fails while others are answered.
         attempts: how many there were in all, once it leaves :func:`send_with_retries`.
     """
 
-    def __init__(self, problem: Problem, status: int | None = None, streak: FailureStreak | None = None) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        status: int | None = None,
+        streak: FailureStreak | None = None,
+        *,
+        is_alone: bool = False,
+    ) -> None:
         super().__init__(problem.message)
+        self.is_alone = is_alone
         self.problem = problem
         self.status = status
         self.streak = streak
@@ -115,7 +124,7 @@ class OutageGate(Protocol):
     async def pause(self, seconds: float) -> None:
         """Sleep; an outage ends it."""
 
-    def confirm_outage(self, first: FailureStreak) -> bool:
+    async def confirm_outage(self, first: FailureStreak) -> bool:
         """Whether a call that used up its retries, and first failed in that streak, may have failed by an outage."""
 
 
@@ -128,6 +137,7 @@ class RetryPolicy:
         total_seconds: from the first attempt; after that no further one is begun. Outages are not counted.
         base_wait: seconds; retry n waits a random time below ``base_wait * 2**n`` when the provider gave no hint.
         max_wait: seconds before one retry.
+        max_wait_alone: the same where others are answered, so that there is nothing to wait for.
         budget: shared by all calls; None for no limit.
         gate: of the provider; None where nothing is known of outages.
         exempt_kinds: kinds of problem that take nothing from the budget, because the limiter already paces them.
@@ -140,6 +150,7 @@ class RetryPolicy:
     total_seconds: float = 900.0
     base_wait: float = 0.5
     max_wait: float = MAX_WAIT_SECONDS
+    max_wait_alone: float = 4.0
     budget: RetryBudget | None = None
     gate: OutageGate | None = None
     exempt_kinds: frozenset[str] = frozenset({"rate_limit"})
@@ -148,7 +159,7 @@ class RetryPolicy:
     clock: Callable[[], float] = time.monotonic
     jitter: Callable[[], float] = field(default=random.random)
 
-    def wait(self, problem: Problem, attempt: int) -> float:
+    def wait(self, problem: Problem, attempt: int, *, is_alone: bool = False) -> float:
         """Seconds before the retry that follows attempt number ``attempt`` (from 1), without the budget's.
 
         A hint is obeyed, up to ``max_wait``, and lengthened by up to a tenth, so that requests which got the same hint
@@ -156,7 +167,8 @@ class RetryPolicy:
         """
         if problem.wait is not None and problem.wait >= 0:
             return min(self.max_wait, problem.wait) * (1 + 0.1 * self.jitter())
-        return self.jitter() * min(self.max_wait, self.base_wait * 2.0 ** min(attempt, 30))
+        max_wait = min(self.max_wait, self.max_wait_alone) if is_alone else self.max_wait
+        return self.jitter() * min(max_wait, self.base_wait * 2.0 ** min(attempt, 30))
 
 
 async def send_with_retries(
@@ -188,7 +200,7 @@ async def send_with_retries(
     retryer = AsyncRetrying(
         retry=retry_if_exception_type(RetryableError),
         wait=rules.wait,
-        stop=rules.stop,
+        stop=rules.stop,  # type: ignore[arg-type]  # it awaits coroutines too
         sleep=rules.sleep,
         before_sleep=lambda state: on_retry(_get_error(state), state.upcoming_sleep) if on_retry else None,
         reraise=True,
@@ -221,30 +233,37 @@ class _TenacityRules:
         self._began_at = self._clock()
 
     def wait(self, state: RetryCallState) -> float:
-        self._errors.append(_get_error(state))
-        if self._is_by_outage(self._errors[-1]):
+        error = _get_error(state)
+        self._errors.append(error)
+        if self._is_by_outage(error):
             return 0.0  # the gate decides when to go on
-        return self._policy.wait(self._errors[-1].problem, self._count_attempts())
+        return self._policy.wait(error.problem, self._count_attempts(), is_alone=error.is_alone)
 
-    def stop(self, state: RetryCallState) -> bool:
+    async def stop(self, state: RetryCallState) -> bool:
         is_last = self._count_attempts() > self._policy.max_retries
         is_late = self._clock() - self._began_at + state.upcoming_sleep > self._policy.total_seconds
         if not is_last and not is_late:
             return False
         gate = self._policy.gate
-        first = next((error.streak for error in self._errors if not self._is_by_outage(error)), None)
-        return gate is None or first is None or not gate.confirm_outage(first)
+        for is_refusal in (False, True):
+            first = next((error.streak for error in self._errors if self._counts(error, is_refusal=is_refusal)), None)
+            if gate is not None and first is not None and await gate.confirm_outage(first):
+                return False
+        return True
 
     async def sleep(self, seconds: float) -> None:
         policy, error = self._policy, self._errors[-1]
         is_paced = error.problem.kind in policy.exempt_kinds
         with policy.step_aside():
-            await (policy.sleep if is_paced or policy.gate is None else policy.gate.pause)(seconds)
+            await (policy.sleep if policy.gate is None else policy.gate.pause)(seconds)
             if policy.budget is not None and not is_paced and not self._is_by_outage(error):
                 await policy.budget.take()
 
     def _count_attempts(self) -> int:
         return sum(not self._is_by_outage(error) for error in self._errors)
+
+    def _counts(self, error: RetryableError, *, is_refusal: bool) -> bool:
+        return not self._is_by_outage(error) and is_refusal == (error.problem.kind == "rate_limit")
 
     @staticmethod
     def _is_by_outage(error: RetryableError) -> bool:

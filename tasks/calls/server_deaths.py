@@ -9,13 +9,18 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 
+from mediamill.tasks.calls.server_watch import ServerWatch
 from mediamill.tasks.calls.transport_errors import NotSent, TransportError
+from mediamill.tasks.errors import BadReply
 from mediamill.tasks.wire import Problem
 
 SERVER_DIED = "server_died"
 """Kind of problem of a request whose server ended."""
+
+OUTPUT_LOST = "output_lost"
+"""Kind of error of a file that was lost with the server that had made it."""
 
 _SUSPECT_DEATHS, _MAX_DEATHS = 2, 3
 _MAX_DEATHS_IN_A_ROW = 10
@@ -23,15 +28,27 @@ _MAX_DEATHS_IN_A_ROW = 10
 _DEATH_KINDS = frozenset({"reset", "short_body", "protocol", "refused", "handshake"})
 
 
+def build_output_lost_error() -> BadReply:
+    """The error for a file that a built-in server made and took with it when it ended: only a new reply has one."""
+    return BadReply(
+        "the built-in server ended before its file was fetched, and the file with it",
+        kind=OUTPUT_LOST,
+        transient=True,
+        hint="run again: it is made again, for free",
+    )
+
+
 class ServerDeaths:
     """Counts, for each request, the processes that died while they worked on it.
 
     Args:
         find_exit: how the process at an origin ended, in words; None while it runs.
+        watch: ends processes that stand still; None where nobody does.
     """
 
-    def __init__(self, find_exit: Callable[[str], Awaitable[str | None]]) -> None:
+    def __init__(self, find_exit: Callable[[str], Awaitable[str | None]], watch: ServerWatch | None = None) -> None:
         self._find_exit = find_exit
+        self._watch = watch
         self._deaths: Counter[str] = Counter()
         self._dead_origins: list[str] = []
         self._changed = asyncio.Event()
@@ -55,6 +72,10 @@ class ServerDeaths:
         finally:
             self._suspects -= is_suspect
             self._changed.set()
+
+    def wait_for(self, origin: str) -> AbstractContextManager[None]:
+        """Have the server at ``origin`` watched while a request waits for it."""
+        return nullcontext() if self._watch is None else self._watch.wait_for(origin)
 
     def record_answer(self, key: str) -> None:
         """A process lives and has answered this request."""

@@ -70,16 +70,6 @@ def _is_private_name(host: str) -> bool:
     return f".{host}".endswith(_PRIVATE_DOMAINS)
 
 
-def is_loopback(host: str) -> bool:
-    """True for ``localhost`` and loopback addresses."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 class SsrfGuard:
     """What users' URLs may reach: the public internet, and the ``allow_hosts`` that a setting names.
 

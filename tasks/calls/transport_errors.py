@@ -14,7 +14,7 @@ import aiohttp
 import httpx
 
 from mediamill.tasks.calls.ssrf_guard import ForbiddenAddress
-from mediamill.tasks.os_errors import OPEN_FILES_KIND, describe_os_error, is_out_of_files
+from mediamill.tasks.system.os_errors import OPEN_FILES_KIND, describe_os_error, is_out_of_files
 
 
 class TransportError(Exception):

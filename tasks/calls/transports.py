@@ -19,7 +19,7 @@ from aiohttp.abc import AbstractResolver
 from aiohttp.typedefs import StrOrURL
 from httpx_aiohttp import AiohttpTransport
 
-from mediamill.tasks.calls.ssrf_guard import is_loopback
+from mediamill.tasks.system.loopback import is_loopback
 
 _KEEPALIVE_SECONDS = 20.0
 """Seconds an idle connection is kept: shorter than common servers keep it, so that the client closes first."""

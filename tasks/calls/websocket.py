@@ -61,6 +61,7 @@ class WebsocketExchange:
     session: WebsocketSession
     host: str
     max_bytes: int
+    sends_pings: bool = True
     has_begun: bool = False
     _ready: asyncio.Event = field(default_factory=asyncio.Event)
     _progressed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -127,7 +128,7 @@ class WebsocketExchange:
                 socket = await client.ws_connect(
                     url,
                     headers=headers,
-                    heartbeat=PING_SECONDS,
+                    heartbeat=PING_SECONDS if self.sends_pings else None,
                     max_msg_size=MAX_MESSAGE_BYTES,
                     proxy=proxy,
                     timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_SECONDS),
@@ -198,13 +199,16 @@ class WebsocketExchange:
                 message = await socket.receive(self.session.max_silence_seconds())
             except TimeoutError:
                 return OVER
-            if message.type is aiohttp.WSMsgType.TEXT:
-                total += len(message.data)
+            text = message.data if message.type is aiohttp.WSMsgType.TEXT else None
+            if message.type is aiohttp.WSMsgType.BINARY:
+                text = self.session.read_binary(message.data)
+            if text is not None:
+                total += len(text)
                 if total > self.max_bytes:
                     raise ReplyLost(
                         "too_large", f"{self.host}: the messages are larger than the {self.max_bytes:,} bytes allowed"
                     )
-                if self._take_message(message.data):
+                if self._take_message(text):
                     return OVER
             elif message.type is aiohttp.WSMsgType.CLOSE:
                 return self._format_close(message.data, message.extra)

@@ -161,6 +161,21 @@ class Estimate:
     model: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Misreadings:
+    """How a capability finds the rows that earlier programs made of replies which are read otherwise now.
+
+    Attributes:
+        is_doubtful: whether a row is one of those to be compared with its reply; the others cost no look.
+        is_read_otherwise: whether a row differs from what its reply, as the operation parses it now, holds.
+        is_no_answer: whether a row, whose reply holds no answer, has the words of a server in place of one.
+    """
+
+    is_doubtful: Callable[[Mapping[str, Any]], bool]
+    is_read_otherwise: Callable[[Mapping[str, Any], Any], bool]
+    is_no_answer: Callable[[Mapping[str, Any]], bool]
+
+
 class Capability(Protocol):
     """WHAT is done to an item. ``run`` does all of it; when a resumed run calls it again, answered Asks are free.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from mediamill.tasks.capabilities.base import Call, CapabilityContext, Estimate
+from mediamill.tasks.capabilities.text.misread_answers import MISREAD_ANSWERS
 from mediamill.tasks.capabilities.text.prompts import PromptParams, render_row
 from mediamill.tasks.capabilities.text.structured_completion import Prompt, StructuredCompletion, get_answer_fields
 from mediamill.tasks.capabilities.visual.image_inputs import (
@@ -19,8 +20,10 @@ from mediamill.tasks.capabilities.visual.image_inputs import (
     ImageInput,
     check_image_count,
     estimate_image,
+    find_image_flags,
     get_image_fields,
     get_vision,
+    is_tiff,
     prepare_image_input,
     to_image_columns,
     to_message_part,
@@ -64,6 +67,8 @@ class Caption:
     kinds = frozenset({"image"})
     params: type[PromptParams] = CaptionParams
     request_version = 1
+    misreadings = MISREAD_ANSWERS
+    sidecars = "text"
     _completion = StructuredCompletion("caption", VISION_CHAT, 1)
 
     def schema(self, params: CaptionParams, provider: Provider, model: str) -> pa.Schema:
@@ -81,6 +86,11 @@ class Caption:
             make_field("looks", pa.string(), "name of the group of equal or similar images; null without --dedup"),
         ]
         return pa.schema([*get_image_fields(), *group_fields, *get_answer_fields(params)])
+
+    @staticmethod
+    def is_outdated(columns: Collection[str], row: Mapping[str, Any]) -> bool:
+        """True for a row of the time when TIFF images were turned twice; one of an upright image stays as it is."""
+        return "flags" not in columns and (not row or any(is_tiff(image) for image in row.get("pictures") or ()))
 
     async def run(self, item: Item, params: CaptionParams, call: Call, context: CapabilityContext) -> Mapping[str, Any]:
         """Send one item's images with the prompt."""
@@ -105,7 +115,13 @@ class Caption:
                 item, replace(prompt, inputs=inputs), params, call, context
             )
         del answer_columns["choices"]
-        return {**answer_columns, **to_image_columns(images), "duplicate_of": duplicate_of, "looks": group_name}
+        return {
+            **answer_columns,
+            **to_image_columns(images),
+            "duplicate_of": duplicate_of,
+            "looks": group_name,
+            "flags": [*find_image_flags(images), *answer_columns["flags"]],
+        }
 
     async def estimate(self, item: Item, params: CaptionParams, context: CapabilityContext) -> Estimate:
         """What the images and the prompt would need, from the images' headers."""

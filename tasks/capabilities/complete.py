@@ -11,6 +11,7 @@ from pydantic import Field, field_validator
 
 from mediamill.tasks.capabilities.base import Call, CapabilityContext, Estimate
 from mediamill.tasks.capabilities.parameters import Option, ReadsFile
+from mediamill.tasks.capabilities.text.misread_answers import MISREAD_ANSWERS
 from mediamill.tasks.capabilities.text.prompts import PromptParams, render_text
 from mediamill.tasks.capabilities.text.structured_completion import Prompt, StructuredCompletion, get_answer_fields
 from mediamill.tasks.domain import Item
@@ -57,6 +58,7 @@ class Complete:
     kinds = frozenset({"text"})
     params: type[PromptParams] = CompleteParams
     request_version = 1
+    misreadings = MISREAD_ANSWERS
     _completion = StructuredCompletion("complete", CHAT, 1)
 
     def schema(self, params: CompleteParams, provider: Provider, model: str) -> pa.Schema:
@@ -141,7 +143,7 @@ def _parse_messages(messages: Any, item: Item) -> Sequence[Mapping[str, Any]]:
     ):
         raise BadInput(
             f"{item.source}: messages must be a list of objects with role and content",
-            kind="bad_row",
+            kind="wrong_row",
             hint="write the list as JSON",
         )
     for message in messages:
@@ -163,7 +165,7 @@ def _check_parts(content: Any, item: Item) -> None:
         if not isinstance(kind, str) or kind in (IMAGE_PART, VIDEO_PART) or is_file:
             raise BadInput(
                 f"{item.source}: messages: a part of type {kind!r} is no text and names no http(s) or data URL",
-                kind="bad_row",
+                kind="wrong_row",
                 hint='write {"type": "image_url", "image_url": {"url": "https://..."}}',
             )
 

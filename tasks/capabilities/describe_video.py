@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, model_validator
 
 from mediamill.tasks.capabilities.base import Call, CapabilityContext, Estimate, Media
+from mediamill.tasks.capabilities.parameters import Option
+from mediamill.tasks.capabilities.text.misread_answers import MISREAD_ANSWERS
 from mediamill.tasks.capabilities.text.prompts import PromptParams, render_row
 from mediamill.tasks.capabilities.text.structured_completion import StructuredCompletion, get_answer_fields
-from mediamill.tasks.capabilities.transcribe import SpeechRecognitionParams, Transcribe
+from mediamill.tasks.capabilities.transcribe import AUDIO_TRACK, SpeechRecognitionParams, Transcribe
 from mediamill.tasks.capabilities.visual.image_inputs import COPIES_IN_MEMORY, get_vision
+from mediamill.tasks.capabilities.visual.row_model import check_row_model
 from mediamill.tasks.capabilities.visual.video_frames import (
     choose_frame_times,
     estimate_frame_tokens,
@@ -50,11 +53,11 @@ class DescribeVideoParams(PromptParams):
     """Parameters of video descriptions; ``prompt`` and ``system`` are templates over the row's columns."""
 
     frames: int = Field(8, ge=1, le=128, description="number of frames sent from each window; default 8")
-    every: float | None = Field(
+    every: Annotated[float | None, Option(metavar="SECONDS")] = Field(
         None, gt=0, le=3600, description="send a frame every so many seconds, instead of --frames"
     )
     scenes: bool = Field(default=False, description="take the frames where the image changes most")
-    window: float = Field(
+    window: Annotated[float, Option(metavar="SECONDS")] = Field(
         300.0,
         ge=5,
         le=86_400,
@@ -68,12 +71,17 @@ class DescribeVideoParams(PromptParams):
     )
     with_audio: bool = Field(default=False, description="transcribe the speech and add it to the prompt")
     audio_model: str | None = Field(None, description="the provider's transcription model; default: its usual one")
+    audio_track: str | None = Field(
+        None, pattern=AUDIO_TRACK, description="sound track for --with-audio: its number from 1, language or title"
+    )
     language: str | None = Field(None, max_length=20, description="spoken language; default: detected")
 
     @model_validator(mode="after")
     def _check_frame_choice(self) -> DescribeVideoParams:
         if self.every is not None and self.scenes:
             raise ValueError("every and scenes are two ways to choose frames: give one of them")
+        if self.audio_track is not None and not self.with_audio:
+            raise ValueError("audio_track chooses what with_audio transcribes: give both")
         return self
 
 
@@ -90,6 +98,8 @@ class DescribeVideo:
     kinds = frozenset({"video"})
     params: type[PromptParams] = DescribeVideoParams
     request_version = 1
+    misreadings = MISREAD_ANSWERS
+    sidecars = "text"
     _completion = StructuredCompletion("describe-video", VISION_CHAT, 1)
 
     def schema(self, params: DescribeVideoParams, provider: Provider, model: str) -> pa.Schema:
@@ -120,6 +130,11 @@ class DescribeVideo:
                 *get_answer_fields(params),
             ]
         )
+
+    @staticmethod
+    def is_outdated(columns: Collection[str], row: Mapping[str, Any]) -> bool:
+        """True for a row of the time when frames of some containers were those of other moments, or not stretched."""
+        return "flags" not in columns and not row.get("whole")
 
     async def run(
         self, item: Item, params: DescribeVideoParams, call: Call, context: CapabilityContext
@@ -156,8 +171,8 @@ class DescribeVideo:
             "shown_at": frame_times,
             "windows": windows,
             "transcript": transcript,
-            "flags": [*(["few_frames"] if missing else []), *answer_columns["flags"]],
-            "warnings": [*warnings, *missing],
+            "flags": [*_find_damage_flags(info, missing), *answer_columns["flags"]],
+            "warnings": list(dict.fromkeys([*info.warnings, *warnings, *missing])),
         }
 
     async def estimate(self, item: Item, params: DescribeVideoParams, context: CapabilityContext) -> Estimate:
@@ -189,12 +204,19 @@ class DescribeVideo:
     async def _transcribe(
         self, item: Item, params: DescribeVideoParams, call: Call, context: CapabilityContext, info: VideoInfo
     ) -> tuple[str | None, list[str]]:
-        """The transcript, when it is requested and the video has an audio track; and warnings."""
-        if not params.with_audio or not info.audio:
+        """The transcript, where it is requested and there is sound; and warnings, also that there is none."""
+        if not params.with_audio:
             return None, []
+        if not info.audio:
+            return None, ["audio: the video has no sound track, so there is no transcript"]
         audio_context: Any = copy.copy(context)
-        audio_context.model = context.provider.choose_model("transcription", params.audio_model)
-        audio_params = SpeechRecognitionParams.model_validate({"language": params.language} if params.language else {})
+        audio_context.model = (
+            check_row_model(context.provider, "transcription", params.audio_model)
+            if params.audio_model
+            else context.provider.choose_model("transcription", None)
+        )
+        chosen = {"language": params.language, "audio_track": params.audio_track}
+        audio_params = SpeechRecognitionParams.model_validate({name: value for name, value in chosen.items() if value})
         try:
             columns = await Transcribe().run(item, audio_params, call, audio_context)
         except BadInput as error:
@@ -227,6 +249,8 @@ class DescribeVideo:
         for start, end in spans:
             frames, n_chosen = await take_frames(item, media, params, prompts.vision, (start, end), context)
             warnings += find_missing_frames(frames, n_chosen)
+            if windows and all(frame.is_stale for frame in frames):
+                continue  # the file ends before this window
             frame_times += [frame.at for frame in frames]
             max_side = prompts.vision.max_side(params.detail)
             context.record_preparation(item, describe_frames(info, (start, end), frames, max_side, context.model))
@@ -250,6 +274,11 @@ async def _build_prompts(
     question = await render_row(item, "prompt", params.prompt or DEFAULT_PROMPT, context)
     system = await render_row(item, "system", params.system, context) if params.system else None
     return VideoPrompts(question, system, vision, params.detail)
+
+
+def _find_damage_flags(info: VideoInfo, missing: Sequence[str]) -> list[str]:
+    is_cut_off = any(warning.startswith("truncated:") for warning in info.warnings)
+    return ["truncated"] * is_cut_off + ["few_frames"] * bool(missing)
 
 
 def _add_usage(one: Usage, other: Usage) -> Usage:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from mediamill.tasks.capabilities.base import BYTES_PER_TOKEN, Call, CapabilityContext, Estimate
+from mediamill.tasks.capabilities.parameters import Template
 from mediamill.tasks.capabilities.text.prompts import check_template, render_row
 from mediamill.tasks.domain import Ask, Item, Usage
 from mediamill.tasks.errors import BadInput, BadReply
@@ -28,7 +29,7 @@ class EmbedParams(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    template: str | None = Field(
+    template: Annotated[str | None, Template()] = Field(
         None,
         min_length=1,
         description="template of the text to embed, e.g. 'Query: {{ text }}' for models that need it; default: text",
@@ -85,7 +86,7 @@ class Embed:
         if "dimensions" in item.params:
             raise BadInput(
                 f"{item.source}: vectors of one OUT are of one size",
-                kind="bad_row",
+                kind="wrong_row",
                 hint="rename the column 'dimensions', and give --dimensions for all rows",
             )
         text = await self._read_text(item, params, context)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from mediamill.tasks.bounded_files import read_bounded_file
+from mediamill.tasks.bounded.files import read_bounded_file
 from mediamill.tasks.capabilities.base import Call, CapabilityContext, Estimate
 from mediamill.tasks.capabilities.interpreter.cell_outputs import to_output_columns
 from mediamill.tasks.capabilities.interpreter.sessions import REQUEST_VERSION, Cell, InterpreterSession
@@ -110,7 +110,7 @@ class Execute:
             answer = await session.run_cell(cell, interpreter.session_seconds, call, context)
             session_id, started_at = session.id, session.started_at
         error = answer.data["error"]
-        output_columns = await context.run_in_thread(to_output_columns, answer.data["outputs"], item.item_id, context)
+        output_columns = await context.run_in_thread(to_output_columns, answer.data["outputs"], item, context)
         return {
             **output_columns,
             "content_sha256": hashlib.sha256(cell.code.encode("utf-8", "replace")).hexdigest(),

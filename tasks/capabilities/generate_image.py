@@ -17,6 +17,7 @@ from mediamill.tasks.capabilities.text.prompts import render_text
 from mediamill.tasks.capabilities.visual.image_outputs import publish_image
 from mediamill.tasks.capabilities.visual.image_params import GenerateImageParams
 from mediamill.tasks.capabilities.visual.reference_images import load_reference_images
+from mediamill.tasks.capabilities.visual.row_model import check_row_model, warn_of_model_end
 from mediamill.tasks.domain import JSON, Answer, Ask, Input, Item, Usage
 from mediamill.tasks.errors import BadReply, UnknownOutcome
 from mediamill.tasks.providers.operations.image_config import IMAGE, ImageModel
@@ -110,7 +111,10 @@ class GenerateImage:
             "prompt": prompt,
             **{name: images[0][name] for name in ("file", "bytes", "width", "height")},
             "images": images,
-            "warnings": [f"{params.n} images requested, {len(images)} received"] if len(images) < params.n else [],
+            "warnings": [
+                *([f"{params.n} images requested, {len(images)} received"] if len(images) < params.n else []),
+                *(warn_of_model_end(context.provider, IMAGE, params.model) if params.model else []),
+            ],
         }
 
     async def estimate(self, item: Item, params: GenerateImageParams, context: CapabilityContext) -> Estimate:
@@ -130,7 +134,7 @@ class GenerateImage:
 
     async def _build_asks(self, item: Item, params: GenerateImageParams, context: CapabilityContext) -> list[Ask]:
         """As many Asks as the images need, each with its own seed or sample."""
-        model = params.model or context.model
+        model = check_row_model(context.provider, IMAGE, params.model) if params.model else context.model
         image_model, request_params = (
             _get_image_model(context.provider, model),
             await _build_image_params(item, params, context),

@@ -15,6 +15,7 @@ from mediamill.tasks import fault_injection
 from mediamill.tasks.capabilities.base import Call, CapabilityContext, Estimate, prefix_bad_input
 from mediamill.tasks.capabilities.text.prompts import render_text
 from mediamill.tasks.capabilities.visual.reference_images import load_reference_images
+from mediamill.tasks.capabilities.visual.row_model import check_row_model, warn_of_model_end
 from mediamill.tasks.capabilities.visual.video_params import (
     GenerateVideoParams,
     build_request_params,
@@ -107,7 +108,7 @@ class GenerateVideo:
         answer = await call(ask)
         if answer.data["refused"]:
             raise BadReply(answer.data["refused"], kind=MODERATED, hint="change the prompt or the images")
-        published, video = await self._fetch_video(item, ask, answer, context)
+        published, video = await self._fetch_video(item, ask, answer, context, preview=params.preview)
         return {
             "content_sha256": hashlib.sha256(orjson.dumps(request_params, option=orjson.OPT_SORT_KEYS)).hexdigest(),
             "model": model,
@@ -120,9 +121,15 @@ class GenerateVideo:
             "preview": params.preview,
             "job_id": answer.data["job_id"],
             "states": answer.data["states"],
-            "warnings": find_documented_warnings(
-                request_params, _get_video_model(context.provider, model), _get_video_config(context.provider), model
-            ),
+            "warnings": [
+                *find_documented_warnings(
+                    request_params,
+                    _get_video_model(context.provider, model),
+                    _get_video_config(context.provider),
+                    model,
+                ),
+                *(warn_of_model_end(context.provider, VIDEO, params.model) if params.model else []),
+            ],
         }
 
     async def estimate(self, item: Item, params: GenerateVideoParams, context: CapabilityContext) -> Estimate:
@@ -136,7 +143,9 @@ class GenerateVideo:
         self, item: Item, params: GenerateVideoParams, context: CapabilityContext
     ) -> tuple[str, dict[str, JSON]]:
         """The model, and the parameters of the request."""
-        provider, model = context.provider, params.model or context.model
+        provider = context.provider
+        with prefix_bad_input(item):
+            model = check_row_model(provider, VIDEO, params.model) if params.model else context.model
         prompt = await render_text(item, "prompt", params.prompt, context, optional=True)
         if params.negative_prompt:
             negative_prompt = await render_text(item, "negative_prompt", params.negative_prompt, context, optional=True)
@@ -147,15 +156,15 @@ class GenerateVideo:
             )
 
     async def _fetch_video(
-        self, item: Item, ask: Ask, answer: Answer, context: CapabilityContext
+        self, item: Item, ask: Ask, answer: Answer, context: CapabilityContext, *, preview: bool
     ) -> tuple[MediaFile, DecodedVideo]:
-        """Download the video, decode it to its last frame, and publish it under a name that contains its hash."""
+        """Download the video, decode it to its last frame, and publish it; no other video is written over."""
         from mediamill.tasks.media.video_probe import decode_video
         from mediamill.tasks.sinks.media import publish_media
 
         path = context.scratch / f"{uuid.uuid4().hex}.video"
         try:
-            download = await context.fetch_output(ask, answer.data, path)
+            await context.fetch_output(ask, answer.data, path)
             fault_injection.failpoint("collect.after")
             try:
                 video = await context.run_in_thread(decode_video, path, context.raise_if_stopped)
@@ -165,13 +174,18 @@ class GenerateVideo:
                     kind="bad_video",
                     hint="mediamill retry OUT fetches it again; it is paid for",
                 ) from None
-            name = f"{item.item_id}-{download.sha256[:12]}"
+            suffix, part = _SUFFIXES.get(video.format, ".mp4"), "preview" if preview else None
             published = await context.run_in_thread(
-                publish_media, path, context.out, name, _SUFFIXES.get(video.format, ".mp4")
+                publish_media, path, context.out, item, suffix, part, keeps_others=True
             )
         finally:
             path.unlink(missing_ok=True)
         return published, video
+
+
+def _find_documented_warnings(request_params: Mapping[str, JSON], provider: Provider, model: str) -> list[str]:
+    video_model, config = _get_video_model(provider, model), _get_video_config(provider)
+    return list(find_documented_warnings(request_params, video_model, config, model))
 
 
 def _get_video_model(provider: Provider, model: str) -> VideoModel:

@@ -34,6 +34,11 @@ class Option:
 
 
 @dataclass(frozen=True, slots=True)
+class Template:
+    """In a parameter's annotation: the job's value is a template over the row's columns."""
+
+
+@dataclass(frozen=True, slots=True)
 class NamesFiles:
     """In a parameter's annotation: its values are paths of files. A row's are found below its manifest's folder.
 

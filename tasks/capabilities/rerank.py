@@ -11,7 +11,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from mediamill.tasks.capabilities.base import BYTES_PER_TOKEN, Call, CapabilityContext, Estimate
-from mediamill.tasks.capabilities.parameters import NamesFiles, Option
+from mediamill.tasks.capabilities.parameters import NamesFiles, Option, Template
 from mediamill.tasks.capabilities.text.documents import Corpus, Document, parse_corpus, parse_documents, read_corpus
 from mediamill.tasks.capabilities.text.prompts import check_template, render_text
 from mediamill.tasks.domain import Ask, Item, Usage
@@ -45,7 +45,7 @@ class RerankParams(RenamedFields):
     model_config = ConfigDict(extra="forbid", frozen=True)
     renamed: ClassVar[Mapping[str, str]] = get_renamed_params("rerank")
 
-    query: str | None = Field(
+    query: Annotated[str | None, Template()] = Field(
         None,
         min_length=1,
         description="the query, a template: {{ column }} becomes the row's value; default: the row's text",
@@ -185,7 +185,7 @@ class Rerank:
         if documents is None:
             raise BadInput(
                 f"{item.source}: there are no documents to rank",
-                kind="bad_row",
+                kind="wrong_row",
                 hint="name the column of lists 'documents', or give --corpus",
             )
         if not documents:
@@ -196,7 +196,7 @@ class Rerank:
             if not flatten_document(document, params.rank_fields).strip():
                 raise BadInput(
                     f"{item.source}: document {position} has none of the fields {', '.join(params.rank_fields or ())}",
-                    kind="bad_row",
+                    kind="wrong_row",
                     hint="name fields in rank_fields that every document has",
                 )
         return query, documents

@@ -137,9 +137,7 @@ class Speak:
                 )
                 from mediamill.tasks.sinks.media import publish_media
 
-                published = await context.run_in_thread(
-                    publish_media, path, context.out, item.item_id, f".{audio_format}"
-                )
+                published = await context.run_in_thread(publish_media, path, context.out, item, f".{audio_format}")
             finally:
                 path.unlink(missing_ok=True)
         return {

@@ -9,12 +9,21 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from mediamill.tasks.capabilities.base import Call, CapabilityContext, Estimate, Media
-from mediamill.tasks.capabilities.speech.length_limits import is_usable_limit, send_first_alone
+from mediamill.tasks.capabilities.parameters import Option, ReadsFile, is_from_row
+from mediamill.tasks.capabilities.speech.glossary import (
+    Glossary,
+    build_replacements_field,
+    parse_glossary,
+    replace_words,
+    split_glossary,
+)
+from mediamill.tasks.capabilities.speech.length_limits import is_usable_limit, mend_hint, send_first_alone
+from mediamill.tasks.capabilities.speech.misread_transcripts import MISREAD_TRANSCRIPTS
 from mediamill.tasks.capabilities.speech.piece_transcript import set_to_clock, shift_times
 from mediamill.tasks.capabilities.speech.recordings import prepare_whole, to_recording_url, transcribe_pieces
 from mediamill.tasks.capabilities.speech.transcript_checks import check_transcript
@@ -25,12 +34,17 @@ from mediamill.tasks.languages import to_iso_code
 from mediamill.tasks.media.audio_info import Timeline
 from mediamill.tasks.media.endpoint_fit import CutOptions
 from mediamill.tasks.media.preparations import describe_audio
+from mediamill.tasks.providers.operations.transcription import TranscriptionModel
 from mediamill.tasks.wire import AudioLimits, Provider
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from mediamill.tasks.media.audio_info import PreparedAudio
+
+
+AUDIO_TRACK = r"^([1-9][0-9]?|[^\s0-9].{1,99}|[0-9]+[^0-9].{0,90})$"
+"""A number from 1, of two digits; or a language or title, of at least two characters."""
 
 
 class SpeechRecognitionParams(BaseModel):
@@ -44,6 +58,11 @@ class SpeechRecognitionParams(BaseModel):
         description="ISO-639-1 code of the spoken language; default auto: detected",
     )
     prompt: str | None = Field(None, max_length=4000, description="names and terms that the model should expect")
+    glossary: Annotated[Glossary | None, Option(metavar="FILE|a,b,c"), ReadsFile("--glossary")] = Field(
+        None,
+        description="terms that the model should expect, and replacements of whole words in what it wrote "
+        "(wrong -> right): a list, or a file with one a line",
+    )
     temperature: float | None = Field(
         None, ge=0, le=1, description="sampling temperature from 0 to 1; 0 is the most literal"
     )
@@ -55,8 +74,8 @@ class SpeechRecognitionParams(BaseModel):
     trim: bool = Field(default=False, description="cut the silence off both ends of short clips first")
     audio_track: str | None = Field(
         None,
-        pattern=r"^([1-9][0-9]?|[A-Za-z]{2,20})$",
-        description="sound track of a file with several: its number from 1, or its language; default: the file's own",
+        pattern=AUDIO_TRACK,
+        description="sound track of a file with several: number, language (por, pt-BR) or title; default: the file's",
     )
     transport: Literal["http", "socket"] | None = Field(
         None, description="socket uses the provider's realtime WebSocket; default: what the model needs"
@@ -68,12 +87,17 @@ class SpeechRecognitionParams(BaseModel):
         le=86_400,
         description="maximum length of a piece of a long recording, in seconds; default: the provider's limit",
     )
-    overlap: float = Field(
+    overlap: Annotated[float, Option(metavar="SECONDS")] = Field(
         0.0,
         ge=0,
         le=30,
         description="seconds that neighbouring pieces of a long recording share, for speech without pauses; default 0",
     )
+
+    @field_validator("glossary", mode="before", json_schema_input_type=list[str] | str | None)
+    @classmethod
+    def _parse_glossary(cls, value: Any, info: ValidationInfo) -> Any:
+        return parse_glossary(value, reads_file=not is_from_row(info))
 
 
 class TranscribeParams(SpeechRecognitionParams):
@@ -84,7 +108,8 @@ class TranscribeParams(SpeechRecognitionParams):
     max_speakers: int | None = Field(None, ge=1, le=64, description="maximum number of speakers to expect")
 
 
-_PREPARATION_PARAMS = {"normalize", "trim", "pass_urls", "piece_seconds", "overlap", "audio_track"}
+_OWN_PARAMS = {"normalize", "trim", "pass_urls", "piece_seconds", "overlap", "audio_track", "glossary"}
+"""Parameters of which the provider learns nothing, or what this module makes of them."""
 _MAX_LENGTH_REFUSALS = 3
 """How often a recording is cut again because the model states a shorter length; a refusal costs nothing."""
 _MAX_CONCURRENT_CUTS = 4
@@ -98,7 +123,7 @@ class Transcribe:
     """Transcribe every recording of SOURCE.
 
     SOURCE is a folder, a glob, a file, a URL, a manifest (.csv .tsv .jsonl .parquet), or - for a list on
-    stdin. Without any key the built-in provider does it, free and in draft quality.
+    stdin. Without any key the built-in provider does it, free, with Whisper base where its weights are installed.
     """
 
     name = "transcribe"
@@ -106,6 +131,8 @@ class Transcribe:
     kinds = frozenset({"audio"})
     params: type[SpeechRecognitionParams] = TranscribeParams
     request_version = 1
+    misreadings = MISREAD_TRANSCRIPTS
+    sidecars = "subtitles"
 
     def __init__(self) -> None:
         self._cut_semaphore = asyncio.Semaphore(_MAX_CONCURRENT_CUTS)
@@ -113,7 +140,17 @@ class Transcribe:
 
     def schema(self, params: Any, provider: Provider, model: str) -> pa.Schema:
         """The columns of a transcript."""
-        return build_transcript_schema()
+        schema = build_transcript_schema()
+        return schema if params.glossary is None else schema.append(build_replacements_field())
+
+    def describe_unused_params(self, params: Any, provider: Provider, model: str) -> str | None:
+        """Says so where the model takes no glossary."""
+        terms, pairs = split_glossary(params.glossary)
+        facts = provider.model_facts(self.operation, model, TranscriptionModel)
+        if not terms or facts.takes_glossary(params.transport):
+            return None
+        what = "its replacements alone are made" if pairs else "it is not used"
+        return f"{provider.name} {model} takes no glossary here: {what}"
 
     def expected_language(self, params: Any) -> str | None:
         """The language that the text should be in; None when it is to be detected."""
@@ -121,13 +158,25 @@ class Transcribe:
 
     @staticmethod
     def is_outdated(columns: Collection[str], row: Mapping[str, Any]) -> bool:
-        """True for a row of the time when times were not on the file's clock; one sent as it is was right then."""
-        return "audio_track" not in columns and row.get("recipe") != "as-is"
+        """True for a row of the time when times were not on the file's clock, and words in segments were passed over.
+
+        A row with text and words of a recording that was sent as it is was right then.
+        """
+        is_right = row.get("recipe") == "as-is" and row.get("text") and row.get("words")
+        return "audio_track" not in columns and not is_right
 
     async def run(
         self, item: Item, params: SpeechRecognitionParams, call: Call, context: CapabilityContext
     ) -> Mapping[str, Any]:
-        """Transcribe one recording."""
+        """Transcribe one recording, and make the glossary's replacements."""
+        columns = await self._transcribe(item, params, call, context)
+        if params.glossary is None:
+            return columns
+        return await context.run_in_thread(replace_words, columns, params.glossary)
+
+    async def _transcribe(
+        self, item: Item, params: SpeechRecognitionParams, call: Call, context: CapabilityContext
+    ) -> Mapping[str, Any]:
         if params.pass_urls and item.is_url:
             source = to_recording_url(item, context, self._get_audio_limits(params, context))
             return await self._transcribe_whole(item, params, call, context, source, None)
@@ -138,6 +187,7 @@ class Transcribe:
                     return await self._transcribe_media(item, media, params, call, context, limits)
                 except CallFailed as error:
                     if not is_usable_limit(error, limits):
+                        mend_hint(error, limits, params.piece_seconds)
                         raise
                     await context.save_max_seconds(self.operation, error.max_seconds or 0)
             limits = await self._load_audio_limits(params, context)
@@ -266,13 +316,14 @@ class Transcribe:
         source: Input,
         seconds: Decimal | None,
     ) -> Ask:
+        expected = ", ".join([params.prompt or "", *split_glossary(params.glossary)[0]])
         return Ask(
             capability=self.name,
             operation=self.operation,
             model=context.model,
             params=_build_request_params(params),
             inputs=(source,),
-            ceiling=Usage(audio_seconds=seconds, input_tokens=len((params.prompt or "").encode()), requests=1),
+            ceiling=Usage(audio_seconds=seconds, input_tokens=len(expected.encode()), requests=1),
             sample=item.sample,
             version=self.request_version,
             item_id=item.item_id,
@@ -330,4 +381,6 @@ def _get_cut_options(params: SpeechRecognitionParams) -> CutOptions:
 
 @functools.lru_cache(maxsize=256)
 def _build_request_params(params: SpeechRecognitionParams) -> dict[str, JSON]:
-    return params.model_dump(exclude=_PREPARATION_PARAMS, exclude_none=True)
+    fields: dict[str, JSON] = params.model_dump(exclude=_OWN_PARAMS, exclude_none=True)
+    terms: list[JSON] = [*split_glossary(params.glossary)[0]]
+    return {**fields, "glossary": terms} if terms else fields

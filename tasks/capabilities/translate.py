@@ -25,8 +25,8 @@ class Translate(Transcribe):
     """Translate every recording of SOURCE to English, or with --to to another language.
 
     SOURCE is a folder, a glob, a file, a URL, a manifest (.csv .tsv .jsonl .parquet), or - for a list on stdin.
-    OpenAI and Groq translate to English; Together and self-hosted servers take other targets. The built-in
-    recogniser does not translate.
+    OpenAI, Groq and whisper, the built-in recogniser, translate to English; Together and self-hosted servers take other
+    targets.
     """
 
     name = "translate"

@@ -20,9 +20,11 @@ from mediamill.tasks.job import make_job
 from mediamill.tasks.journal.item_history import ItemMatch
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.output_lock import describe_owner
+from mediamill.tasks.journal.renamed_kinds import to_kind_now
+from mediamill.tasks.out.status import open_existing
 from mediamill.tasks.renamed_options import JOB_OPTIONS, override
 from mediamill.tasks.sinks.parts import part_path
-from mediamill.tasks.status import open_existing
+from mediamill.tasks.sinks.subtitles.write import name_subtitles
 
 _MAX_LISTED = 10
 _NEAREST = 3
@@ -126,7 +128,7 @@ def _tell_story(journal: Journal, out: Path, item_id: str) -> ItemStory:
         failure=failure,
         part=part,
         row_at=row_at,
-        files=tuple(_find_files(out, result or {})),
+        files=tuple(_find_files(out, {**(result or {}), "files": _list_subtitles(journal, item)})),
         owner=owner,
         not_recorded=None if record else _explain_missing_record(journal, item),
     )
@@ -168,11 +170,11 @@ def _to_failure(item: Mapping[str, Any], record: Mapping[str, Any]) -> FailureSt
     if item["state"] == "failed" and item["failure"]:
         row = item["failure"]
         message = hide_url_secrets(str(row["error_message"]))
-        return FailureStory(row["error_kind"], message, row["hint"], transient=bool(item["transient"]))
+        return FailureStory(to_kind_now(row["error_kind"]), message, row["hint"], transient=bool(item["transient"]))
     failed = record.get("failure")
     if failed and item["state"] == "done":
         message = hide_url_secrets(str(failed["message"]))
-        return FailureStory(failed["kind"], message, failed["hint"], transient=False, stands=True)
+        return FailureStory(to_kind_now(failed["kind"]), message, failed["hint"], transient=False, stands=True)
     return None
 
 
@@ -206,6 +208,14 @@ def _to_shown_result(result: Mapping[str, Any]) -> dict[str, Any]:
         if name not in _HEADER_COLUMNS and not name.startswith("in_") and value not in (None, [], {}, "")
     }
     return bound_values(shown)
+
+
+def _list_subtitles(journal: Journal, item: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The files of subtitles that the item's row names."""
+    if "segments" not in (item["result"] or {}):
+        return []
+    names = (item["item_id"], item.get("file_stem"))
+    return [{"file": name_subtitles(*names, format_name)} for format_name in journal.output.load_formats()]
 
 
 def _find_files(out: Path, result: Mapping[str, Any]) -> list[FileStory]:

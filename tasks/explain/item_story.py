@@ -23,6 +23,10 @@ class AttemptStory:
         took_ms: from the first byte to the reply; None while there is none.
         outcome: sending, accepted, replied, rejected, unknown, or interrupted: it was on its way when its run ended.
         words: what the provider or the network said.
+        reply: the body of a reply that gave no answer though it was paid for, or may have been; without keys, and at
+            most 64 KiB of it. None where there is none, or where it is no text.
+        reply_bytes: its size; None where there is none.
+        reply_file: the file in the journal that has all of a larger one, as it came.
         cost_usd: the item's share; ``cost_max_usd`` is the maximum where the cost is not known.
         shared_by: how many requests for items travelled in it; what it used is that of all of them.
     """
@@ -48,6 +52,9 @@ class AttemptStory:
     cost_basis: str | None
     price_source: str | None
     shared_by: int
+    reply: str | None = None
+    reply_bytes: int | None = None
+    reply_file: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

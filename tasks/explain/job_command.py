@@ -14,7 +14,10 @@ from mediamill.tasks.job import Job
 
 _COLUMN_OPTIONS = {"id": "--id-column", "path": "--path-column", "text": "--text-column", "group": "--group-by"}
 _FIELDS_ELSEWHERE = frozenset({"capability", "source", "out", "params", "columns", "allow_hosts", "subtitles"})
-_FIELDS_OF_ONE_RUN = frozenset({"limit", "run_deadline", "schedule", "replace", "moved", "copied", "no_cache"})
+_FIELDS_OF_ONE_RUN = frozenset(
+    {"limit", "run_deadline", "schedule", "replace", "moved", "copied", "no_cache", "confirmed", "notify"}
+    | {"overwrite", "skip_existing"}
+)
 """They do not belong to OUT: to repeat them would change or leave out items, or buy answers again."""
 
 
@@ -29,7 +32,7 @@ def format_job_command(job: Job) -> str:
         words += ["--out", job.out]
     for name, value in job.model_dump(mode="json", exclude_defaults=True).items():
         if name not in _FIELDS_ELSEWHERE | _FIELDS_OF_ONE_RUN:
-            words += [f"--{name.replace('_', '-')}", str(value)]
+            words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
     for name, option in _COLUMN_OPTIONS.items():
         if (column := getattr(job.columns, name)) is not None:
             words += [option, column]

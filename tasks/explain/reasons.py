@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from mediamill.tasks.explain.item_story import AttemptStory, ItemStory, RequestStory
+from mediamill.tasks.formatting import format_dollars
 from mediamill.tasks.journal.items import KINDS_NEEDING_NEW_ANSWER, PROMOTED_PREVIEW
 from mediamill.tasks.journal.planning import LOST_FILE
 
@@ -21,6 +22,7 @@ _RAISED_OPTION = re.compile(r"raise --([a-z-]+)\b")
 _STOP_STEPS = {
     "account": "settle the account or the key with the provider first",
     "network": "check the network and --base-url first",
+    "failures_in_a_row": "see what the provider answers now, at its --base-url",
     "provider_gone": "check the network and --base-url first",
 }
 
@@ -87,7 +89,9 @@ def _explain_answers(story: ItemStory) -> str:
     if first.source == "earlier_run":
         return "It is done, from answers that an earlier run had bought: nothing was paid again."
     where = f"in {first.out}" if first.source == "other_out" else "in this OUT"
-    return f"It is done from the journal: {_list_ids(first.item_ids)} {where} had paid for the same request."
+    return (
+        f"It is done with an answer that is reused: {_list_ids(first.item_ids)} {where} had paid for the same request."
+    )
 
 
 def _format_kept_answers(story: ItemStory) -> str:
@@ -237,13 +241,13 @@ def _status_step(story: ItemStory) -> str:
 def _sum_ceilings(story: ItemStory) -> str:
     maxima = [a.cost_max_usd for request in story.requests for a in request.attempts if a.outcome in _MAY_BE_BILLED]
     known = [maximum for maximum in maxima if maximum is not None]
-    return f" with up to ${sum(known, Decimal(0)).normalize():f}" if known else ""
+    return f" with up to {format_dollars(sum(known, Decimal(0)))}" if known else ""
 
 
 def _format_ceiling(attempt: AttemptStory | None) -> str:
     if attempt is None or attempt.cost_max_usd is None:
         return ""
-    return f" (up to ${attempt.cost_max_usd.normalize():f})"
+    return f" (up to {format_dollars(attempt.cost_max_usd)})"
 
 
 def _list_ids(ids: Sequence[str]) -> str:

@@ -11,6 +11,8 @@ from mediamill.tasks.explain.item_story import AttemptStory, RequestStory, Reuse
 from mediamill.tasks.explain.shown_values import hide_url_secrets
 from mediamill.tasks.journal.claim_owners import LEASE_SECONDS
 from mediamill.tasks.journal.journal import Journal
+from mediamill.tasks.providers.errors.lenient_json import decode_text
+from mediamill.tasks.untrusted_text import is_readable, mask_keys
 
 _SAMPLE_RATE = 16_000
 _SHARE_STEP = Decimal("1e-12")
@@ -38,7 +40,12 @@ class RequestReader:
         self._journal, self._history = journal, journal.item_history
         self._item_id, self._record, self._result, self._owner = item_id, record, result, owner
         self._attempts = self._history.load_attempts(item_id)
+        replies = self._history.load_unread_replies([attempt["call_id"] for attempt in self._attempts])
         for attempt in self._attempts:
+            reply = replies.get(attempt["call_id"])
+            attempt["reply"] = None if reply is None else _to_shown_body(reply.head)
+            attempt["reply_bytes"] = None if reply is None else reply.size
+            attempt["reply_file"] = None if reply is None or reply.path is None else str(reply.path)
             if attempt["outcome"] == "sending" and attempt["run_id"] not in (owner or ""):
                 attempt["outcome"] = "interrupted"
 
@@ -167,7 +174,18 @@ def _to_attempt_story(attempt: Mapping[str, Any], item_id: str, pause_ms: int | 
         cost_basis=attempt["cost_basis"],
         price_source=attempt["price_source"],
         shared_by=count,
+        reply=attempt["reply"],
+        reply_bytes=attempt["reply_bytes"],
+        reply_file=attempt["reply_file"],
     )
+
+
+def _to_shown_body(body: bytes) -> str | None:
+    """A reply's body as text without keys and signed links; None where it is no text."""
+    if not body:
+        return None
+    text = decode_text(body)
+    return hide_url_secrets(mask_keys(text)) if is_readable(text) else None
 
 
 def _to_share(usd: str | None, own: int, count: int) -> Decimal | None:

@@ -12,9 +12,11 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 from typing import Any, Literal
 
 import orjson
+from sqlalchemy import Connection, RowMapping, select
 
 from mediamill.tasks.domain import Cost
 from mediamill.tasks.journal import claims, transitions
@@ -23,7 +25,10 @@ from mediamill.tasks.journal.claim_owners import ClaimOwners
 from mediamill.tasks.journal.claims import ClaimRequest, HeldAsks
 from mediamill.tasks.journal.database import JournalDatabase
 from mediamill.tasks.journal.db_errors import to_storage_error
+from mediamill.tasks.journal.sql_dialect import split_values
+from mediamill.tasks.journal.tables import asks, attempts
 from mediamill.tasks.journal.transitions import AttemptEnd, NewAttempt
+from mediamill.tasks.wire import Reply
 
 _MAX_INLINE_BYTES = 64 * 1024
 _STORED_HEADERS = frozenset(
@@ -63,7 +68,8 @@ class ClaimResult:
     """The result of claiming an Ask.
 
     ``mine``: send it. ``hit``: it has a reply already. ``busy``: another live owner works on it. ``accepted``: the
-    job ``remote_id`` runs at the provider; poll it. ``unknown``: it was sent before, and its outcome is not known.
+    job ``remote_id`` runs at the provider; poll it. ``unknown``: it was sent before, and its outcome is not known; its
+    attempt may have a reply that no one could read.
     """
 
     state: Literal["mine", "hit", "busy", "accepted", "unknown"]
@@ -94,10 +100,27 @@ class Asks:
         state, row = await self._journal.write_batched(
             claims.claim, ClaimRequest(key, owner, self._journal.out_id, now, self.owners)
         )
-        if state in ("hit", "accepted"):
+        if state in ("hit", "accepted", "unknown") and row["call_id"]:
             attempt = await self._load_attempt(row["call_id"])
             return ClaimResult(state, attempt, row["remote_id"])
         return ClaimResult(state)
+
+    def load_replies(self, keys: Sequence[str]) -> dict[str, Reply]:
+        """The replies to those Asks that were sent alone and answered; of other Asks there is none."""
+        names = ("request_keys", "reply_status", "reply_headers", "reply_body", "reply_blob")
+        columns = (asks.c.key, *(attempts.c[name] for name in names))
+        found: dict[str, Reply] = {}
+        for chunk in split_values(keys):
+            statement = select(*columns).join(attempts, attempts.c.call_id == asks.c.call_id)
+            statement = statement.where(asks.c.key.in_(chunk), asks.c.state == "replied")
+            for row in self._journal.read_blocking(partial(_fetch_all, statement=statement)):
+                body = row["reply_body"]
+                if row["reply_blob"] and self._blobs is not None:
+                    body = self._blobs.get(row["reply_blob"])
+                if len(orjson.loads(row["request_keys"])) == 1:
+                    headers = orjson.loads(row["reply_headers"] or "{}")
+                    found[row["key"]] = Reply(row["reply_status"] or 200, headers, bytes(body or b""))
+        return found
 
     async def release(self, keys: Sequence[str]) -> None:
         """Release this run's claims on Asks that have no reply.
@@ -137,14 +160,13 @@ class Asks:
             StorageError: when it cannot be stored.
         """
         blob = await self._store_large_body(body)
-        stored_headers = {name: value for name, value in headers.items() if name in _STORED_HEADERS}
         columns = {
             "outcome": "replied",
             "http_status": status,
             "latency_ms": latency_ms,
             "request_id": request_id,
             "reply_status": status,
-            "reply_headers": orjson.dumps(stored_headers).decode(),
+            "reply_headers": _to_stored_headers(headers),
             "reply_body": body if blob is None else None,
             "reply_blob": blob,
         }
@@ -189,8 +211,24 @@ class Asks:
         status: int | None,
         latency_ms: int,
         request_id: str | None = None,
+        reply: Reply | None = None,
     ) -> None:
-        """Record that the request may have been carried out and billed; its ceiling stays charged."""
+        """Record that the request may have been carried out and billed; its ceiling stays charged.
+
+        Args:
+            call_id: the attempt's id.
+            keys: the request keys of its Asks.
+            kind: why there is no answer.
+            message: the same in words.
+            status: the HTTP status, if a reply came.
+            latency_ms: how long it took.
+            request_id: the provider's id of the request.
+            reply: what came in place of an answer, to be looked at.
+
+        Raises:
+            StorageError: when it cannot be stored.
+        """
+        blob = None if reply is None else await self._store_large_body(reply.body)
         columns = {
             "outcome": "unknown",
             "http_status": status,
@@ -199,6 +237,10 @@ class Asks:
             "latency_ms": latency_ms,
             "request_id": request_id,
             "cost_basis": "unknown",
+            "reply_status": None if reply is None else reply.status,
+            "reply_headers": None if reply is None else _to_stored_headers(reply.headers),
+            "reply_body": None if reply is None or blob is not None else reply.body,
+            "reply_blob": blob,
         }
         await self._journal.write_batched(
             transitions.record_unknown, AttemptEnd(call_id, keys, self._bind_values(**columns), "claimed", "unknown")
@@ -271,3 +313,11 @@ class Asks:
             reply_headers=orjson.loads(row["reply_headers"] or "{}"),
             reply_body=body,
         )
+
+
+def _fetch_all(connection: Connection, statement: Any) -> list[RowMapping]:
+    return list(connection.execute(statement).mappings())
+
+
+def _to_stored_headers(headers: Mapping[str, str]) -> str:
+    return orjson.dumps({name: value for name, value in headers.items() if name in _STORED_HEADERS}).decode()

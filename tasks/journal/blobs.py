@@ -8,8 +8,8 @@ import uuid
 from pathlib import Path
 
 from mediamill.tasks.errors import StorageError
-from mediamill.tasks.os_errors import build_storage_error
-from mediamill.tasks.private_files import make_folder, open_private
+from mediamill.tasks.system.os_errors import build_storage_error
+from mediamill.tasks.system.private_files import make_folder, open_private
 
 
 class BlobStore:
@@ -21,7 +21,7 @@ class BlobStore:
     def put(self, data: bytes) -> str:
         """Store bytes; returns their SHA-256 (hex), by which ``get`` finds them."""
         digest = hashlib.sha256(data).hexdigest()
-        path = self._path(digest)
+        path = self.path(digest)
         if path.exists() and path.stat().st_size == len(data):
             return digest
         _make_folder(path.parent)
@@ -45,14 +45,23 @@ class BlobStore:
             StorageError: when they are gone or have changed.
         """
         try:
-            data = self._path(digest).read_bytes()
+            data = self.path(digest).read_bytes()
         except OSError as error:
-            raise build_storage_error(error, self._path(digest)) from None
+            raise build_storage_error(error, self.path(digest)) from None
         if hashlib.sha256(data).hexdigest() != digest:
-            raise StorageError(f"{self._path(digest)}: is damaged", hint="restore it from a copy")
+            raise StorageError(f"{self.path(digest)}: is damaged", hint="restore it from a copy")
         return data
 
-    def _path(self, digest: str) -> Path:
+    def read_head(self, digest: str, size: int) -> tuple[bytes, int] | None:
+        """The first bytes stored under ``digest``, and how many there are; None where they cannot be read."""
+        try:
+            with self.path(digest).open("rb") as file:
+                return file.read(size), os.fstat(file.fileno()).st_size
+        except OSError:
+            return None
+
+    def path(self, digest: str) -> Path:
+        """The file of a blob."""
         return self._root / digest[:2] / digest[2:4] / digest
 
 

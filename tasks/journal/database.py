@@ -20,13 +20,17 @@ from mediamill.tasks.journal.db_errors import to_storage_error
 from mediamill.tasks.journal.migrations import LATEST_VERSION, check_version, create_or_migrate, read_version
 from mediamill.tasks.journal.read_only import create_read_only_engine, is_read_only
 from mediamill.tasks.journal.writer import Handler, JournalWriter
-from mediamill.tasks.private_files import check_is_no_link, make_private_file, make_private_folder
+from mediamill.tasks.system.private_files import check_is_no_link, make_private_file, make_private_folder
 
 T = TypeVar("T")
 
 _BUSY_TIMEOUT_MS = 30_000
 DATABASE_FILE = "journal.sqlite"
 """The name of the database in a journal's folder."""
+
+
+class NoJournal(UsageError):
+    """There is no journal, or only the file of one: the run that began it could not make its tables."""
 
 
 class JournalDatabase:
@@ -87,7 +91,7 @@ class JournalDatabase:
                 with location.readers.connect() as connection:
                     version = read_version(connection)
             if version is None:
-                raise UsageError(f"{location.where}: there is no journal", hint="was it moved or restored?")
+                raise NoJournal(f"{location.where}: there is no journal", hint="was it moved or restored?")
             check_version(version, location.where)
         return cls(location, version)
 

@@ -7,7 +7,7 @@ import sqlite3
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from mediamill.tasks.errors import StorageError
-from mediamill.tasks.os_errors import build_storage_error, find_open_files_error
+from mediamill.tasks.system.os_errors import build_storage_error, find_open_files_error
 
 _SQLITE_MESSAGES = {
     sqlite3.SQLITE_FULL: ("the disk is full", "free some space, then run again: nothing is lost"),

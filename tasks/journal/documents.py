@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, delete, select, update
 
 from mediamill.tasks.journal.database import JournalDatabase
 from mediamill.tasks.journal.sql_dialect import upsert
@@ -59,10 +59,21 @@ class Documents:
             self._journal.read_blocking(lambda connection: connection.execute(statement).scalar_one())
         )
 
-    def record_blocking(self, written: Sequence[Document]) -> None:
+    async def record_report(self, written: Sequence[Document]) -> None:
+        """Record the files of a report that was built anew, and forget those of the one before."""
+        await self._journal.write(lambda connection: self._record_report(connection, written))
+
+    def record_report_blocking(self, written: Sequence[Document]) -> None:
         """The same, blocking; nothing in a journal that is read as an older program left it."""
         if self._journal.version >= DOCUMENTS_SINCE:
-            self._journal.write_blocking(lambda connection: self._record(connection, written))
+            self._journal.write_blocking(lambda connection: self._record_report(connection, written))
+
+    def _record_report(self, connection: Connection, written: Sequence[Document]) -> None:
+        """All documents but the report's have their content kept."""
+        mine = (documents.c.out_id == self._journal.out_id, documents.c.content.is_(None))
+        others = documents.c.path.not_in([document.path for document in written])
+        connection.execute(delete(documents).where(*mine, others))
+        self._record(connection, written)
 
     def _record(self, connection: Connection, written: Sequence[Document]) -> None:
         rows = [

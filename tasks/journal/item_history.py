@@ -5,11 +5,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, Select, String, cast, func, inspect, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, String, and_, cast, func, inspect, literal, or_, select
 
+from mediamill.tasks.journal.blobs import BlobStore
 from mediamill.tasks.journal.database import JournalDatabase
 from mediamill.tasks.journal.json_codec import dumps, path_to_text, text_to_path
 from mediamill.tasks.journal.sql_dialect import split_values
@@ -21,6 +23,7 @@ _MAX_COMPARED = 20_000
 _MIN_SIMILARITY = 0.4
 _LATER_COLUMNS = ("first_run", "preparation")
 _MAX_INDEX = 2**62
+_MAX_HEAD_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +35,21 @@ class ItemMatch:
     source: str
 
 
-class ItemHistory:
-    """Reads what the journal has about single items of one OUT."""
+@dataclass(frozen=True, slots=True)
+class UnreadReply:
+    """A reply that gave no answer: the beginning of its body, its size in bytes, and the file of a large one."""
 
-    def __init__(self, journal: JournalDatabase) -> None:
+    head: bytes
+    size: int
+    path: Path | None = None
+
+
+class ItemHistory:
+    """Reads what the journal has about single items of one OUT; ``blobs`` has large replies."""
+
+    def __init__(self, journal: JournalDatabase, blobs: BlobStore | None) -> None:
         self._journal = journal
+        self._blobs = blobs
 
     def find(self, name: str, path: str) -> list[ItemMatch]:
         """The items that a name means; the first way of reading it that finds any counts.
@@ -79,6 +92,27 @@ class ItemHistory:
         named = attempts.c.item_ids.contains(orjson.dumps(item_id).decode(), autoescape=True)
         found = self._select_attempts(attempts.c.out_id == self._journal.out_id, named)
         return [attempt for attempt in found if item_id in attempt["item_ids"]]
+
+    def load_unread_replies(self, call_ids: Sequence[str]) -> dict[str, UnreadReply]:
+        """The replies that were paid for, or may have been, and gave no answer; by the ids of attempts."""
+        is_unread = or_(
+            attempts.c.outcome == "unknown", and_(attempts.c.outcome == "replied", attempts.c.cost_basis.is_(None))
+        )
+        columns = (attempts.c.call_id, attempts.c.reply_body, attempts.c.reply_blob)
+        found: dict[str, UnreadReply] = {}
+        for chunk in split_values(call_ids):
+            for row in self._read(select(*columns).where(attempts.c.call_id.in_(chunk), is_unread)):
+                if (reply := self._to_unread_reply(row["reply_body"], row["reply_blob"])) is not None:
+                    found[row["call_id"]] = reply
+        return found
+
+    def _to_unread_reply(self, body: bytes | None, blob: str | None) -> UnreadReply | None:
+        if body is not None:
+            return UnreadReply(bytes(body[:_MAX_HEAD_BYTES]), len(body))
+        if blob is None or self._blobs is None:
+            return None
+        head = self._blobs.read_head(blob, _MAX_HEAD_BYTES)
+        return None if head is None else UnreadReply(*head, self._blobs.path(blob))
 
     def load_asks(self, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
         """The states of Asks by their keys, of whichever OUT they are."""

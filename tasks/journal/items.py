@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,7 +13,17 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, Update, and_, case
 from mediamill.tasks.domain import Item
 from mediamill.tasks.journal.database import JournalDatabase
 from mediamill.tasks.journal.json_codec import text_to_path
-from mediamill.tasks.journal.planning import LOST_FILE, OUTDATED, OpenShard, PlanContext, PlanCounts, plan_batch
+from mediamill.tasks.journal.planning import (
+    KINDS_MADE_AGAIN,
+    LOST_FILE,
+    NO_ANSWER,
+    OUTDATED,
+    OpenShard,
+    PlanContext,
+    PlanCounts,
+    plan_batch,
+)
+from mediamill.tasks.journal.renamed_kinds import list_stored_kinds
 from mediamill.tasks.journal.sql_dialect import split_values
 from mediamill.tasks.journal.tables import items, shards
 
@@ -29,12 +39,16 @@ KINDS_NEEDING_NEW_ANSWER = (
     "moderated",
     "bad_picture",
     "link_expired",
+    "output_lost",
 )
 """Failures after which only a new reply helps: the old one is lost or useless."""
 
 
-KINDS_READ_AGAIN = frozenset({"bad_reply", "misfit", "cut_off", "empty_answer", "bad_picture"})
+KINDS_READ_AGAIN = frozenset({"unknown", "bad_reply", "misfit", "cut_off", "empty_answer", "bad_picture"})
 """Those of them whose old reply is read first: a later program may understand it."""
+
+_COLUMNS_SINCE = {"first_run": 3, "preparation": 3, "file_stem": 5, "file_key": 5}
+"""The journal's version that first has a column: a quote reads older ones as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +66,20 @@ class Items:
         self._journal = journal
         self._open_shard: OpenShard | None = None
 
-    async def plan(self, batch: Sequence[Item], shard_size: int, *, refresh: bool = False) -> PlanCounts:
+    async def plan(
+        self, batch: Sequence[Item], shard_size: int, *, refresh: bool = False, names_files: bool = False
+    ) -> PlanCounts:
         """Add a batch of the source to the plan.
 
         New items get new shards. Changed, unfinished and transiently failed ones are pending again; finished ones
         and permanent failures stay as they are, unless ``refresh`` makes all pending, to be paid for again.
+        With ``names_files`` new items get the stem of their files' names.
         Only one batch may be planned at a time.
         """
         journal, open_shard = self._journal, self._open_shard
         if open_shard is None or open_shard.run_id != journal.run_id:
             open_shard = OpenShard(journal.run_id, -1, shard_size)
-        context = PlanContext(journal.out_id, journal.run_id, shard_size, refresh, open_shard)
+        context = PlanContext(journal.out_id, journal.run_id, shard_size, refresh, open_shard, names_files)
         counts, self._open_shard = await journal.write(lambda connection: plan_batch(connection, context, batch))
         return counts
 
@@ -88,16 +105,36 @@ class Items:
         the old reply can be read now. Items
         that an earlier retry left pending are included, with the sample they got then.
         """
-        left_by_retry = and_(items.c.state == "pending", items.c.failure.is_not(None))
-        conditions = [items.c.out_id == self._journal.out_id, or_(items.c.state == "failed", left_by_retry)]
-        if kinds is not None:
-            conditions.append(items.c.error_kind.in_(sorted(kinds)))
         needs_new_answer = and_(items.c.state == "failed", items.c.error_kind.in_(KINDS_NEEDING_NEW_ANSWER))
         sample = items.c.sample + case((needs_new_answer, 1), else_=0)
         statement = (
-            update(items).where(*conditions).values(state="pending", seen_run=self._journal.run_id, sample=sample)
+            update(items)
+            .where(self._is_retried(kinds))
+            .values(state="pending", seen_run=self._journal.run_id, sample=sample)
         )
         return int(await self._journal.write(lambda connection: connection.execute(statement).rowcount))
+
+    def _is_retried(self, kinds: Collection[str] | None) -> ColumnElement[bool]:
+        left_by_retry = and_(items.c.state == "pending", items.c.failure.is_not(None))
+        mine = and_(items.c.out_id == self._journal.out_id, or_(items.c.state == "failed", left_by_retry))
+        return mine if kinds is None else and_(mine, items.c.error_kind.in_(list_stored_kinds(kinds)))
+
+    def stream_retried(self, kinds: Collection[str] | None) -> Iterator[Item]:
+        """The items that :meth:`retry` would make pending; for quotes."""
+        return self._stream(self._is_retried(kinds))
+
+    def stream_by_ids(self, ids: Sequence[str], kinds: Collection[str] = ()) -> Iterator[Item]:
+        """These items, or with ``kinds`` those that :meth:`retry_ids` would make pending; for quotes."""
+        for chunk in split_values(ids):
+            condition = and_(items.c.out_id == self._journal.out_id, items.c.item_id.in_(chunk))
+            if kinds:
+                condition = and_(condition, items.c.error_kind.in_(sorted(kinds)))
+            yield from self._stream(condition)
+
+    def _stream(self, condition: ColumnElement[bool]) -> Iterator[Item]:
+        known = [column for column in items.c if _COLUMNS_SINCE.get(column.name, 0) <= self._journal.version]
+        statement = select(*known).where(condition).order_by(items.c.item_index)
+        return (_to_item(row._mapping) for row in self._journal.stream(statement))  # noqa: SLF001 (SQLAlchemy's own API)
 
     async def retry_ids(self, ids: Sequence[str], *, promoting: bool = False, kinds: Collection[str] = ()) -> int:
         """Make these items pending in this run; their results stay until new ones replace them. Returns how many.
@@ -114,7 +151,7 @@ class Items:
         for chunk in split_values(ids):
             condition = and_(items.c.out_id == self._journal.out_id, items.c.item_id.in_(chunk))
             if kinds:
-                condition = and_(condition, items.c.error_kind.in_(sorted(kinds)))
+                condition = and_(condition, items.c.error_kind.in_(list_stored_kinds(kinds)))
             kept_kind = case((items.c.error_kind == OUTDATED, null()), else_=items.c.error_kind)
             new_values = {**values, "error_kind": PROMOTED_PREVIEW if promoting else kept_kind}
             statement = (
@@ -141,7 +178,7 @@ class Items:
         Args:
             ids: which items.
             now: make them pending in this run, and not only once the source names them.
-            kind: ``lost`` or ``outdated``.
+            kind: ``lost``, ``outdated`` or ``no_answer``.
         """
         count = 0
         values = {"state": "pending", "error_kind": kind} | ({"seen_run": self._journal.run_id} if now else {})
@@ -205,10 +242,11 @@ def _to_item(row: RowMapping) -> Item:
         fingerprint=row["fingerprint"],
         sample=row["sample"],
         problem=row["problem"],
-        has_result=result_is_current,
+        has_result=result_is_current and row["error_kind"] != NO_ANSWER,
         lost_request_key=str(orjson.loads(row["result"]).get("request_key"))
-        if result_is_current and row["error_kind"] in (LOST_FILE, OUTDATED)
+        if result_is_current and row["error_kind"] in KINDS_MADE_AGAIN
         else None,
-        is_outdated=result_is_current and row["error_kind"] == OUTDATED,
+        is_outdated=result_is_current and row["error_kind"] in (OUTDATED, NO_ANSWER),
         is_read_again=row["sample"] > 0 and row["error_kind"] in KINDS_READ_AGAIN,
+        file_stem=row.get("file_stem"),
     )

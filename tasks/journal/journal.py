@@ -16,6 +16,7 @@ from mediamill.tasks.journal.outcomes import Outcomes
 from mediamill.tasks.journal.output_binding import Output
 from mediamill.tasks.journal.parts import Parts
 from mediamill.tasks.journal.runs import Runs
+from mediamill.tasks.journal.sidecars import Sidecars
 
 
 class Journal(JournalDatabase):
@@ -27,12 +28,13 @@ class Journal(JournalDatabase):
         self.attempts = Attempts(self)
         self.lost_requests = LostRequestLedger(self)
         self.items = Items(self)
-        self.item_history = ItemHistory(self)
+        self.item_history = ItemHistory(self, location.blobs)
         self.outcomes = Outcomes(self)
         self.parts = Parts(self)
         self.output = Output(self)
         self.documents = Documents(self)
         self.runs = Runs(self)
+        self.sidecars = Sidecars(self)
         self.file_hashes = FileHashes(self)
         self.learned_limits = LearnedLimits(self)
         self.cut_points = CutPointStore(self)

@@ -11,11 +11,11 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from mediamill.tasks.errors import MediamillError, StorageError, UsageError
-from mediamill.tasks.journal.database import DATABASE_FILE
+from mediamill.tasks.journal.database import DATABASE_FILE, NoJournal
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.out_place import read_out_id
-from mediamill.tasks.os_errors import build_storage_error
-from mediamill.tasks.private_files import check_is_no_link, replace_private_file
+from mediamill.tasks.system.os_errors import build_storage_error
+from mediamill.tasks.system.private_files import check_is_no_link, replace_private_file
 
 _OWN_FOLDER = ".journal"
 MARK_FILE = f"{_OWN_FOLDER}/elsewhere"
@@ -65,6 +65,28 @@ def choose_journal(out: Path, given: str | None, *, moved: bool = False) -> str 
 def has_journal(out: Path) -> bool:
     """Whether OUT has a journal of its own, or names another one."""
     return read_mark(out) is not None or (out / _OWN_FOLDER / DATABASE_FILE).exists()
+
+
+def open_begun_journal(out: Path, given: str | None, *, moved: bool = False) -> Journal | None:
+    """The journal of an OUT, to read it; None where no run has begun one, or could not make its tables.
+
+    Args:
+        out: the folder of results.
+        given: what ``--journal`` names.
+        moved: as for :func:`choose_journal`.
+
+    Raises:
+        UsageError, StorageError: as :func:`choose_journal` does; UsageError too when a journal that was used is gone.
+    """
+    used = choose_journal(out, given, moved=moved)
+    if not has_journal(out):
+        return None
+    try:
+        return Journal.open_existing(out, used)
+    except NoJournal:
+        if read_out_id(out):
+            raise
+        return None
 
 
 def _is_used(out: Path) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, or_, select, update
 
-from mediamill.tasks.domain import format_decimal
+from mediamill.tasks.formatting import format_dollars
 from mediamill.tasks.journal.claims import CHANGED_BY_OTHER_OUT, recover
 from mediamill.tasks.journal.database import JournalDatabase
 from mediamill.tasks.journal.tables import attempts, runs
@@ -61,7 +61,7 @@ class LostRequests:
 
     def describe_hold(self) -> str:
         """What they hold of the budget, in words."""
-        return f"${format_decimal(self.max_usd)} is held by {self.describe()}"
+        return f"{format_dollars(self.max_usd)} is held by {self.describe()}"
 
     def _find_first(self, run_id: str) -> int:
         return min(request.started_at for request in self.requests if request.run_id == run_id)

@@ -78,10 +78,27 @@ def _add_files_of_out(connection: Connection) -> None:
     ).create(connection)
 
 
+def _add_file_names(connection: Connection) -> None:
+    """Add the stem of each item's file names, the formats of an OUT's subtitles, and the files beside the sources."""
+    for table, column in (("items", "file_stem"), ("items", "file_key"), ("outs", "formats")):
+        connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {column} TEXT")
+    connection.exec_driver_sql("CREATE UNIQUE INDEX items_by_file_key ON items (out_id, file_key)")
+    Table(
+        "sidecars",
+        MetaData(),
+        Column("out_id", String(32), primary_key=True),
+        Column("path", Text, primary_key=True),
+        Column("item_id", Text, nullable=False),
+        Column("sha256", String(64), nullable=False),
+        Column("sha256_before", String(64)),
+    ).create(connection)
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(2, _create_migrations_table),
     Migration(3, _add_item_origin),
     Migration(4, _add_files_of_out),
+    Migration(5, _add_file_names),
 )
 """In order, without gaps."""
 LATEST_VERSION = MIGRATIONS[-1].version

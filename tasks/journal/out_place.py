@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import uuid
 from dataclasses import asdict, dataclass
@@ -12,10 +13,11 @@ from typing import Literal, Self
 import orjson
 
 from mediamill.tasks.errors import StorageError
-from mediamill.tasks.os_errors import build_storage_error
-from mediamill.tasks.private_files import replace_private_file
+from mediamill.tasks.system.os_errors import build_storage_error
+from mediamill.tasks.system.private_files import replace_private_file
 
 ID_FILE = "out_id"
+_OUT_ID = re.compile("[0-9a-f]{32}")
 
 PlaceChange = Literal["same", "moved", "copied", "unclear"]
 
@@ -45,7 +47,7 @@ class Place:
         except FileNotFoundError:
             return cls(str(out), socket.gethostname())
         except OSError as error:
-            raise StorageError(f"{path}: {error.strerror or error}", hint="restore it from a copy") from None
+            raise build_storage_error(error, path) from None
         return cls(str(out), socket.gethostname(), found.st_ino, found.st_mtime_ns)
 
     @classmethod
@@ -113,15 +115,16 @@ def write_out_id(out: Path, out_id: str) -> None:
 
 
 def read_out_id(out: Path) -> str | None:
-    """The OUT's id; None where it has none.
+    """The OUT's id; None where it has none, or where its file is damaged.
 
     Raises:
         StorageError: when it cannot be read.
     """
     path = out / ".journal" / ID_FILE
     try:
-        return path.read_text(encoding="ascii").strip() or None
+        out_id = path.read_bytes().strip().decode("ascii", "replace")
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError) as error:
-        raise StorageError(f"{path}: {error}", hint="restore it from a copy") from None
+    except OSError as error:
+        raise build_storage_error(error, path) from None
+    return out_id if _OUT_ID.fullmatch(out_id) else None

@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import Connection, and_, bindparam, case, func, null, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, case, func, literal, null, or_, select, tuple_, update
 
 from mediamill.tasks.domain import Failure, Item, Outcome
 from mediamill.tasks.journal.database import JournalDatabase
 from mediamill.tasks.journal.json_codec import dumps, text_to_path
-from mediamill.tasks.journal.planning import BOUND_ITEM, OUTDATED
+from mediamill.tasks.journal.planning import BOUND_ITEM, NO_ANSWER, OUTDATED
+from mediamill.tasks.journal.renamed_kinds import list_stored_kinds, rename_kind_in_row, to_kind_now
 from mediamill.tasks.journal.tables import items, shards
+
+
+class ItemPosition(NamedTuple):
+    """Where an item stands among all of OUT: its shard, its index in the source, and its id."""
+
+    shard: int = -1
+    item_index: int = -1
+    item_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResult:
+    """A result: its ``row`` as JSON, the item's id and stem of file names, and the path or URL of its input."""
+
+    row: bytes
+    item_id: str
+    file_stem: str | None
+    location: str | None
 
 
 class Outcomes:
@@ -56,18 +76,16 @@ class Outcomes:
         row = {"b_out": self._journal.out_id, "b_item": item.item_id, "b_preparation": dumps(preparation)}
         await self._journal.write_batched(record_preparations, row)
 
-    def stream_results(self, shard: int) -> Iterator[bytes]:
-        """A shard's results as rows in JSON, in the source's order."""
-        return self._stream_shard(select(items.c.result).where(items.c.result.is_not(None)), shard)
+    def stream_results(self, shard: int) -> Iterator[StoredResult]:
+        """A shard's results, in the source's order."""
+        statement = _SELECT_STORED.where(items.c.out_id == self._journal.out_id, items.c.shard == shard)
+        return map(_to_stored_result, self._journal.stream(statement.order_by(items.c.item_index)))
 
     def stream_failures(self, shard: int) -> Iterator[bytes]:
         """A shard's failures as rows in JSON, in the source's order."""
-        return self._stream_shard(select(items.c.failure).where(items.c.state == "failed"), shard)
-
-    def _stream_shard(self, statement: Any, shard: int) -> Iterator[bytes]:
-        shard_rows = statement.where(items.c.out_id == self._journal.out_id, items.c.shard == shard)
-        for row in self._journal.stream(shard_rows.order_by(items.c.item_index)):
-            yield row[0]
+        conditions = (items.c.out_id == self._journal.out_id, items.c.shard == shard, items.c.state == "failed")
+        for row in self._journal.stream(select(items.c.failure).where(*conditions).order_by(items.c.item_index)):
+            yield rename_kind_in_row(row[0])
 
     def count_by_state(self) -> dict[tuple[str, str | None], int]:
         """The number of items by state and, for failed ones, error kind."""
@@ -79,19 +97,27 @@ class Outcomes:
         rows = self._journal.read_blocking(lambda connection: connection.execute(statement).all())
         counts: dict[tuple[str, str | None], int] = {}
         for state, kind, number in rows:
-            key = (str(state), str(kind) if state == "failed" else None)
+            key = (str(state), to_kind_now(str(kind)) if state == "failed" else None)
             counts[key] = counts.get(key, 0) + int(number)
         return counts
+
+    def find_transient_kinds(self) -> set[str]:
+        """The error kinds of failed items that a later run does again by itself."""
+        condition = and_(items.c.out_id == self._journal.out_id, items.c.state == "failed", items.c.transient == 1)
+        statement = select(items.c.error_kind).where(condition).distinct()
+        return {str(row[0]) for row in self._journal.read_blocking(lambda c: c.execute(statement).all())}
 
     def sample_failures(self, kind: str, limit: int) -> list[dict[str, Any]]:
         """The first failures of one kind, at most ``limit``, for summaries."""
         statement = select(items.c.failure).where(
-            items.c.out_id == self._journal.out_id, items.c.state == "failed", items.c.error_kind == kind
+            items.c.out_id == self._journal.out_id,
+            items.c.state == "failed",
+            items.c.error_kind.in_(list_stored_kinds([kind])),
         )
         rows = self._journal.read_blocking(
             lambda c: c.execute(statement.order_by(items.c.item_index).limit(limit)).all()
         )
-        return [orjson.loads(row[0]) for row in rows]
+        return [orjson.loads(rename_kind_in_row(row[0])) for row in rows]
 
     def sample_results(self, limit: int) -> list[dict[str, Any]]:
         """The first results, at most ``limit``, shard by shard, for the report."""
@@ -101,13 +127,16 @@ class Outcomes:
         )
         return [orjson.loads(row[0]) for row in rows]
 
-    def find_finished(self, ids: Sequence[str]) -> dict[str, str]:
-        """The fingerprints, by item id, of those of ``ids`` that a run would leave as they are; for quotes."""
-        columns = select(items.c.item_id, items.c.fingerprint)
+    def find_finished(self, ids: Sequence[str]) -> dict[str, tuple[str, bool, str]]:
+        """Fingerprint, whether it failed, and location of those of ``ids`` that a run would leave as they are."""
+        columns = select(items.c.item_id, items.c.fingerprint, items.c.state, items.c.location)
         is_finished = or_(items.c.state == "done", and_(items.c.state == "failed", items.c.transient == 0))
         condition = and_(items.c.out_id == self._journal.out_id, items.c.item_id.in_(ids), is_finished)
         rows = self._journal.read_blocking(lambda connection: connection.execute(columns.where(condition)).all())
-        return {str(item_id): str(fingerprint) for item_id, fingerprint in rows}
+        return {
+            str(item_id): (str(fingerprint), state == "failed", str(location))
+            for item_id, fingerprint, state, location in rows
+        }
 
     def stream_all_results(self) -> Iterator[bytes]:
         """Every result as a row in JSON, also of items that are pending again."""
@@ -115,11 +144,37 @@ class Outcomes:
         for row in self._journal.stream(statement):
             yield row[0]
 
+    def stream_stored_results(self) -> Iterator[StoredResult]:
+        """Every result, also of items that are pending again, in the order of the plan."""
+        statement = _SELECT_STORED.where(items.c.out_id == self._journal.out_id)
+        return map(_to_stored_result, self._journal.stream(statement.order_by(items.c.shard, items.c.item_index)))
+
     def stream_done_results(self) -> Iterator[bytes]:
         """The result of every item that is done, as a row in JSON."""
         statement = select(items.c.result).where(items.c.out_id == self._journal.out_id, items.c.state == "done")
         for row in self._journal.stream(statement):
             yield row[0]
+
+    def load_results_after(self, position: ItemPosition, limit: int) -> list[tuple[ItemPosition, bytes]]:
+        """The next results of done items behind a position, each with its own."""
+        order = (items.c.shard, items.c.item_index, items.c.item_id)
+        statement = (
+            select(*order, items.c.result)
+            .where(items.c.out_id == self._journal.out_id, items.c.state == "done", items.c.result.is_not(None))
+            .where(tuple_(*order) > tuple_(*map(literal, position)))
+            .order_by(*order)
+            .limit(limit)
+        )
+        rows = self._journal.read_blocking(lambda connection: connection.execute(statement).all())
+        return [(ItemPosition(int(shard), int(index), str(item_id)), row) for shard, index, item_id, row in rows]
+
+    def load_results(self, ids: Sequence[str]) -> list[bytes]:
+        """The results of those of ``ids`` that have one, in the order of ``ids``."""
+        statement = select(items.c.item_id, items.c.result).where(
+            items.c.out_id == self._journal.out_id, items.c.item_id.in_(ids), items.c.result.is_not(None)
+        )
+        found = dict(self._journal.read_blocking(lambda connection: connection.execute(statement).tuples().all()))
+        return [found[item_id] for item_id in ids if item_id in found]
 
     def find_locations(self, ids: Sequence[str] | None = None) -> dict[str, str | None]:
         """The path or URL, by item id, of every item that has a result, or of those of ``ids`` that do."""
@@ -149,6 +204,16 @@ class Outcomes:
                 yield str(item_id)
 
 
+_SELECT_STORED = select(items.c.result, items.c.item_id, items.c.file_stem, items.c.location).where(
+    items.c.result.is_not(None)
+)
+
+
+def _to_stored_result(row: Any) -> StoredResult:
+    result, item_id, file_stem, location = row
+    return StoredResult(result, item_id, file_stem, None if location is None else text_to_path(location))
+
+
 def record_results(connection: Connection, rows: Sequence[dict[str, Any]]) -> Sequence[None]:
     """Record results; their shards become dirty."""
     connection.execute(_RECORD_RESULT, rows)
@@ -156,7 +221,10 @@ def record_results(connection: Connection, rows: Sequence[dict[str, Any]]) -> Se
 
 
 def record_failures(connection: Connection, rows: Sequence[dict[str, Any]]) -> Sequence[None]:
-    """Record failures. A result for unchanged input stays, with the kind of error that kept it from being replaced."""
+    """Record failures. A result for unchanged input stays, with the kind of error that kept it from being replaced.
+
+    One that was made of a reply which is no answer goes.
+    """
     connection.execute(_RECORD_FAILURE, rows)
     return _mark_shards_dirty(connection, rows)
 
@@ -187,7 +255,11 @@ _RECORD_RESULT = (
         preparation=bindparam("b_preparation"),
     )
 )
-_RESULT_IS_CURRENT = and_(items.c.result.is_not(None), items.c.result_fingerprint == items.c.fingerprint)
+_RESULT_IS_CURRENT = and_(
+    items.c.result.is_not(None),
+    items.c.result_fingerprint == items.c.fingerprint,
+    func.coalesce(items.c.error_kind, "") != NO_ANSWER,
+)
 _RECORD_FAILURE = (
     update(items)
     .where(*BOUND_ITEM)

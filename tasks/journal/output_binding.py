@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ from mediamill.tasks.journal.out_place import Place, PlaceChange, ensure_out_id,
 from mediamill.tasks.journal.tables import items, outs, shards
 from mediamill.tasks.renamed_options import get_renamed_params, to_new_names
 
-_PLACES_SINCE = 4
-"""The journal's version that first has where each OUT was."""
+_COLUMNS_SINCE = {"place": 4, "formats": 5}
+"""The journal's version that first has a column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,22 +153,52 @@ class Output:
         row = self._load_row()
         return None if row is None or row["schema"] is None else (row["schema"], row["row_schema"])
 
-    async def freeze_schemas(self, schema: bytes, row_schema: bytes) -> None:
-        """Store the schemas for all later parts. Every shard becomes dirty, so that its parts are written with them."""
+    async def freeze_schemas(self, schema: bytes, row_schema: bytes, *, rewrite_parts: bool = True) -> None:
+        """Store the schemas for all later parts. Every shard becomes dirty, so that its parts are written with them.
+
+        Args:
+            schema: of results.
+            row_schema: of the manifest's rows.
+            rewrite_parts: False where the columns are those that the parts have.
+        """
 
         def store_schemas(connection: Connection) -> None:
             out_id = self._journal.out_id
             connection.execute(update(outs).where(outs.c.out_id == out_id).values(schema=schema, row_schema=row_schema))
-            connection.execute(update(shards).where(shards.c.out_id == out_id).values(dirty=1))
+            if rewrite_parts:
+                connection.execute(update(shards).where(shards.c.out_id == out_id).values(dirty=1))
 
         await self._journal.write(store_schemas)
+
+    def load_formats(self) -> list[str]:
+        """The formats of OUT's subtitles: those that any of its runs named."""
+        row = self._load_row()
+        return [] if row is None else _load_formats(row)
+
+    async def store_formats(self, formats: Sequence[str]) -> None:
+        """Store the formats of OUT's subtitles. Every shard becomes dirty where they change: rows name their files."""
+        stored = orjson.dumps(list(formats)).decode()
+
+        def store(connection: Connection) -> None:
+            condition = outs.c.out_id == self._journal.out_id
+            if connection.execute(select(outs.c.formats).where(condition)).scalar() != stored:
+                connection.execute(update(outs).where(condition).values(formats=stored))
+                connection.execute(update(shards).where(shards.c.out_id == self._journal.out_id).values(dirty=1))
+
+        await self._journal.write(store)
 
     def _load_row(self) -> RowMapping | None:
         statement = select(*self._list_columns()).where(outs.c.out_id == self._journal.out_id)
         return self._journal.read_blocking(lambda connection: connection.execute(statement).mappings().first())
 
     def _list_columns(self) -> list[ColumnElement[Any]]:
-        return [column for column in outs.c if column.name != "place" or self._journal.version >= _PLACES_SINCE]
+        return [column for column in outs.c if _COLUMNS_SINCE.get(column.name, 0) <= self._journal.version]
+
+
+def _load_formats(row: RowMapping) -> list[str]:
+    """The formats of OUT's subtitles; of an OUT from before they were recorded, those that its last job names."""
+    stored = row.get("formats")
+    return list(orjson.loads(stored) if stored else orjson.loads(row["job"]).get("subtitles") or [])
 
 
 def _load_place(row: RowMapping, out: Path) -> Place:

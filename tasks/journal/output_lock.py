@@ -19,8 +19,8 @@ from mediamill.tasks.journal.database import JournalDatabase
 from mediamill.tasks.journal.out_place import ensure_out_id
 from mediamill.tasks.journal.sql_dialect import insert_if_absent
 from mediamill.tasks.journal.tables import leases
-from mediamill.tasks.os_errors import build_storage_error
-from mediamill.tasks.private_files import open_private
+from mediamill.tasks.system.os_errors import build_storage_error
+from mediamill.tasks.system.private_files import open_private
 
 _MAX_TRIES, _PAUSE_SECONDS = 6, 0.05
 

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, bindparam, func, insert, select, update
 
 from mediamill.tasks.domain import Item
+from mediamill.tasks.journal.file_stems import assign_stems
 from mediamill.tasks.journal.json_codec import dumps, path_to_text
 from mediamill.tasks.journal.sql_dialect import split_values
 from mediamill.tasks.journal.tables import items, shards
@@ -17,6 +18,10 @@ LOST_FILE = "lost"
 """``error_kind`` of items that have a result whose file is gone."""
 OUTDATED = "outdated"
 """``error_kind`` of items whose row an earlier program made otherwise; it is made again from the journal, or stays."""
+NO_ANSWER = "no_answer"
+"""``error_kind`` of items whose row an earlier program made of a reply that is no answer; the row does not stay."""
+KINDS_MADE_AGAIN = (LOST_FILE, OUTDATED, NO_ANSWER)
+"""Those whose result is made again with the reply in the journal, and never with another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +46,21 @@ class OpenShard:
 
 @dataclass(frozen=True, slots=True)
 class PlanContext:
-    """The OUT and run for which a batch is planned, and how."""
+    """The OUT and run for which a batch is planned, and how; ``names_files``: its items get names for files."""
 
     out_id: str
     run_id: str
     shard_size: int
     refresh: bool
     open_shard: OpenShard
+    names_files: bool = False
 
 
 def plan_batch(connection: Connection, context: PlanContext, batch: Sequence[Item]) -> tuple[PlanCounts, OpenShard]:
     """Add a batch to the plan. The open shard returned is valid only once this transaction is committed."""
     known = _select_known(connection, context.out_id, [i.item_id for i in batch])
     open_shard, new, requeued, unchanged = context.open_shard, [], [], []
+    new_items: list[Item] = []
     duplicates: list[tuple[str, int, int]] = []
     first_index: dict[str, int] = {}
     changed = retried = 0
@@ -67,17 +74,20 @@ def plan_batch(connection: Connection, context: PlanContext, batch: Sequence[Ite
         if row is None:
             open_shard = _add_to_shard(connection, context, open_shard)
             new.append(_to_new_row(context, item, open_shard.shard))
+            new_items.append(item)
             continue
         different = row["fingerprint"] != item.fingerprint
         if different or context.refresh or row["state"] == "pending" or row["transient"]:
             needs_new_result = different or context.refresh
-            kind = None if needs_new_result and row["error_kind"] in (LOST_FILE, OUTDATED) else row["error_kind"]
+            kind = None if needs_new_result and row["error_kind"] in KINDS_MADE_AGAIN else row["error_kind"]
             requeued.append(_to_requeued_row(item, row["sample"] + (1 if context.refresh else 0), kind))
             changed += different
             retried += not different
         else:
             unchanged.append({"b_item": item.item_id})
     if new:
+        stems = assign_stems(connection, context.out_id, new_items) if context.names_files else [{}] * len(new)
+        new = [{**row, **columns} for row, columns in zip(new, stems, strict=True)]
         connection.execute(insert(items), new)
     for rows, statement in ((requeued, _REQUEUE), (unchanged, _MARK_SEEN)):
         if rows:

@@ -9,11 +9,11 @@ from decimal import Decimal
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, case, insert, select, update
+from sqlalchemy import Connection, case, delete, insert, select, update
 
 from mediamill.tasks.journal.claim_owners import begin_counting, select_counting_run
 from mediamill.tasks.journal.database import JournalDatabase
-from mediamill.tasks.journal.tables import runs
+from mediamill.tasks.journal.tables import documents, items, outs, parts, runs, shards, sidecars
 from mediamill.tasks.not_taken import NotTaken
 
 _NOT_TAKEN = "not_taken"
@@ -56,6 +56,26 @@ class Runs:
             connection.execute(update(runs).where(*unfinished).values(state="crashed", **columns))
 
         await self._journal.write(end_runs)
+
+    async def withdraw(self, run_id: str) -> bool:
+        """Forget a run that was refused before any item; an OUT of which there is nothing else is bound no more.
+
+        Returns:
+            Whether OUT is bound no more.
+        """
+        out_id = self._journal.out_id
+
+        def forget(connection: Connection) -> bool:
+            connection.execute(delete(runs).where(runs.c.run_id == run_id))
+            has_run = select(runs.c.run_id).where(runs.c.out_id == out_id).limit(1)
+            has_outcome = select(items.c.item_id).where(items.c.out_id == out_id, items.c.state != "pending").limit(1)
+            if any(connection.execute(each).first() is not None for each in (has_run, has_outcome)):
+                return False
+            for table in (items, shards, parts, documents, sidecars, outs):
+                connection.execute(delete(table).where(table.c.out_id == out_id))
+            return True
+
+        return await self._journal.write(forget)
 
     def load_endpoint_runs(self) -> list[tuple[int, dict[str, Any]]]:
         """The runs that paid for an endpoint by the hour: when each started (microseconds), and its summary."""

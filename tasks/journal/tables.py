@@ -44,6 +44,7 @@ outs = Table(
     Column("row_schema", LargeBinary),
     Column("schema", LargeBinary),
     Column("place", Text),
+    Column("formats", Text),
 )
 
 items = Table(
@@ -69,6 +70,9 @@ items = Table(
     Column("failure", LargeBinary),
     Column("first_run", String(48)),
     Column("preparation", LargeBinary),
+    Column("file_stem", Text),
+    Column("file_key", Text),
+    Index("items_by_file_key", "out_id", "file_key", unique=True),
     Index("items_by_shard", "out_id", "shard", "item_index"),
     Index("items_by_state", "out_id", "state", "error_kind", "seen_run", "shard"),
 )
@@ -151,6 +155,16 @@ documents = Table(
     Column("sha256", String(64), nullable=False),
     Column("mtime_ns", BigInteger, nullable=False),
     Column("content", LargeBinary),
+)
+
+sidecars = Table(
+    "sidecars",
+    metadata,
+    Column("out_id", String(32), primary_key=True),
+    Column("path", Text, primary_key=True),
+    Column("item_id", Text, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("sha256_before", String(64)),
 )
 
 runs = Table(

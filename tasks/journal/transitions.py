@@ -165,7 +165,8 @@ _RECORD_REJECTION = _update_attempt(
     "http_status", "error_kind", "error_message", "latency_ms", "request_id", "cost_usd", "cost_basis"
 )
 _RECORD_UNKNOWN = _update_attempt(
-    "http_status", "error_kind", "error_message", "latency_ms", "request_id", "cost_basis"
+    *("http_status", "error_kind", "error_message", "latency_ms", "request_id", "cost_basis"),
+    *("reply_status", "reply_headers", "reply_body", "reply_blob"),
 )
 _RECORD_COST = (
     update(attempts)

@@ -12,23 +12,28 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Self
 
 import mediamill
-from mediamill.tasks.child_environment import build_environment_without_keys
 from mediamill.tasks.errors import ProviderDown, StorageError, UsageError
+from mediamill.tasks.system.child_environment import build_environment_without_keys
 
 _ROOT = Path(mediamill.__file__).parent.parent
 """The folder from which the package is imported."""
-_READY_SECONDS = 60.0
+_READY_SECONDS = 300.0
+"""How long a start may take at most, on a machine that is busy with other things."""
+_START_LOOK_SECONDS, _MAX_STILL_LOOKS = 5.0, 6
+"""How often a process that is not ready yet is looked at, and looks in a row that find that it gets nothing of the
+processor done before it stands still."""
+_POLL_SECONDS = 0.5
 _CLOSE_SECONDS = 5.0
 
 
 class KilledAtStart(ProviderDown):
-    """The server was ended by a signal before it was ready: another start may succeed."""
+    """The server was ended by a signal before it was ready, or stood still: another start may succeed."""
 
 
 @dataclass(slots=True)
@@ -47,6 +52,7 @@ class Server:
     process: subprocess.Popen[bytes]
     _log: IO[bytes] = field(repr=False)
     token: str | None = field(default=None, repr=False)
+    _stood_still: bool = False
 
     def __enter__(self) -> Self:
         return self
@@ -57,7 +63,18 @@ class Server:
     def describe_exit(self) -> str | None:
         """How the child ended, in words; None while it runs."""
         code = self.process.poll()
+        if code is not None and self._stood_still:
+            return "it stood still, answered nothing, and was killed"
         return None if code is None else _describe_exit_code(code)
+
+    def read_processor_time(self) -> str | None:
+        """How much of the processor the child has had, as text that changes with it; None where nobody can tell."""
+        return _read_processor_time(self.process.pid)
+
+    def end_still(self) -> None:
+        """Kill the child, because it stands still; :meth:`describe_exit` says so."""
+        self._stood_still = True
+        self.process.kill()
 
     def read_log(self) -> str:
         """Return the last 4096 bytes that it wrote to stderr."""
@@ -70,18 +87,25 @@ class Server:
         self._log.close()
 
 
-def spawn(engine: str = "local", *, token: str | None = None, **options: Any) -> Server:
+def spawn(
+    engine: str = "local",
+    *,
+    token: str | None = None,
+    is_given_up: Callable[[], bool] = lambda: False,
+    **options: Any,
+) -> Server:
     """Start a server on a free loopback port and wait until it is ready.
 
     Args:
         engine: ``local`` (pocketsphinx), ``echo``, ``whisper``, or a class as ``module:Class``.
         token: the API key that every request needs. It goes to the child over a pipe, never into its arguments.
+        is_given_up: whether nobody waits for the start any more; it ends soon then.
         **options: the options of ``mediamill serve`` with underscores: ``latency="300ms"``, ``rpm=600``,
             ``require_key=True``, ``price={"some-model": "0.006"}``; lists repeat an option.
 
     Raises:
         UsageError: when it cannot start because of an unknown option or engine, or a missing package.
-        KilledAtStart: when a signal ended it.
+        KilledAtStart: when a signal ended it, or it stood still.
         StorageError: when it ended, or was not ready in time, for another reason.
     """
     log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
@@ -101,7 +125,7 @@ def spawn(engine: str = "local", *, token: str | None = None, **options: Any) ->
     try:
         if token is not None:
             _send_token(process, token)
-        ready = _read_ready_line(process, log)
+        ready = _read_ready_line(process, log, _Patience(process.pid, is_given_up))
     except BaseException:
         _end_process(process)
         log.close()
@@ -140,16 +164,16 @@ def _build_python_path() -> str:
     return f"{inherited}{os.pathsep}{_ROOT}" if inherited else str(_ROOT)
 
 
-def _read_ready_line(process: subprocess.Popen[bytes], log: IO[bytes]) -> dict[str, Any]:
+def _read_ready_line(process: subprocess.Popen[bytes], log: IO[bytes], patience: _Patience) -> dict[str, Any]:
     """Wait for the one line in which the child says that it is ready, or why it is not."""
     assert process.stdout is not None
-    deadline = time.monotonic() + _READY_SECONDS
     line = b""
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
         while not line.endswith(b"\n"):
-            if not selector.select(max(0.0, deadline - time.monotonic())):
-                raise StorageError(f"the built-in server was not ready within {_READY_SECONDS:.0f} s")
+            if not selector.select(_POLL_SECONDS):
+                patience.check()
+                continue
             block = os.read(process.stdout.fileno(), 4096)
             if not block:
                 break
@@ -168,6 +192,52 @@ def _read_ready_line(process: subprocess.Popen[bytes], log: IO[bytes]) -> dict[s
     raise UsageError(message) if code == UsageError.exit_code else StorageError(message)
 
 
+class _Patience:
+    """How long one waits for a process that starts: longer while it gets on, because the machine may be busy."""
+
+    def __init__(self, pid: int, is_given_up: Callable[[], bool]) -> None:
+        self._pid = pid
+        self._is_given_up = is_given_up
+        self._looks_at = time.monotonic() + _START_LOOK_SECONDS
+        self._gives_up_at = time.monotonic() + _READY_SECONDS
+        self._processor_time = _read_processor_time(pid)
+        self._still_looks = 0
+
+    def check(self) -> None:
+        """Take a look, where it is time for one.
+
+        Raises:
+            KilledAtStart: when it stands still.
+            StorageError: when it takes too long, or nobody waits for it any more.
+        """
+        if self._is_given_up():
+            raise StorageError("the start of the built-in server was given up")
+        if time.monotonic() < self._looks_at:
+            return
+        self._looks_at = time.monotonic() + _START_LOOK_SECONDS
+        before, self._processor_time = self._processor_time, _read_processor_time(self._pid)
+        is_still = self._processor_time is not None and self._processor_time == before
+        self._still_looks = self._still_looks + 1 if is_still else 0
+        if self._still_looks >= _MAX_STILL_LOOKS:
+            raise KilledAtStart("the built-in server did not start: it stood still, and was killed")
+        if time.monotonic() >= self._gives_up_at:
+            raise StorageError(
+                f"the built-in server was not ready within {_READY_SECONDS:.0f} s",
+                hint="see what keeps the machine busy, then run again to go on",
+            )
+
+
+def _read_processor_time(pid: int) -> str | None:
+    try:
+        if sys.platform == "linux":
+            fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+            return " ".join(fields[11:13])  # utime and stime: proc(5)
+        command = ["ps", "-o", "time=", "-p", str(pid)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout  # noqa: S603
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+
+
 def _describe_exit_code(code: int) -> str:
     if code == -signal.SIGKILL:
         return "killed (SIGKILL), as the system does when memory is short"
@@ -183,6 +253,7 @@ def _read_tail(log: IO[bytes]) -> str:
 def _end_process(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         process.terminate()  # before its pipe closes: that ends it too, and the signal would come while it exits
+        process.send_signal(signal.SIGCONT)  # one that was stopped heeds no other
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
             pipe.close()

@@ -19,7 +19,7 @@ from mediamill.tasks.media.audio_info import to_seconds
 from mediamill.tasks.media.av_input import open_media
 from mediamill.tasks.media.encode import Samples, to_frame
 from mediamill.tasks.media.wav import HEAD_BYTES, parse_wav_header
-from mediamill.tasks.os_errors import build_storage_error
+from mediamill.tasks.system.os_errors import build_storage_error
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame

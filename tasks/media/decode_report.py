@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mediamill.tasks.errors import BadInput
+from mediamill.tasks.media.file_extent import find_second_file
 from mediamill.tasks.media.probe import has_mp3_index, no_samples_error
 
 if TYPE_CHECKING:
-    from mediamill.tasks.media.decode import Recording
+    from mediamill.tasks.media.recording import Recording
+    from mediamill.tasks.media.track_clock import TrackClock
 
 _SLACK_SECONDS = 0.5
 _SLACK_SHARE = 0.02
@@ -23,7 +26,7 @@ def decode_warnings(recording: Recording) -> tuple[str, ...]:
     Raises:
         BadInput: ``empty`` or ``undecodable`` when no audio was decoded, or more than half was lost.
     """
-    from mediamill.tasks.media.decode import format_seconds
+    from mediamill.tasks.media.recording import format_seconds
 
     length, declared = recording.length, recording.declared_seconds
     if not length:
@@ -43,6 +46,36 @@ def decode_warnings(recording: Recording) -> tuple[str, ...]:
     if recording.broken_packets > max(_MAX_STRAY_PACKETS, recording.packets // 100):
         warnings.append(f"damaged: {recording.broken_packets} of {recording.packets} packets could not be decoded")
     return tuple(warnings)
+
+
+def describe_second_file(path: Path) -> tuple[str, ...]:
+    """The warning that another recording follows in a file, which no program plays; empty where none does."""
+    at = find_second_file(path)
+    if at is None:
+        return ()
+    return (f"joined: another recording follows at byte {at:,}, and is not read: join them with ffmpeg -f concat",)
+
+
+def describe_clock(clock: TrackClock) -> tuple[str, ...]:
+    """Warnings about a sound track's clock that jumped ahead, and about long holes that became silence."""
+    from mediamill.tasks.media.recording import format_seconds
+
+    if not clock.long_silence:
+        return describe_jumps(clock)
+    silence = format_seconds(clock.long_silence)
+    return (*describe_jumps(clock), f"holes: {silence} of silence stand for holes in the timestamps of the sound")
+
+
+def describe_jumps(clock: TrackClock) -> tuple[str, ...]:
+    """The warning about a clock that jumped ahead; empty where none did."""
+    from mediamill.tasks.media.recording import format_seconds
+
+    if not clock.jumps:
+        return ()
+    position, jump = clock.jumps[0]
+    more = f", and at {len(clock.jumps) - 1} other places" if clock.jumps[1:] else ""
+    where = f"by {format_seconds(jump)} after {format_seconds(position)}{more}"
+    return (f"joined: the timestamps jump ahead {where}: times go on there without a pause, as players do",)
 
 
 def _find_missing_seconds(recording: Recording) -> float:

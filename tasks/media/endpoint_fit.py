@@ -16,7 +16,7 @@ from mediamill.tasks.media.source_file import read_head
 from mediamill.tasks.wire import AudioLimits
 
 if TYPE_CHECKING:
-    from mediamill.tasks.media.decode import Check
+    from mediamill.tasks.media.recording import Check
 
 DEFAULT_PIECE_SECONDS = 600.0
 """Length of a piece where the endpoint accepts longer ones: short enough that many run in parallel and a lost one
@@ -40,7 +40,7 @@ class CutOptions:
         overlap: seconds that neighbouring pieces share.
         keep_whole: cut only what cannot be sent whole, and then as little as possible.
         normalize, trim: what is done to short clips first.
-        track: which audio track, by its number from 1 or its language; None for the default one.
+        track: which audio track, by its number from 1, language or title; None for the default one.
     """
 
     piece_seconds: float | None = None

@@ -8,16 +8,14 @@ from mediamill.tasks.wire import AudioLimits
 
 DEMUXERS = (
     "wav,w64,mp3,flac,ogg,mov,matroska,webm,aiff,asf,aac,au,caf,amr,avi,mpegts,mpeg,flv,wv,ac3,eac3,"
-    "ape,dsf,dts,dtshd,dv,loas,mpc,mpc8,mxf,nistsphere,nut,qcp,rm,shn,tak,tta,voc,wtv"
+    "adx,ape,dsf,dts,dtshd,dv,gxf,ircam,loas,mpc,mpc8,mxf,nistsphere,nut,qcp,rm,rso,shn,sox,tak,tta,voc,wtv"
 )
 """Formats that FFmpeg may open. Playlists and lists of other files are not among them: they would use the network."""
 
-WITH_CLOCK = frozenset({"mov", "matroska", "webm", "mpegts", "mpeg", "flv", "ogg", "asf", "nut", "wtv", "mxf"})
+WITH_CLOCK = frozenset({"mov", "matroska", "webm", "mpegts", "mpeg", "flv", "ogg", "asf", "nut", "wtv", "mxf", "gxf"})
 """Demuxers of containers that stamp their packets. Others, such as MP3, count samples, and have no holes."""
 WITH_START = frozenset({"avi", "rm", "dv"})
 """Demuxers whose timestamps are good for the start of a track only."""
-WITH_JUMPS = frozenset({"mpegts", "mpeg", "flv", "ogg"})
-"""Demuxers of streams whose clock may start anew anywhere: broadcasts, and parts joined byte by byte."""
 WITH_TRACK_LENGTHS = frozenset({"mov", "avi", "mxf", "dv"})
 """Demuxers of containers that state the length of each track, not only that of the whole."""
 CLIPPED = frozenset({"mp4", "m4a", "mov", "3gp"})
@@ -32,8 +30,8 @@ _DECODER_NAMES = """
     ac3 eac3 dca truehd mlp gsm gsm_ms amrnb amrwb libopencore_amrnb libopencore_amrwb evrc qcelp ilbc g722 g723_1
     g726 g726le g728 g729 siren msnsiren wmav1 wmav2 wmapro wmalossless wmavoice xma1 xma2
     adpcm_ms adpcm_ima_wav adpcm_ima_qt adpcm_ima_dk3 adpcm_ima_dk4 adpcm_yamaha adpcm_swf adpcm_ct adpcm_sbpro_2
-    adpcm_sbpro_3 adpcm_sbpro_4 adpcm_ima_oki ape tta tak mpc7 mpc8 shorten dvaudio nellymoser cook sipr real_144
-    real_288 ralf atrac3 atrac3plus truespeech mace3 mace6 qdm2 qdmc metasound imc iac dss_sp
+    adpcm_sbpro_3 adpcm_sbpro_4 adpcm_ima_oki adpcm_adx ape tta tak mpc7 mpc8 shorten dvaudio nellymoser cook sipr
+    real_144 real_288 ralf atrac3 atrac3plus truespeech mace3 mace6 qdm2 qdmc metasound imc iac dss_sp
     dsd_lsbf dsd_msbf dsd_lsbf_planar dsd_msbf_planar
 """
 DECODERS = PCM | frozenset(_DECODER_NAMES.split())

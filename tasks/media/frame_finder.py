@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import av
 from av.stream import Disposition
+from av.video.frame import PictureType
+
+from mediamill.tasks.media.edit_list import NO_EDITS, EditList, read_edit_lists
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -27,8 +31,9 @@ _STEPS_BACK = (0.0, 1.0, 4.0, 16.0, 64.0, 256.0)
 _INDEXED = frozenset({"mov", "matroska", "webm"})
 _MAX_REORDERED_FRAMES = 3
 """Containers with an index go by the order of decoding, which may be this many pictures ahead."""
-_ROUNDING_SECONDS = 0.001
-_STALE_SECONDS = 1.0
+ROUNDING_SECONDS = 0.001
+STALE_SECONDS = 1.0
+"""A picture that was over more than this before a moment is not what is shown then."""
 
 Check = Callable[[], None]
 
@@ -49,10 +54,14 @@ class FoundFrame:
 
 @dataclass(frozen=True, slots=True)
 class VideoClock:
-    """When a video's pictures begin, in seconds: by the container's timestamps, and after the file's first sound."""
+    """When a video's pictures begin, in seconds: by the container's timestamps, and after the file's first sound.
+
+    ``edits`` says where there are none.
+    """
 
     start: float
     late: float
+    edits: EditList = NO_EDITS
 
     @property
     def zero(self) -> float:
@@ -83,12 +92,14 @@ class FrameFinder:
 
         A moment before the first picture gets the first one, a moment past the end the last one.
         """
+        moment = self._clock.edits.find_shown(at + self._origin)
         for step in _STEPS_BACK:
             slack = self._slack if not step else 0.0
-            frame = self._find_from(at + self._origin - step, at + self._origin, slack)
+            frame = self._find_from(moment - step, moment, slack)
             if frame is not None:
-                is_stale = at + self._origin > find_frame_end(frame, self._stream) + _STALE_SECONDS and self._has_ended
-                return FoundFrame(at, frame, is_moved=step > 0, is_stale=is_stale)
+                is_stale = moment > find_frame_end(frame, self._stream) + STALE_SECONDS and self._has_ended
+                is_moved = step > 0 or moment != at + self._origin
+                return FoundFrame(at, frame, is_moved=is_moved, is_stale=is_stale)
             if at - step < 0:
                 break
         return None
@@ -107,14 +118,16 @@ class FrameFinder:
         if first is None or first.pts is None:
             return None
         key_time = first.pts * self._base
-        if key_time > moment + max(slack, _ROUNDING_SECONDS) and not self._is_first(key_time):
+        if key_time > moment + max(slack, ROUNDING_SECONDS) and not self._is_first(key_time):
             return None
         last: VideoFrame | None = None
         self._has_ended = False
         for frame in self._decode(first, packets):
             time = frame.time
-            if time is None or time < key_time - _ROUNDING_SECONDS:
+            if time is None or time < key_time - ROUNDING_SECONDS:
                 continue  # it needs pictures before the key frame
+            if last is None and not _is_whole(frame):
+                return None  # the index calls a picture a key frame that is none
             if last is not None and time > moment:
                 return last
             last = frame
@@ -124,7 +137,7 @@ class FrameFinder:
         return last
 
     def _is_first(self, time: float) -> bool:
-        return time <= self._clock.start + _ROUNDING_SECONDS
+        return time <= self._clock.start + ROUNDING_SECONDS
 
     def _skip_to_key_frame(self) -> Iterator[Packet[VideoStream]]:
         has_key_frame = False
@@ -160,14 +173,16 @@ def find_in_one_pass(
     last: VideoFrame | None = None
     for number, frame in enumerate(decode_all(container, stream, check)):
         time = number * seconds_a_frame if frame.time is None else frame.time - clock.zero
-        while waiting and time > waiting[0] + _ROUNDING_SECONDS:
+        if frame.time is not None and clock.edits.is_empty_at(frame.time):
+            continue
+        while waiting and time > waiting[0] + ROUNDING_SECONDS:
             yield FoundFrame(waiting.pop(0), last or frame, is_moved=True)
         if not waiting:
             return
         last = frame
     if last is not None:
         end = find_frame_end(last, stream) - clock.zero if last.time is not None else float("inf")
-        yield from (FoundFrame(at, last, is_moved=True, is_stale=at > end + _STALE_SECONDS) for at in waiting)
+        yield from (FoundFrame(at, last, is_moved=True, is_stale=at > end + STALE_SECONDS) for at in waiting)
 
 
 def decode_all(container: InputContainer, stream: VideoStream, check: Check) -> Iterator[VideoFrame]:
@@ -186,13 +201,18 @@ def decode_packet(packet: Packet[VideoStream]) -> list[VideoFrame]:
         return []
 
 
+def _is_whole(frame: VideoFrame) -> bool:
+    """False for a picture that only says what changed since another one."""
+    return frame.key_frame or frame.pict_type not in (PictureType.P, PictureType.B, PictureType.S)
+
+
 def find_frame_end(frame: VideoFrame, stream: VideoStream) -> float:
     """Until when a picture is shown, by its timestamp and duration, in seconds."""
     seconds = float((frame.duration or 0) * (frame.time_base or 0)) or 1 / float(stream.average_rate or 1)
     return (frame.time or 0.0) + seconds
 
 
-def read_video_clock(container: InputContainer, stream: VideoStream) -> VideoClock:
+def read_video_clock(path: Path, container: InputContainer, stream: VideoStream) -> VideoClock:
     """Read when the pictures begin. The container is read to their first packet, so seek or open it again after it."""
     starts = [
         float(s.start_time * s.time_base)
@@ -207,7 +227,21 @@ def read_video_clock(container: InputContainer, stream: VideoStream) -> VideoClo
     if first is not None and first * base - start >= MIN_LATE_SECONDS:
         start = first * base  # FFmpeg looked at the first seconds only, and took the start of the others
     late = start - min(starts, default=start)
-    return VideoClock(start, late if late >= MIN_LATE_SECONDS else 0.0)
+    is_mp4 = "mov" in container.format.name.split(",")
+    edits = read_edit_lists(path).get(stream.id, NO_EDITS) if is_mp4 else NO_EDITS
+    return VideoClock(start, late if late >= MIN_LATE_SECONDS else 0.0, edits)
+
+
+def measure_by_packets(container: InputContainer, stream: VideoStream, check: Check) -> float:
+    """When the last picture ends, in seconds, from all packets of the video; those of a raw stream are counted."""
+    base, end, n_packets = float(stream.time_base or 0) or 1.0, None, 0
+    for packet in container.demux(stream):
+        if n_packets % 64 == 0:
+            check()
+        n_packets += bool(packet.size)
+        if packet.pts is not None and packet.size:
+            end = max(end or 0.0, (packet.pts + (packet.duration or 0)) * base)
+    return n_packets / float(stream.average_rate or stream.guessed_rate or 25) if end is None else end
 
 
 def find_video_end(container: InputContainer, stream: VideoStream, declared_end: float, check: Check) -> float | None:

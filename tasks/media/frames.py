@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from io import BytesIO
@@ -13,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import av
-from av.stream import Disposition
 
-from mediamill.tasks.errors import BadInput, build_memory_error
-from mediamill.tasks.media.av_input import open_media
+from mediamill.tasks.errors import BadInput
+from mediamill.tasks.media.decode_report import describe_second_file
+from mediamill.tasks.media.file_extent import is_cut_off
 from mediamill.tasks.media.formats import MEASURED
 from mediamill.tasks.media.frame_finder import (
     MIN_LATE_SECONDS,
@@ -26,27 +24,22 @@ from mediamill.tasks.media.frame_finder import (
     decode_all,
     find_in_one_pass,
     find_video_end,
+    measure_by_packets,
     read_video_clock,
 )
-from mediamill.tasks.media.source_file import empty_file_error, read_head
-from mediamill.tasks.media.undecodable import is_cut_off_mp4
+from mediamill.tasks.media.joined_video import find_in_joined, find_joins
+from mediamill.tasks.media.recording import format_seconds
+from mediamill.tasks.media.video_file import CpuBudget, broken_video_error, open_video
 
 if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-DEMUXERS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,gif,m4v,h264,hevc,ivf,rm,dv,mxf,wtv,nut"
-"""Formats that may be opened as video. Playlists and lists of other files are not among them: they would use the
-network."""
-
 Converted = TypeVar("Converted")
 
 JPEG_QUALITY = 85
 MAX_SECONDS = 24 * 3600.0
-MAX_PIXELS = 40_000_000
-MAX_CPU_SECONDS = 600.0
-_OPTIONS = {"format_whitelist": DEMUXERS, "protocol_whitelist": "file", "max_streams": "100"}
 _SCENE_CANDIDATES = 3
 """How many frames are compared for each frame that is wanted, where scene changes decide."""
 _THUMBNAIL_SIDE = 16
@@ -55,9 +48,6 @@ _MAX_ASPECT = 4
 """Pixels are not wider or higher than this: such a header is damaged."""
 _WITHOUT_TRACK_LENGTHS = frozenset({"matroska", "webm", "flv", "asf", "ogg", "nut", "rm"})
 """Formats that state when everything has ended, not how long the pictures last."""
-_CUT_OFF = "it is damaged or cut off"
-_MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
-_VIDEO_STARTS = (b"\x1aE\xdf\xa3", b"FLV\x01", b"0&\xb2u", b"OggS", b"\0\0\x01\xba", b"GIF8", b"DKIF")
 _MIMES = {"mov": "video/mp4", "matroska": "video/webm"}
 
 
@@ -66,7 +56,8 @@ class VideoInfo:
     """What a video is.
 
     Its common format name, size in pixels as it is shown, frames per second, length of its pictures in seconds, whether
-    it has audio, the file's size in bytes, and when its pictures begin, in seconds from its first picture or sound.
+    it has audio, the file's size in bytes, when its pictures begin, in seconds from its first picture or sound, and
+    warnings about the file.
     """
 
     format: str
@@ -77,6 +68,7 @@ class VideoInfo:
     audio: bool
     size: int
     start: float = 0.0
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,21 +94,41 @@ def read_video_info(path: Path) -> VideoInfo:
         BadInput: ``missing``, ``unreadable``, ``not_a_file``, ``empty``, ``not_a_video``, ``no_video``,
             ``undecodable``, ``too_long`` or ``too_many_pixels``.
     """
+    cpu_budget = CpuBudget()
     with open_video(path) as (container, stream, size):
-        cpu_budget = _CpuBudget()
         if next(decode_all(container, stream, cpu_budget.check), None) is None:
             raise broken_video_error("it has no frame that can be decoded")
         info = to_video_info(container, stream, size)
     with open_video(path) as (container, stream, _):
-        clock = read_video_clock(container, stream)
-        seconds = _measure_seconds(container, stream, clock, info.seconds, cpu_budget)
-    return replace(info, start=clock.late, seconds=seconds)
+        clock = read_video_clock(path, container, stream)
+        joined = find_joins(path, clock.zero, cpu_budget.check)
+        if joined is not None:
+            seconds = joined.end - clock.late
+        else:
+            seconds = _measure_seconds(container, stream, clock, info.seconds, cpu_budget)
+    is_cut = joined is None and is_cut_off(path)
+    if is_cut or not seconds:  # a browser's recording, for one, states no length anywhere
+        with open_video(path) as (container, stream, _):
+            declared = max(info.seconds, stream.frames / info.fps if info.fps else 0.0)
+            measured = max(measure_by_packets(container, stream, cpu_budget.check) - clock.start, 0.0)
+        stated = clock.edits.seconds or max(declared, seconds)  # of an AVI without its index FFmpeg guesses the length
+        seconds = min(measured, stated or measured)
+        is_cut = is_cut and not _is_near(seconds, declared)
+    if seconds > MAX_SECONDS:
+        raise BadInput("the video claims to be longer than a day", kind="too_long")
+    warnings = joined.warnings if joined else describe_second_file(path)
+    if is_cut:
+        whole = f" of {format_seconds(declared)}" if declared > seconds else ""
+        warnings += (f"truncated: {format_seconds(seconds)}{whole} of the video are there, the file ends early",)
+    return replace(info, start=clock.late, seconds=seconds, warnings=warnings)
 
 
 def _measure_seconds(
-    container: InputContainer, stream: VideoStream, clock: VideoClock, declared: float, budget: _CpuBudget
+    container: InputContainer, stream: VideoStream, clock: VideoClock, declared: float, budget: CpuBudget
 ) -> float:
     """The length of the pictures, where the container states only when everything has ended, or nothing."""
+    if clock.edits.seconds:
+        return clock.edits.seconds
     names = set(container.format.name.split(","))
     is_shared = names & _WITHOUT_TRACK_LENGTHS and (clock.start > MIN_LATE_SECONDS or len(container.streams) > 1)
     if not declared or not (is_shared or names & MEASURED):
@@ -170,12 +182,13 @@ def _convert_frames(
         check: called often; what it raises ends the work.
         convert: gets a picture, and the width of its pixels to their height.
     """
-    cpu_budget = _CpuBudget(check)
+    cpu_budget = CpuBudget(check)
     converted: dict[float, Converted] = {}
     with open_video(path) as (container, stream, _):
-        clock = read_video_clock(container, stream)
+        clock = read_video_clock(path, container, stream)
+        joined = find_joins(path, clock.zero, cpu_budget.check)
         finder = FrameFinder(container, stream, clock, cpu_budget.check)
-        for at in moments:
+        for at in moments if joined is None else ():
             found = finder.find(at)
             if found is None:
                 break
@@ -183,7 +196,12 @@ def _convert_frames(
     missing = [at for at in moments if at not in converted]
     if missing:
         with open_video(path) as (container, stream, _):
-            for found in find_in_one_pass(container, stream, clock, missing, cpu_budget.check):
+            found_frames = (
+                find_in_one_pass(container, stream, clock, missing, cpu_budget.check)
+                if joined is None
+                else find_in_joined(container, stream, joined, missing, cpu_budget.check)
+            )
+            for found in found_frames:
                 converted[found.at] = convert(found, stream.sample_aspect_ratio)
     return converted
 
@@ -219,65 +237,6 @@ def get_video_mime(info: VideoInfo) -> str:
     return _MIMES.get(info.format, f"video/{info.format}")
 
 
-class _CpuBudget:
-    """Bounds the processor time of one file."""
-
-    def __init__(self, check: Callable[[], None] = lambda: None) -> None:
-        self._began_at, self._check = time.thread_time(), check
-
-    def check(self) -> None:
-        self._check()
-        if time.thread_time() - self._began_at > MAX_CPU_SECONDS:
-            raise BadInput(f"the video takes more than {MAX_CPU_SECONDS:.0f} s to decode", kind="undecodable")
-
-
-@contextmanager
-def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream, int]]:
-    """Open a video: yields it with its first video track and its size in bytes; decoding errors become BadInput.
-
-    Raises:
-        BadInput: as :func:`read_video_info`.
-    """
-    head, size = read_head(path)
-    if not size:
-        raise empty_file_error()
-    try:
-        container = open_media(path, options=_OPTIONS)
-    except (av.FFmpegError, ValueError, OSError):
-        raise _unopened_error(head) from None
-    with container:
-        if not len(container.streams) or any(stream.codec_context is None for stream in container.streams.video):
-            raise broken_video_error(_CUT_OFF)
-        streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-        if not streams and is_cut_off_mp4(path):
-            raise broken_video_error(_CUT_OFF)
-        if not streams:
-            raise BadInput("the file has no video track", kind="no_video", hint="`transcribe` takes audio")
-        stream = streams[0]
-        stream.thread_type = "NONE"
-        pixels = (stream.width or 0) * (stream.height or 0)
-        if pixels > MAX_PIXELS:
-            raise BadInput(f"its frames have {pixels / 1e6:.0f} million pixels", kind="too_many_pixels")
-        try:
-            yield container, stream, size
-        except BadInput:
-            raise
-        except (av.FFmpegError, ValueError, OSError) as error:
-            raise broken_video_error(str(error).splitlines()[0] if str(error) else type(error).__name__) from None
-        except MemoryError:
-            raise build_memory_error("there was not enough memory to decode the video") from None
-
-
-def _unopened_error(head: bytes) -> BadInput:
-    if head[4:8] in _MP4_BOXES or head.startswith(_VIDEO_STARTS) or head[8:12] == b"AVI ":
-        return broken_video_error(_CUT_OFF)
-    return BadInput(
-        "the file's content is not a video in any format that is known here",
-        kind="not_a_video",
-        hint="check that it plays in a media player",
-    )
-
-
 def to_video_info(container: InputContainer, stream: VideoStream, size: int) -> VideoInfo:
     """What the headers of an opened video say."""
     seconds = float(container.duration or 0) / av.time_base
@@ -285,8 +244,6 @@ def to_video_info(container: InputContainer, stream: VideoStream, size: int) -> 
     is_own = not set(container.format.name.split(",")) & _WITHOUT_TRACK_LENGTHS
     if not seconds or (is_own and own_seconds and not _is_near(own_seconds, seconds)):
         seconds = own_seconds
-    if seconds > MAX_SECONDS:
-        raise BadInput("the video claims to be longer than a day", kind="too_long")
     width, height = _to_shown_size(stream.width, stream.height, stream.sample_aspect_ratio)
     return VideoInfo(
         format=container.format.name.partition(",")[0],
@@ -320,10 +277,3 @@ def _encode_jpeg(found: FoundFrame, max_side: int | None, aspect: Fraction | Non
     out = BytesIO()
     image.save(out, "JPEG", quality=JPEG_QUALITY)
     return JpegFrame(found.at, out.getvalue(), *image.size, found.is_moved, found.is_stale)
-
-
-def broken_video_error(why: str) -> BadInput:
-    """The error for a video that cannot be decoded."""
-    return BadInput(
-        f"the video cannot be decoded: {why}", kind="undecodable", hint="play it elsewhere, or copy it again"
-    )

@@ -1,8 +1,9 @@
 """Mix the channels of a recording down to one, and notice where the mix loses what they hold.
 
 Channels of opposite phase cancel each other out, and a mix leaves out the bass channel (LFE) of surround sound. Each
-moment is judged before it is passed on: where one channel holds much more than the mix, that channel is taken instead.
-Everything else is the plain mix.
+moment is judged before it is passed on: where one channel holds much more than the mix, that channel is taken instead,
+and so where two channels hold sound in opposite phase under louder sound that is in phase. Everything else is the plain
+mix.
 """
 
 from __future__ import annotations
@@ -44,6 +45,13 @@ _GLANCE = 4
 """Every fourth frame shows whether a moment needs a closer look, which it gets when a quarter of the loss shows."""
 _KEPT_SHARE = 0.25
 """The channel of the moment before is taken again while it has this share of the loudest one's power."""
+_WINDOW_SECONDS = 0.03
+_VOICE_HERTZ = (200, 4000)
+_COVERED_SHARE = 0.03
+"""Sound in opposite phase counts from this share of the power of what is in phase, both in the range of voices."""
+_ALONE, _ALONE_SHARE = 10, 0.45
+"""It is covered, and not just different on both channels, when so much of its power is where it has ten times that of
+the mix. Of two independent sounds of equal power it is 0.17."""
 _SAMPLE_TYPES = frozenset({"u8", "s16", "s32", "flt", "dbl"})
 
 
@@ -143,11 +151,14 @@ class ChannelMixer:
 
     def _replace(self, mixed: list[AudioFrame], frames: list[AudioFrame], *, is_last: bool) -> AudioFrame | None:
         """The block from one channel alone; None where the mix is good."""
-        if not self._may_be_lost(mixed[::_GLANCE], frames[::_GLANCE]):
+        may_be_lost = self._may_be_lost(mixed[::_GLANCE], frames[::_GLANCE])
+        is_covered = self._may_be_covered(frames[::_GLANCE]) and self._is_covered(frames)
+        if not (may_be_lost or is_covered):
             return None
         powers, mix_power = self._measure(mixed, frames)
         loudest = int(np.argmax(powers))
-        if powers[loudest] < MIN_POWER or mix_power >= self._lost_share * powers[loudest]:
+        is_lost = powers[loudest] >= MIN_POWER and mix_power < self._lost_share * powers[loudest]
+        if not (is_lost or is_covered):
             return None
         arrays = [self._to_channels(frame) for frame in frames]
         samples = np.concatenate([part.to_ndarray().reshape(-1) for part in mixed])
@@ -159,7 +170,8 @@ class ChannelMixer:
         alone = np.concatenate([samples[:0], *(part.to_ndarray().reshape(-1) for part in parts)])[-len(samples) :]
         alone = np.concatenate([samples[: len(samples) - len(alone)], alone])
         speech_power = _measure_speech(alone)
-        if speech_power < MIN_POWER or _measure_speech(samples) >= self._lost_share * speech_power:
+        is_kept = speech_power < MIN_POWER or _measure_speech(samples) >= self._lost_share * speech_power
+        if is_kept and not is_covered:
             return None
         return self._report_taken(channel, alone)
 
@@ -169,6 +181,30 @@ class ChannelMixer:
         for name, power in zip(self._names, powers, strict=True):
             peaks[name] = max(peaks.get(name, 0.0), float(power))
         return bool(powers.max() >= MIN_POWER / 4 and mix_power < 4 * LOST_SHARE * powers.max())
+
+    def _may_be_covered(self, frames: list[AudioFrame]) -> bool:
+        if self._channels != 2:  # noqa: PLR2004
+            return False
+        left, right = np.concatenate([self._to_channels(frame, _STRIDE) for frame in frames], axis=1)
+        side = float(np.var(left - right)) / 4
+        return side >= MIN_POWER and side >= _COVERED_SHARE / 4 * float(np.var(left + right)) / 4
+
+    def _is_covered(self, frames: list[AudioFrame]) -> bool:
+        """True where most of what two channels have in opposite phase is found where their mix has nothing.
+
+        Such sound, a voice say, is heard on each channel and not in the mix, whatever else is louder there. What
+        differs between two microphones, or is on one channel alone, is in the mix at the same frequencies.
+        """
+        left, right = np.concatenate([self._to_channels(frame) for frame in frames], axis=1)
+        width = 1 << max(round(np.log2(self._rate * _WINDOW_SECONDS)), 5)
+        if len(left) < width:
+            return False
+        bins = slice(*(int(hertz * width / self._rate) for hertz in _VOICE_HERTZ))
+        mid, side = (_measure_spectrum(samples, width)[:, bins] for samples in (left + right, left - right))
+        opposite = float(side.sum())
+        if opposite < _COVERED_SHARE * float(mid.sum()):
+            return False
+        return float(side[side > _ALONE * mid].sum()) >= _ALONE_SHARE * opposite
 
     def _measure(self, mixed: list[AudioFrame], frames: list[AudioFrame]) -> tuple[npt.NDArray[np.float32], float]:
         """The power of each channel, and of the mix."""
@@ -201,6 +237,13 @@ class ChannelMixer:
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples).reshape(1, -1), format="flt", layout="mono")
         frame.sample_rate = self._rate
         return frame
+
+
+def _measure_spectrum(samples: npt.NDArray[np.float32], width: int) -> npt.NDArray[np.float32]:
+    """Power by moment and frequency, in windows that overlap by half."""
+    windows = np.lib.stride_tricks.sliding_window_view(samples, width)[:: width // 2]
+    power: npt.NDArray[np.float32] = np.abs(np.fft.rfft(windows * np.hanning(width).astype(np.float32))) ** 2
+    return power
 
 
 def _measure_speech(samples: npt.NDArray[np.int16]) -> float:

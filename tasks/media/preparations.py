@@ -23,6 +23,7 @@ _UPRIGHT = 1
 _RECIPE_REASONS = {
     "channel": "its channels lose their sound when they are mixed",
     "gaps": "holes in its timestamps are filled with silence",
+    "joined": "its parts follow each other without the jump in their timestamps",
 }
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from mediamill.tasks.domain import Input, Payload
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.media.audio_info import AudioInfo, PreparedAudio, to_seconds
-from mediamill.tasks.media.decode_report import decode_warnings, to_tracks_warning
+from mediamill.tasks.media.decode_report import decode_warnings, describe_clock, describe_second_file, to_tracks_warning
 from mediamill.tasks.media.formats import CONTAINERS, find_send_format
 from mediamill.tasks.media.probe import no_samples_error, to_audio_info
 from mediamill.tasks.media.source_file import empty_file_error, read_head
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
 
     from mediamill.tasks.media.audio_info import Track, VoiceActivity
-    from mediamill.tasks.media.decode import Check, Recording
     from mediamill.tasks.media.mixdown import MixdownReport
+    from mediamill.tasks.media.recording import Check, Recording
 
 _USUAL_RATES = range(8_000, 192_001)
 _USUAL_CHANNELS = 8
@@ -48,9 +48,9 @@ def prepare_audio(
     the file is intact. Everything else becomes 16 kHz mono FLAC (``flac-16000-mono``; ``wav-16000-mono``
     where FLAC is not accepted, ``pcm-16000-mono`` for websockets): other containers, video, several tracks,
     damaged or cut-off files, files over the byte limit, and short clips to be trimmed or normalized (``...-trim``,
-    ``...-normalize``). So do recordings with holes in their timestamps, which become silence (``...-gaps``), with
-    channels that cancel each other out in the mix (``...-channel``), and another sound track than the first
-    (``...-track2``).
+    ``...-normalize``). So do recordings with holes in their timestamps, which become silence (``...-gaps``), or with
+    jumps between joined parts, which do not (``...-joined``), with channels that cancel each other out in the mix
+    (``...-channel``), and another sound track than the first (``...-track2``).
 
     Args:
         path: the file, whatever its name.
@@ -59,7 +59,7 @@ def prepare_audio(
         scratch: folder for converted recordings over 1 MB; the caller empties it.
         normalize: bring clips of up to ten minutes to one loudness.
         trim: cut silence off both ends of clips of up to ten minutes.
-        track: which audio track, by its number from 1 or its language; None for the default one.
+        track: which audio track, by its number from 1, language or title; None for the default one.
         check: called often while decoding; what it raises ends the work.
 
     Raises:
@@ -154,7 +154,7 @@ def _prepare_as_is(
             return None
         report = MixdownReport()
         voice_activity = _decode_with_activity(recording.decode_frames(limits.max_seconds), report)
-        if decode_warnings(recording) or report.ranges or recording.clock.silence:
+        if decode_warnings(recording) or report.ranges or recording.holes_recipe:
             return None
         seconds = to_seconds(recording.length)
         payload = Payload(_name_audio_file(path, send_format[1]), send_format[0], size, path=path)
@@ -162,6 +162,7 @@ def _prepare_as_is(
             Input(sha256, payload=payload),
             seconds,
             to_audio_info(recording, seconds),
+            describe_clock(recording.clock) + describe_second_file(path),
             voice_activity=voice_activity,
             timeline=recording.timeline,
         )
@@ -196,12 +197,13 @@ def _convert_audio(
     analysed_frames = to_frames(detector.tap(to_blocks(frames)))
     payload, samples = encode_audio(analysed_frames, file_format, safe_stem(recording.path), scratch, limits)
     try:
-        warnings += decode_warnings(recording)
+        warnings += decode_warnings(recording) + describe_clock(recording.clock)
+        warnings += describe_second_file(recording.path)
     except BadInput:
         if payload.path is not None:
             payload.path.unlink(missing_ok=True)
         raise
-    recipe += "-channel" * bool(report.ranges) + "-gaps" * bool(recording.clock.silence)
+    recipe += "-channel" * bool(report.ranges) + recording.holes_recipe
     prepared_input = Input(sha256, recipe, start, payload=payload)
     audio_info: AudioInfo = to_audio_info(recording, to_seconds(recording.length))
     return PreparedAudio(

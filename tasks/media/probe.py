@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING
 
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.media.audio_info import AudioInfo, to_seconds
+from mediamill.tasks.media.file_extent import may_be_joined_matroska
 from mediamill.tasks.media.source_file import read_head
 from mediamill.tasks.media.wav import parse_wav_header
 
 if TYPE_CHECKING:
-    from mediamill.tasks.media.decode import Recording
+    from mediamill.tasks.media.recording import Recording
 
 _MP3_INDEXES = (b"Xing", b"Info", b"VBRI")
 _MAX_PACKETS = 400_000
 _MAX_SCANNED_BYTES = 2 * 2**30
 """Larger files are not read for their length alone."""
+_MATROSKA = frozenset({"mkv", "webm"})
 _WITHOUT_INDEX = frozenset({"aac", "amr", "ac3", "eac3", "ts", "mpeg", "flv", "wv"})
 
 
@@ -30,7 +32,7 @@ def read_audio_info(path: Path, *, track: str | None = None) -> AudioInfo:
 
     Args:
         path: the file.
-        track: which audio track, by its number from 1 or its language; None for the default one.
+        track: which audio track, by its number from 1, language or title; None for the default one.
 
     Raises:
         BadInput: the kinds of :func:`mediamill.tasks.media.prepare.prepare_audio` that show without decoding.
@@ -70,7 +72,11 @@ def no_samples_error() -> BadInput:
 def _has_index(recording: Recording) -> bool:
     if recording.container == "mp3":
         return has_mp3_index(recording.path)
-    return recording.container not in _WITHOUT_INDEX and not recording.is_shared_length and not recording.is_late
+    if recording.container in _WITHOUT_INDEX or (
+        recording.container in _MATROSKA and may_be_joined_matroska(recording.path)
+    ):
+        return False
+    return not recording.is_shared_length and not recording.is_late
 
 
 def has_mp3_index(path: Path) -> bool:

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING
 from mediamill.tasks.domain import Input, Payload
 from mediamill.tasks.media.audio_info import FIRST_TRACK, PreparedAudio, Timeline, Track, VoiceActivity, to_seconds
 from mediamill.tasks.media.cut import CutPlan, Cutter
-from mediamill.tasks.media.decode_report import check_damage, decode_warnings, to_tracks_warning
+from mediamill.tasks.media.decode_report import (
+    check_damage,
+    decode_warnings,
+    describe_clock,
+    describe_second_file,
+    to_tracks_warning,
+)
 from mediamill.tasks.media.encode import RATE, choose_format, encode_audio, to_blocks, to_frames, to_mono
 from mediamill.tasks.media.endpoint_fit import CutOptions, CutPoints, max_piece_seconds
 from mediamill.tasks.media.mixdown import MixdownReport
@@ -22,7 +28,7 @@ from mediamill.tasks.media.voice_activity import VoiceActivityDetector
 from mediamill.tasks.wire import AudioLimits
 
 if TYPE_CHECKING:
-    from mediamill.tasks.media.decode import Check, Recording
+    from mediamill.tasks.media.recording import Check, Recording
 
 
 class Segmenter:
@@ -67,13 +73,13 @@ class Segmenter:
         self._activity_detector = VoiceActivityDetector()
         self._offset, self._suffix = 0, ""
         self._mixdown = MixdownReport()
-        self._track, self._track_suffix, self._has_gaps = FIRST_TRACK, "", False
+        self._track, self._track_suffix, self._holes_recipe = FIRST_TRACK, "", ""
 
     @property
     def recipe(self) -> str:
         """What decides where the cuts are, apart from the recording itself. Call :meth:`scan` first."""
         effects = "-trim" * self._cut_options.trim + "-normalize" * self._cut_options.normalize
-        source = self._track_suffix + "-gaps" * self._has_gaps
+        source = self._track_suffix + self._holes_recipe
         return f"cut-{self.plan.max_samples}-{self.plan.overlap}{effects}{source}"
 
     @property
@@ -114,7 +120,7 @@ class Segmenter:
             self._track, self._track_suffix = recording.track, name_track(recording.track)
             if recording.clock.has_holes:
                 recording.scan_packets()
-                self._has_gaps = recording.clock.silence > 0
+                self._holes_recipe = recording.holes_recipe
 
     def take_piece(self) -> PreparedAudio | None:
         """The next piece; None after the last.
@@ -171,7 +177,9 @@ class Segmenter:
         )
         try:
             if cutter.is_last:
-                self.warnings += decode_warnings(recording) + self._mixdown.warnings + to_tracks_warning(recording)
+                self.warnings += decode_warnings(recording) + self._mixdown.warnings
+                self.warnings += describe_clock(recording.clock) + describe_second_file(self._path)
+                self.warnings += to_tracks_warning(recording)
             else:
                 check_damage(recording)
         except BaseException:
@@ -189,9 +197,9 @@ class Segmenter:
         is_mixed_otherwise = bool(self._mixdown.ranges)
         if not self._suffix:  # positions are those of the mix
             is_mixed_otherwise = self._mixdown.overlaps(cutter.start, cutter.end)
-        has_gaps = self._has_gaps or self._recording.clock.silence > 0
+        holes_recipe = self._holes_recipe or self._recording.holes_recipe
         recipe = f"{self.format}-{RATE}-mono{self._track_suffix}{self._suffix}"
-        recipe += "-channel" * is_mixed_otherwise + "-gaps" * has_gaps
+        recipe += "-channel" * is_mixed_otherwise + holes_recipe
         if cutter.is_last and not cutter.cuts:  # the whole recording fits after all
             return Input(self._sha256, recipe, self._offset, payload=payload)
         end = cutter.end

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.media.wav import HEAD_BYTES
-from mediamill.tasks.os_errors import build_unreadable_error
+from mediamill.tasks.system.os_errors import build_unreadable_error
 
 _ID3_HEADER_BYTES = 10
 _UNTAGGED_CONTAINERS = (b"RIFF", b"RF64", b"FORM", b"OggS", b"\x1aE\xdf\xa3", b".snd", b"caff", b"0&\xb2u")

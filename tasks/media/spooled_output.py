@@ -11,7 +11,7 @@ from typing import IO, Self
 
 from mediamill.tasks.domain import Payload
 from mediamill.tasks.errors import BadInput, MediamillError
-from mediamill.tasks.os_errors import build_storage_error
+from mediamill.tasks.system.os_errors import build_storage_error
 
 MAX_IN_MEMORY_BYTES = 2**20
 """A converted recording up to this size stays in memory."""

@@ -7,6 +7,7 @@ packet or a sound card that is slow, move the times of what follows and change n
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 import av
 
 from mediamill.tasks.media.audio_info import Timeline
+from mediamill.tasks.media.joins import JUMP_SECONDS, MAX_HOLE_SECONDS
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
@@ -24,13 +26,12 @@ TOLERANCE_SECONDS = 0.05
 MIN_HOLE_SECONDS = 0.1
 """A shorter hole is not filled with silence; times are right all the same."""
 
-MAX_HOLE_SECONDS = 600.0
-"""A longer hole is not filled: nobody pays for it. Times jump over it, unless such a clock is known to start anew."""
-
 _RESTART_SECONDS = 0.5
 """A clock that goes back by more has started anew: files were joined."""
 _LOOKAHEAD = 8
 """Frames that confirm a jump: a single late timestamp is none."""
+_MAX_JUMP_SECONDS = 2**32 / 90_000
+"""MPEG counts to 2^33 / 90,000 s: a jump ahead by more than half of that is a step back."""
 _SILENCE_FRAME_SECONDS = 1
 
 Frame = TypeVar("Frame")
@@ -41,20 +42,30 @@ class TrackClock:
 
     Args:
         has_holes: the container's timestamps are good enough to find holes by them; otherwise only the start counts.
-        can_jump: a jump forward over :data:`MAX_HOLE_SECONDS` is a clock that starts anew, as in broadcasts.
+        jump_seconds: a jump ahead by more is a clock that starts anew, as in broadcasts.
+        go_on: whether other tracks go on between two timestamps; then there is a hole, not a jump.
 
     Attributes:
         has_holes: as given.
         start: the first timestamp, in seconds; None before it.
         silence: seconds of all holes that are filled with silence.
+        long_silence: those of holes over :data:`JUMP_SECONDS`.
         restarts: how often the clock started anew.
+        jumps: where it jumped ahead then, in seconds so far, and by how many seconds.
     """
 
-    def __init__(self, *, has_holes: bool = True, can_jump: bool = False) -> None:
-        self.has_holes, self._can_jump = has_holes, can_jump
+    def __init__(
+        self,
+        *,
+        has_holes: bool = True,
+        jump_seconds: float = math.inf,
+        go_on: Callable[[float, float], bool] = lambda _start, _end: False,
+    ) -> None:
+        self.has_holes, self._jump_seconds, self._go_on = has_holes, jump_seconds, go_on
         self.start: float | None = None
-        self.silence = 0.0
+        self.silence = self.long_silence = 0.0
         self.restarts = 0
+        self.jumps: list[tuple[float, float]] = []
         self._position = 0.0
         self._shift = 0.0
         self._restarted_by = 0.0
@@ -111,7 +122,7 @@ class TrackClock:
         elif time is not None and self.has_holes:
             lag = self._measure_lag(time, self._position)
             if abs(lag) > TOLERANCE_SECONDS:
-                silence = self._correct(self._confirm(lag, seconds, waiting))
+                silence = self._correct(self._confirm(lag, seconds, waiting), time)
             else:
                 self._residual = lag
         self.silence += silence
@@ -134,13 +145,16 @@ class TrackClock:
             position += length
         return lag
 
-    def _correct(self, lag: float) -> float:
-        """Take in a difference between timestamps and samples; the seconds of silence that fill it."""
-        if lag < -_RESTART_SECONDS or (lag > MAX_HOLE_SECONDS and self._can_jump):
+    def _correct(self, lag: float, time: float) -> float:
+        """Take in a difference between a timestamp and the samples; the seconds of silence that fill it."""
+        if lag < -_RESTART_SECONDS or (lag > self._jump_seconds and not self._go_on(time - lag, time)):
             self._restarted_by += lag
             self.restarts += 1
+            if 0 < lag <= _MAX_JUMP_SECONDS:
+                self.jumps.append((self._position, lag))
         elif lag - self._residual >= MIN_HOLE_SECONDS and 0 < lag <= MAX_HOLE_SECONDS:
             self._residual = 0.0
+            self.long_silence += lag if lag > JUMP_SECONDS else 0.0
             return lag
         elif abs(lag) > TOLERANCE_SECONDS:
             self._shift += lag

@@ -6,9 +6,8 @@ from pathlib import Path
 
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.media.content_kind import describe_content
+from mediamill.tasks.media.headerless import describe_conversion
 
-_MAX_BOXES = 1000
-_LARGE_BOX = 1
 _PLAYLISTS = (b"#EXTM3U", b"[playlist]", b"ffconcat ")
 
 _AUDIO_TYPES = {
@@ -35,27 +34,7 @@ _AUDIO_TYPES = {
 }
 
 
-def is_cut_off_mp4(path: Path) -> bool:
-    """True when one of the boxes that an MP4 file consists of is larger than what is left of the file."""
-    at, size = 0, path.stat().st_size
-    with path.open("rb") as file:
-        for _ in range(_MAX_BOXES):
-            if at >= size:
-                return at > size
-            file.seek(at)
-            header = file.read(16).ljust(16, b"\0")
-            if at == 0 and header[4:8] != b"ftyp":
-                return False
-            length = int.from_bytes(header[:4])
-            if length == _LARGE_BOX:
-                length = int.from_bytes(header[8:16])
-            if length == 0:  # it reaches to the end
-                return False
-            at += max(length, 8)
-    return False
-
-
-def undecodable_error(head: bytes) -> BadInput:
+def undecodable_error(head: bytes, path: Path) -> BadInput:
     """The error for a file whose first bytes are ``head`` and which could not be opened as audio."""
     if head.lstrip()[:10].startswith(_PLAYLISTS):
         return _not_audio_error("a playlist, which names recordings but holds none")
@@ -69,6 +48,13 @@ def undecodable_error(head: bytes) -> BadInput:
     content = describe_content(head)
     if content:
         return _not_audio_error(content)
+    conversion = describe_conversion(path)
+    if conversion:
+        return BadInput(
+            f"a file with the suffix {path.suffix} has no header that tells what it holds",
+            kind="not_audio",
+            hint=f"convert it first: {conversion}",
+        )
     return BadInput(
         "the file's content is not audio in any format that is known here",
         kind="not_audio",

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.media.frames import broken_video_error, open_video, to_video_info
+from mediamill.tasks.media.frames import to_video_info
+from mediamill.tasks.media.video_file import broken_video_error, open_video
 
 _MAX_DECODE_SECONDS = 600.0
 _FORMAT_NAMES = {"mov": "mp4", "matroska": "webm"}

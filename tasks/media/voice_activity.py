@@ -15,8 +15,9 @@ import numpy.typing as npt
 
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.media.audio_info import VoiceActivity
-from mediamill.tasks.media.decode import Check, open_recording
+from mediamill.tasks.media.decode import open_recording
 from mediamill.tasks.media.encode import RATE, Samples, to_blocks, to_mono
+from mediamill.tasks.media.recording import Check
 from mediamill.tasks.media.source_file import read_head
 
 if TYPE_CHECKING:

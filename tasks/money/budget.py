@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Self
 
-from mediamill.tasks.domain import Cost, format_decimal
+from mediamill.tasks.domain import Cost
 from mediamill.tasks.errors import BudgetReached, Unpriced
+from mediamill.tasks.formatting import format_dollars
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +95,16 @@ class Budget:
         return Reservation(self, usd)
 
     def _budget_reached_error(self, max_usd: Decimal) -> BudgetReached:
-        charged = f"${format_decimal(self.spent)} spent"
+        charged = f"{format_dollars(self.spent)} spent"
         held = self._held
         others = self.unknown - (held.usd if held else Decimal(0))
         if held:
             charged += f", {held.words}"
         if others > 0:
-            charged += f", up to ${format_decimal(others)} more for requests without an answer"
+            charged += f", up to {format_dollars(others)} more for requests without an answer"
         return BudgetReached(
-            f"the budget of ${format_decimal(self.limit or Decimal(0))} does not cover the next request "
-            f"(up to ${format_decimal(max_usd)}; {charged})",
+            f"the budget of {format_dollars(self.limit or Decimal(0))} does not cover the next request "
+            f"(up to {format_dollars(max_usd)}; {charged})",
             hint=held.hint if held else "run again with a higher --budget to go on",
         )
 

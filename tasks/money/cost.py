@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
 
 from mediamill.tasks.domain import FREE, Cost, Usage
+from mediamill.tasks.model_names import find_undated_name
 from mediamill.tasks.money.meter import Meter
 from mediamill.tasks.money.prices import Price, PriceBook
 from mediamill.tasks.money.tokens import format_token_prices
@@ -82,7 +83,13 @@ class Pricing:
         return format_token_prices(prices) or (str(prices[0]) if prices else None)
 
     def _find_prices(self, model: str, operation: str) -> tuple[Price, ...]:
-        """A model's prices for an operation; where the lists have none, those of the operation it is priced as."""
-        own_prices = self.price_book.find(self.provider, model, operation)
-        other_operation = None if own_prices else self.find_priced_as(operation)
-        return own_prices if other_operation is None else self.price_book.find(self.provider, model, other_operation)
+        """A model's prices for an operation or the one it is priced as; where it has none, those without its date."""
+        operations = [name for name in (operation, self.find_priced_as(operation)) if name is not None]
+        for name in operations:
+            if prices := self.price_book.find(self.provider, model, name):
+                return prices
+        undated = find_undated_name(model)
+        for name in operations if undated is not None else ():
+            if prices := self.price_book.find(self.provider, undated or "", name):
+                return tuple(replace(price, source=f"{price.source} (of {undated})") for price in prices)
+        return ()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from mediamill.configs import CONFIGS_FOLDER
-from mediamill.tasks.bounded_files import read_bounded_text
+from mediamill.tasks.bounded.files import read_bounded_text
 from mediamill.tasks.errors import UsageError
 
 PriceRows: TypeAlias = "dict[tuple[str, str, str], list[Price]]"

@@ -36,7 +36,13 @@ class Expression:
         """The columns it uses, without the variables of its comprehensions."""
         nodes = [node for node in ast.walk(self._parsed) if isinstance(node, ast.Name)]
         bound_names = {node.id for node in nodes if isinstance(node.ctx, ast.Store)}
-        return {node.id for node in nodes} - bound_names - set(FUNCTIONS)
+        return {node.id for node in nodes} - bound_names - set(FUNCTIONS) - self.unknown_functions
+
+    @property
+    def unknown_functions(self) -> set[str]:
+        """The names that it calls and that are no function of expressions."""
+        called = [node.func for node in ast.walk(self._parsed) if isinstance(node, ast.Call)]
+        return {function.id for function in called if isinstance(function, ast.Name)} - set(FUNCTIONS)
 
     def is_true_for(self, row: Mapping[str, Any], source: str = "") -> bool:
         """Whether the expression is true for a row. What may take long is evaluated in a worker, with limits.

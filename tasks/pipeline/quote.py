@@ -7,9 +7,12 @@ from decimal import Decimal
 from pathlib import Path
 
 from mediamill.tasks.errors import MediamillError
-from mediamill.tasks.pipeline.run import build_task_job, takes_files
+from mediamill.tasks.formatting import format_dollars
+from mediamill.tasks.pipeline.chain_out import choose_chain_out
 from mediamill.tasks.pipeline.spec import Chain, Task
-from mediamill.tasks.quote import quote
+from mediamill.tasks.pipeline.task_job import build_task_job, get_task_folder, takes_files
+from mediamill.tasks.run.quote import quote
+from mediamill.tasks.run.quote_text import describe_limit, format_quote
 from mediamill.tasks.summary import Quote
 
 
@@ -49,12 +52,12 @@ def quote_chain(chain: Chain) -> ChainQuote:
     Raises:
         UsageError: when the first step cannot be quoted.
     """
+    chain = choose_chain_out(chain).chain
     result, rows_selected = ChainQuote(), False
     for number, step in enumerate(chain.steps, 1):
         rows_selected = rows_selected or step.when is not None
         for name, task in step.branches().items():
-            folder = chain.out_path / "steps" / f"{number:02d}-{step.name}"
-            folder = folder if step.task else folder / name
+            folder = get_task_folder(chain.out_path, number, step, name)
             _quote_task(chain, name, task, [folder], result, first=number == 1)
             if rows_selected and not _manifest_path(folder).exists():
                 result.conditional.add(name)
@@ -82,3 +85,11 @@ def _quote_task(chain: Chain, name: str, task: Task, folders: list[Path], result
 
 def _manifest_path(folder: Path) -> Path:
     return folder / "manifest.parquet"
+
+
+def format_chain_quote(quoted: ChainQuote, budget: Decimal | None) -> list[str]:
+    """The quote of each step, and of all together as the last line."""
+    lines = [f"{name}: {format_quote(one)}" for name, one in quoted.known.items()]
+    lines += [f"{name}: cost unknown: {reason}" for name, reason in quoted.unknown.items()]
+    low, high = format_dollars(quoted.low_usd), format_dollars(quoted.high_usd)
+    return [*lines, f"chain: at least {low}, at most {high}; {describe_limit(budget)}"]

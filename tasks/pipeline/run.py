@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mediamill.tasks.errors import NoSuchOption
-from mediamill.tasks.job import AllowedPaths, Job, make_job
-from mediamill.tasks.pipeline.result import ChainResult, StepResult
+from mediamill.tasks.formatting import format_dollars
+from mediamill.tasks.job import Job
+from mediamill.tasks.out.chain_steps import find_step_folders
+from mediamill.tasks.out.status import open_existing
+from mediamill.tasks.pipeline.chain_out import check_steps, choose_chain_out
+from mediamill.tasks.pipeline.result import FINISHED_EXIT_CODES, ChainResult, StepResult
 from mediamill.tasks.pipeline.spec import Chain, Step, Task
 from mediamill.tasks.pipeline.table import (
     ID,
-    PATH,
     add_step_columns,
     build_first_table,
     drop_step_columns,
@@ -24,11 +27,9 @@ from mediamill.tasks.pipeline.table import (
     write_manifest,
     write_parquet,
 )
+from mediamill.tasks.pipeline.task_job import build_task_job, get_step_folder, get_task_folder
 from mediamill.tasks.renamed_options import to_stored_job
-from mediamill.tasks.resolved_job import resolve_job
 from mediamill.tasks.sinks.atomic_file import write_json
-from mediamill.tasks.sources.folder import find_source_folder
-from mediamill.tasks.status import open_existing
 from mediamill.tasks.summary import Summary
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ RunStepJob = Callable[[str, Job], Summary]
 """Runs the job of a step, given the step's name and the job."""
 
 RECORD_FILE = "chain.json"
-_FINISHED_EXIT_CODES = (0, 3)
 
 
 class ChainRun:
@@ -50,9 +50,9 @@ class ChainRun:
     """
 
     def __init__(self, chain: Chain, run_step_job: RunStepJob) -> None:
-        self._chain = chain
+        self._chain = choose_chain_out(chain).chain
         self._run_step_job = run_step_job
-        self._out = chain.out_path
+        self._out = self._chain.out_path
         self._result = ChainResult(self._out)
         self._last_step: str | None = None
         self._has_all_columns = True
@@ -63,9 +63,7 @@ class ChainRun:
         Raises:
             MediamillError: when a step could not start, or the disk or a journal failed.
         """
-        for _, _, task in self._chain.tasks():
-            # Refuse a missing key or a wrong option before anything is paid.
-            resolve_job(build_task_job(self._chain, task, self._out, None))
+        check_steps(self._chain)
         table: pa.Table | None = None
         for number, step in enumerate(self._chain.steps, 1):
             step_result = StepResult(step.name)
@@ -86,7 +84,7 @@ class ChainRun:
 
     def _run_step(self, number: int, step: Step, table: pa.Table | None, step_result: StepResult) -> pa.Table | None:
         """Run a step: the table after it; None when the chain ends here."""
-        folder = self._out / "steps" / f"{number:02d}-{step.name}"
+        folder = get_step_folder(self._out, number, step)
         skipped = None
         if table is not None:
             step_result.rows = table.num_rows
@@ -98,7 +96,7 @@ class ChainRun:
             to_do = None
         result_table: pa.Table | None = to_do
         for name, task in step.branches().items():
-            task_folder = folder if step.task else folder / name
+            task_folder = get_task_folder(self._out, number, step, name)
             source = None if to_do is None else self._write_manifest(to_do, task_folder, task)
             if source is not None and to_do is not None and not to_do.num_rows:
                 self._has_all_columns = False
@@ -126,6 +124,7 @@ class ChainRun:
         self._check_columns(step, "keep", step.keep, result_table, last_step)
         selection = select_rows(result_table, step.keep, last_step)
         step_result.problems += selection.problems
+        step_result.dropped = result_table.num_rows - selection.matching.num_rows
         return selection.matching
 
     def _check_columns(
@@ -187,9 +186,13 @@ class ChainRun:
         job = self._build_job(task, folder, source)
         summary = self._run_step_job(name, job)
         step_result.runs[name] = summary
-        if summary.exit_code not in _FINISHED_EXIT_CODES:
+        if summary.exit_code not in FINISHED_EXIT_CODES:
+            step_result.stop(summary, is_repeat=" again " in name)
             self._result.exit_code = summary.exit_code
-            self._result.message = summary.message
+            self._result.message, self._result.hint = summary.message, summary.hint
+            if summary.stopped_by == "budget" and self._chain.budget is not None and not summary.lost_requests:
+                self._result.message = f"the chain's budget of {format_dollars(self._chain.budget)} is reached"
+                self._result.hint = "run it again with a higher --budget to go on; it is one for all steps and runs"
             return False
         self._result.exit_code = max(self._result.exit_code, summary.exit_code)
         return True
@@ -224,45 +227,9 @@ class ChainRun:
         self._result.spent_usd = max_cost - self._result.unknown_max_usd
 
 
-def find_step_folders(out: Path) -> list[Path]:
-    """The OUTs of a chain's steps, their repeats and branches, in their order; empty where no chain has run."""
-    id_files = (out.expanduser() / "steps").glob("**/.journal/out_id")
-    return sorted(id_file.parent.parent for id_file in id_files)
-
-
-def build_task_job(chain: Chain, task: Task, folder: Path, manifest: Path | None) -> Job:
-    """The job of a task, on the chain's source or on the manifest from the steps before it."""
-    fields = {**task.job_fields(), "out": str(folder), "allow_hosts": chain.allow_hosts}
-    fields |= {"moved": chain.moved, "copied": chain.copied}
-    fields["allow_paths"] = chain.allow_paths if manifest is None else _list_step_folders(chain)
-    if manifest is None:
-        fields["columns"] = chain.columns.model_dump(exclude_defaults=True)
-        if chain.settle is not None:
-            fields["settle"] = chain.settle
-        return make_job(source=chain.source, limit=chain.limit, **fields)
-    params = {name: column for name, column in task.of.items() if name not in ("path", "text")}
-    columns: dict[str, Any] = {"id": ID, "params": params}
-    if takes_files(task):
-        columns["path"] = task.of.get("path", PATH)
-    if "text" in task.of:
-        columns["text"] = task.of["text"]
-    return make_job(source=str(manifest), columns=columns, **fields)
-
-
-def _list_step_folders(chain: Chain) -> AllowedPaths:
-    """What the rows of a later step may name: the files of the chain's source, and those that earlier steps wrote."""
-    if isinstance(chain.allow_paths, bool) and chain.allow_paths:
-        return True
-    allowed = [] if isinstance(chain.allow_paths, bool) else chain.allow_paths
-    return [*allowed, *find_source_folder(chain.source), str(chain.out_path)]
-
-
-def takes_files(task: Task) -> bool:
-    """True when the task works on files; False when its input is the rows themselves."""
-    from mediamill.tasks import capabilities
-    from mediamill.tasks.sources.columns import needs_files
-
-    return needs_files(capabilities.get(task.capability).kinds)
+def describe_chain(chain: Chain) -> str:
+    """What ran, for a notification."""
+    return f"chain {Path(chain.source).name or chain.source}"
 
 
 def _mask_of_items(table: pa.Table, results: pa.Table) -> pa.Array:
@@ -292,7 +259,7 @@ def _load_locations(folder: Path) -> dict[str, str | None]:
 
 def _to_stored_chain(chain: Chain) -> dict[str, Any]:
     """A chain as its record keeps it."""
-    fields = chain.model_dump(mode="json", exclude_defaults=True, exclude={"moved", "copied"})
+    fields = chain.model_dump(mode="json", exclude_defaults=True, exclude={"moved", "copied", "confirmed", "notify"})
     for step in fields["steps"]:
         if "task" in step:
             step["task"] = to_stored_job(step["task"])

@@ -9,16 +9,18 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from mediamill.tasks.bounded_files import load_yaml_file
+from mediamill.tasks.bounded.files import load_yaml_file
 from mediamill.tasks.errors import NoSuchOption, UsageError
-from mediamill.tasks.job import AllowedPaths, Columns, Job, Schedule, Usd, get_first_error, make_job
+from mediamill.tasks.field_errors import get_first_error
+from mediamill.tasks.job import AllowedPaths, Columns, Job, Parameters, Schedule, Usd, make_job
+from mediamill.tasks.notification import Notifications
 from mediamill.tasks.pipeline.expressions import Expression
 from mediamill.tasks.renamed_options import TASK_OPTIONS, RenamedFields, get_renamed_params, override
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _JOB_FIELDS = (
     *("provider", "model", "base_url", "api_key_env"),
-    *("concurrency", "rpm", "timeout", "retries", "subtitles"),
+    *("concurrency", "rpm", "timeout", "retries", "subtitles", "beside", "overwrite", "skip_existing"),
 )
 
 
@@ -38,7 +40,7 @@ class Task(_StrictSpec, RenamedFields):
     api_key_env: str | None = Field(
         None, description="NAME of the environment variable that holds the key; default: the provider's own"
     )
-    params: dict[str, Any] = Field(default_factory=dict, description="the capability's own parameters")
+    params: Parameters = Field(default_factory=dict, description="the capability's own parameters")
     of: dict[str, str] = Field(
         default_factory=dict, description="the column for path, for text or for a parameter, e.g. {text: heard_text}"
     )
@@ -49,7 +51,17 @@ class Task(_StrictSpec, RenamedFields):
     )
     retries: int | None = Field(None, description="maximum retries of one request; default 5")
     subtitles: list[str] | str | None = Field(
-        None, description="subtitle files beside the Parquet: srt, vtt, txt, json; default: none"
+        None, description="subtitles as NAME.srt and so on in the step's OUT: srt, vtt, txt, json; default: none"
+    )
+    beside: bool = Field(
+        default=False, description="write the text beside each file of the source, too: NAME.srt or NAME.txt"
+    )
+    overwrite: bool = Field(
+        default=False, description="with beside: write over files that the step did not write, or that were changed"
+    )
+    skip_existing: bool = Field(
+        default=False,
+        description="in the first step: the chain passes over items that have a file of this step beside them",
     )
 
     def job_fields(self) -> dict[str, Any]:
@@ -148,6 +160,9 @@ class Chain(_StrictSpec):
     budget: Usd | None = Field(
         None, description="maximum cost of all steps together in US dollars, over all runs; default: none"
     )
+    confirmed: bool = Field(
+        default=False, description="a paid chain may start without a budget where nobody is asked: what --yes says"
+    )
     limit: Annotated[int, Field(gt=0)] | None = Field(
         None, description="only the first N items of the source; default: all"
     )
@@ -163,6 +178,7 @@ class Chain(_StrictSpec):
     settle: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = Field(
         None, description="seconds for which a file of a folder must be unchanged to be taken; default: as for a job"
     )
+    notify: Notifications = Field(default_factory=list, description="who is told how a run ended; as for a job")
     schedule: Schedule | None = Field(None, description="when its deployment runs")
     steps: tuple[Step, ...] = Field(min_length=1, max_length=50, description="the steps in their order")
 
@@ -228,7 +244,8 @@ def make_chain(data: dict[str, Any], where: str = "", **overrides: Any) -> Chain
 def _validate_task(chain: Chain, step: Step, name: str, task: Task) -> None:
     """Refuse a task or a repeat that makes no valid job, before anything is paid."""
     from mediamill.tasks import capabilities
-    from mediamill.tasks.params import validate_params
+    from mediamill.tasks.run.params import validate_params
+    from mediamill.tasks.run.sidecar_check import check_sidecars
 
     for change in ({}, *step.again):
         try:
@@ -237,10 +254,26 @@ def _validate_task(chain: Chain, step: Step, name: str, task: Task) -> None:
             raise _to_chain_error(error, f"step {name}: again", Task) from None
         try:
             job: Job = make_job(f"step {name}", source=chain.source, **changed.job_fields())
-            validate_params(capabilities.get(job.capability), job.params)
+            capability = capabilities.get(job.capability)
+            check_sidecars(job, capability, validate_params(capability, job.params))
+            _check_step_sidecars(chain, step, changed)
         except UsageError as error:
             message = error.message if error.message.startswith("step ") else f"step {name}: {error.message}"
             raise UsageError(message, hint=error.hint) from None
+
+
+def _check_step_sidecars(chain: Chain, step: Step, task: Task) -> None:
+    """Refuse files beside the source where they could not be right.
+
+    Raises:
+        UsageError: naming the option.
+    """
+    if task.skip_existing and (step is not chain.steps[0] or step.task is None):
+        raise UsageError("skip_existing is for the only task of the first step, as later ones would lose rows")
+    if task.beside and step.until:
+        raise UsageError("beside and until exclude each other, as each repeat would meet the files of the one before")
+    if task.beside and "path" in task.of:
+        raise UsageError("beside is for the source's own files, and of.path names others")
 
 
 def _to_chain_error(error: ValidationError, where: str, model: type[BaseModel] = Chain) -> UsageError:

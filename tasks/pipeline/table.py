@@ -17,7 +17,7 @@ from mediamill.tasks.sinks.atomic_file import write_atomically
 from mediamill.tasks.sinks.results import build_results_schema
 
 ID, PATH = "item_id", "item_path"
-_STEP_COMMON_COLUMNS = ("cost_usd", "provider", "model", "simulated")
+STEP_COMMON_COLUMNS = ("cost_usd", "provider", "model", "simulated")
 """The common columns of results that the table keeps for each step."""
 _BATCH_ROWS = 1024
 
@@ -127,7 +127,7 @@ def write_manifest(out: Path, table: pa.Table, path: Path, step: str | None, wan
         if column in columns:
             continue
         plain_name = _plain_name(table, step, column)
-        is_common = column.endswith(tuple(f"_{name}" for name in _STEP_COMMON_COLUMNS))
+        is_common = column.endswith(tuple(f"_{name}" for name in STEP_COMMON_COLUMNS))
         if not (is_common or pa.types.is_nested(table[column].type)) or plain_name in wanted or column in wanted:
             columns[plain_name] = table[column]
             if column in wanted:
@@ -150,7 +150,7 @@ def write_parquet(out: Path, table: pa.Table, path: Path) -> None:
 
 def _step_columns(results: pa.Table, name: str) -> dict[str, Any]:
     """A step's columns with its name in front: its own, and its cost, provider and model."""
-    common = set(build_results_schema(pa.schema([]), pa.schema([])).names) - set(_STEP_COMMON_COLUMNS)
+    common = set(build_results_schema(pa.schema([]), pa.schema([])).names) - set(STEP_COMMON_COLUMNS)
     own = [column for column in results.column_names if column not in common and not column.startswith("in_")]
     return {f"{name}_{column}": results[column] for column in own}
 

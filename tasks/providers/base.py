@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from mediamill.tasks.domain import Ask
 from mediamill.tasks.errors import UsageError
+from mediamill.tasks.model_names import find_undated_name
 from mediamill.tasks.providers.config import ProviderConfig
+from mediamill.tasks.providers.errors.charset import recode_reply
 from mediamill.tasks.providers.errors.classify import classify_error
 from mediamill.tasks.providers.operations import load_operation_class
 from mediamill.tasks.providers.operations.base import AudioOperation, JobOperation, Operation
@@ -88,6 +91,11 @@ class BaseProvider:
         """
         return _expect_type(self.operation(operation).model_facts(model), facts_type)
 
+    def find_default_model(self, operation: str) -> str | None:
+        """The model that is used where none is requested; None where there is none, or no such operation."""
+        config = self.config.operations.get(operation)
+        return config.default_model if config else None
+
     def choose_model(self, operation: str, requested: str | None) -> str:
         """The requested model, or the operation's default.
 
@@ -97,7 +105,8 @@ class BaseProvider:
         known_elsewhere = any(
             requested in config.models for name, config in self.config.operations.items() if name != operation
         )
-        model = self.operation(operation).choose_model(requested, known_elsewhere=known_elsewhere)
+        wanted = requested or self.find_default_model(operation)
+        model = self.operation(operation).choose_model(wanted, known_elsewhere=known_elsewhere)
         end = self.find_model_end(operation, model)
         if end is not None and end.refused:
             raise UsageError(f"{self.name} ended {model} on {end.date}", hint=f"use {end.instead}")
@@ -109,6 +118,22 @@ class BaseProvider:
         if base_url is None or not base_url.startswith(self.endpoint.origin):
             return None
         return self.operation(operation).config.ends.get(model)  # type: ignore[no-any-return]
+
+    def describe_unlisted_model(self, operation: str, model: str) -> str | None:
+        """That the provider's list lacks a model, with the nearest that it has; None where it has it, or none.
+
+        It may exist all the same: providers add models, and dedicated endpoints have names of their own.
+        """
+        listed = self.operation(operation).config.models
+        if not listed or {model, find_undated_name(model)} & listed.keys():
+            return None
+        others = [name for name, config in self.config.operations.items() if model in config.models]
+        if others:
+            return f"{self.name} lists {model} for {', '.join(others)}, not for {operation}"
+        by_name = {form.lower(): name for name in listed for form in (name, name.rpartition("/")[2])}
+        nearest = difflib.get_close_matches(model.lower(), by_name, n=1)
+        suggestion = f"; did you mean {by_name[nearest[0]]}?" if nearest else ""
+        return f"{model} is not in {self.name}'s list of models{suggestion}"
 
     def quota(self, operation: str, model: str) -> Quota:
         """The rates and the concurrency to start with."""
@@ -143,10 +168,11 @@ class BaseProvider:
         Raises:
             BadReply: when the reply is not what the operation returns.
         """
-        return self.operation(asks[0].operation).parse(reply, asks)
+        return self.operation(asks[0].operation).parse(recode_reply(reply), asks)
 
     def classify(self, reply: Reply, operation: str = "") -> Problem | None:
         """What an error reply means; None for a success. ``operation`` is empty for lists of models and the like."""
+        reply = recode_reply(reply)
         return self.operation(operation).classify(reply) if operation else classify_error(self._info, reply)
 
     def parse_rate_limits(self, reply: Reply) -> RateLimits:

@@ -37,6 +37,7 @@ class ProviderConfig(StrictModel):
     base_url: str | None = None
     base_url_env: str | None = None
     key_env: str | None = None
+    key_url: str | None = Field(default=None, description="page on which the provider gives out keys")
     key_optional: bool = False
     free: bool = False
     least_seconds: Decimal = Decimal(0)

@@ -8,38 +8,95 @@ from importlib.metadata import PackageNotFoundError, version
 
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.providers.base import BaseProvider
-from mediamill.tasks.providers.operations.translation import TRANSLATION
+from mediamill.tasks.providers.operations.transcription import (
+    TRANSCRIPTION,
+    TranscriptionModel,
+    TranscriptionOperation,
+)
+from mediamill.tasks.providers.operations.translation import TRANSLATION, TranslationModel, TranslationOperation
 from mediamill.tasks.providers.operations.tts import TTS, TtsConfig
-
-_PACKAGES = {"whisper": "faster-whisper"}
+from mediamill.tasks.system.asr_choice import choose_asr_engine
+from mediamill.tasks.system.whisper_weights import (
+    WHISPER,
+    find_weights,
+    is_whisper,
+    name_whisper_engine,
+    resolve_whisper_name,
+)
 
 
 class LocalProvider(BaseProvider):
     """The built-in provider is free and needs no key. Request keys hold the engine and its version, never the port."""
 
+    def find_default_model(self, operation: str) -> str | None:
+        """The engine that this machine has: for speech, the first model whose program is on PATH."""
+        if self.endpoint.origin:
+            return super().find_default_model(operation)
+        if operation == TRANSCRIPTION:
+            return choose_asr_engine().engine
+        if operation == TRANSLATION:
+            engine = choose_asr_engine().engine
+            return engine if is_whisper(engine) else None
+        if operation == TTS:
+            models = self.operation_config(TTS, TtsConfig).models
+            return next(name for name, facts in models.items() if facts.program is None or shutil.which(facts.program))
+        return super().find_default_model(operation)
+
     def choose_model(self, operation: str, requested: str | None) -> str:
-        """The requested model, or the default: for speech, the first model whose program is on PATH.
+        """The requested model, or the default. Weights for whisper are found now: request keys have their digest.
 
         Raises:
-            UsageError: when there is no such operation.
+            UsageError: when there is no such operation, or the weights or their package are not there.
         """
-        if requested is None and operation == TTS and not self.endpoint.origin:
-            for name, facts in self.operation_config(TTS, TtsConfig).models.items():
-                if facts.program is None or shutil.which(facts.program):
-                    return name
-        if requested is None and operation == TRANSLATION and not self.endpoint.origin:
-            raise UsageError("the built-in recogniser does not translate", hint=self.suggest_alternatives(operation))
-        return super().choose_model(operation, requested)
+        is_unnamed = requested is None and not self.endpoint.origin
+        if is_unnamed and operation == TRANSLATION and self.find_default_model(operation) is None:
+            raise self._build_translation_error()
+        model = super().choose_model(operation, requested)
+        if not is_whisper(model) or self.endpoint.origin:
+            return model
+        model = resolve_whisper_name(model)
+        find_weights(model)
+        return model
+
+    def _build_translation_error(self) -> UsageError:
+        """Why nothing built in translates: whisper is not installed, or another engine is chosen for this machine."""
+        hint = self.suggest_alternatives(TRANSLATION)
+        try:
+            find_weights(WHISPER)
+        except UsageError as error:
+            others = f"; or {hint.replace(f'--model {WHISPER}, or ', '')}"
+            return UsageError(f"translation needs whisper: {error.message}", hint=f"{error.hint or ''}{others}")
+        return UsageError("the built-in recogniser does not translate", hint=hint)
+
+    def describe_unlisted_model(self, operation: str, model: str) -> str | None:
+        """None for weights of whisper, which have any name."""
+        return None if is_whisper(model) else super().describe_unlisted_model(operation, model)
 
     def key_origin(self, model: str) -> str:
-        """The engine, which the model names, and its version."""
+        """The engine, which the model names, its version, and of whisper its weights."""
         return self.endpoint.origin or _format_engine(model)
+
+
+class LocalTranscription(TranscriptionOperation):
+    """Transcription, whose models may be ``whisper:NAME``."""
+
+    def model_facts(self, model: str) -> TranscriptionModel:
+        """The facts about a model; whatever its weights, whisper is whisper."""
+        return super().model_facts(WHISPER if is_whisper(model) else model)
+
+
+class LocalTranslation(TranslationOperation):
+    """Translation, whose models may be ``whisper:NAME``."""
+
+    def model_facts(self, model: str) -> TranslationModel:
+        """The facts about a model; whatever its weights, whisper is whisper."""
+        return super().model_facts(WHISPER if is_whisper(model) else model)
 
 
 @functools.cache
 def _format_engine(model: str) -> str:
     """An engine and its version. It is cached, because the look-up reads folders and every request key needs it."""
     try:
-        return f"local:{model}-{version(_PACKAGES.get(model, model))}"
-    except (PackageNotFoundError, ValueError):
+        return f"local:{name_whisper_engine(model) if is_whisper(model) else f'{model}-{version(model)}'}"
+    except (PackageNotFoundError, ValueError, UsageError):
         return f"local:{model}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from mediamill.configs import CONFIGS_FOLDER
@@ -59,16 +60,19 @@ def choose_default_provider(environ: Mapping[str, str], operation: str | None = 
     return _LOCAL
 
 
-def make_provider(name: str, *, base_url: str | None, api_key_env: str | None, environ: Mapping[str, str]) -> Provider:
-    """A provider, ready for use.
+def make_provider(
+    name: str, *, base_url: str | None, api_key_env: str | None, environ: Mapping[str, str], needs_key: bool = True
+) -> Provider:
+    """A provider, ready for use; without ``needs_key`` also one whose key is not set, to quote with.
 
     Raises:
         NoSuchOption: when no provider has that name.
         UsageError: when its key is not set, or it needs a base URL.
     """
     config = _load_named_config(name)
-    key_env = _choose_key_env(name, config, api_key_env, environ)
-    endpoint = _choose_endpoint(name, config, base_url, key_env, environ)
+    endpoint = _choose_endpoint(name, config, base_url, environ)
+    key_env = _choose_key_env(name, config, endpoint, api_key_env, environ, needs_key=needs_key)
+    endpoint = replace(endpoint, key_env=key_env)
     return _load_provider_class(name, config)(name, config, endpoint, providers_with)
 
 
@@ -88,6 +92,17 @@ def _load_provider_class(name: str, config: ProviderConfig) -> type[BaseProvider
     if not (isinstance(provider_class, type) and issubclass(provider_class, BaseProvider)):
         raise UsageError(f"the adapter {config.adapter} of the provider {name} is not a subclass of BaseProvider")
     return provider_class
+
+
+def find_default_model(name: str, operation: str) -> str | None:
+    """The model that a provider's own address uses where a job names none; None where there is none. Needs no key.
+
+    Raises:
+        NoSuchOption: when no provider has that name.
+    """
+    config = _load_named_config(name)
+    provider = _load_provider_class(name, config)(name, config, Endpoint("", "", None), providers_with)
+    return provider.find_default_model(operation)
 
 
 def is_built_in_provider(name: str) -> bool:
@@ -110,6 +125,15 @@ def key_env_name(name: str, api_key_env: str | None) -> str | None:
     return api_key_env or _load_named_config(name).key_env
 
 
+def is_free(name: str) -> bool:
+    """Whether a provider bills nothing.
+
+    Raises:
+        NoSuchOption: when there is no such provider.
+    """
+    return _load_named_config(name).free
+
+
 def iter_usable_configs() -> Iterator[tuple[str, ProviderConfig]]:
     """Every configuration except those of other packages that cannot be read, which fail only when a job names them."""
     for name in provider_names():
@@ -128,25 +152,39 @@ def _load_named_config(name: str) -> ProviderConfig:
     return load_config(name)
 
 
-def _choose_key_env(name: str, config: ProviderConfig, requested: str | None, environ: Mapping[str, str]) -> str | None:
+def _choose_key_env(
+    name: str,
+    config: ProviderConfig,
+    endpoint: Endpoint,
+    requested: str | None,
+    environ: Mapping[str, str],
+    *,
+    needs_key: bool,
+) -> str | None:
+    """The NAME of the variable that holds the key; None where none is needed, as for a server of this machine.
+
+    Raises:
+        UsageError: when the key is not set.
+    """
     key_env = requested or config.key_env
     if key_env is None or environ.get(key_env):
         return key_env
-    if config.key_optional and requested is None:
+    if requested is None and (config.key_optional or endpoint.is_on_loopback):
         return None
+    if not needs_key:
+        return key_env
+    where = f"get a key at {config.key_url}, then " if config.key_url and key_env == config.key_env else ""
     raise UsageError(
-        f"{name} needs a key and {key_env} is not set", hint=f"export {key_env}=... or leave out --provider"
+        f"{name} needs a key and {key_env} is not set", hint=f"{where}export {key_env}=...; or leave out --provider"
     )
 
 
-def _choose_endpoint(
-    name: str, config: ProviderConfig, base_url: str | None, key_env: str | None, environ: Mapping[str, str]
-) -> Endpoint:
+def _choose_endpoint(name: str, config: ProviderConfig, base_url: str | None, environ: Mapping[str, str]) -> Endpoint:
     from_environment = environ.get(config.base_url_env) if config.base_url_env else None
     chosen = base_url or from_environment or config.base_url
     if chosen is not None:
         api = parse_endpoint(config.base_url, "/v1", None).api if config.base_url else "/v1"
-        return parse_endpoint(chosen, api, key_env)
+        return replace(parse_endpoint(chosen, api, None), is_own=config.base_url is None)
     if name == _LOCAL:
         return Endpoint("", "/v1", None)
     raise UsageError(f"{name} needs --base-url", hint="for example --base-url http://localhost:8000/v1")

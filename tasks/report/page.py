@@ -1,4 +1,4 @@
-"""Render the report page: one self-contained HTML file. Everything from outside is text; nothing in it can run."""
+"""Render the report page: HTML without scripts. Everything from outside is text; nothing in it can run."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mediamill.tasks.domain import format_decimal
+from mediamill.tasks.formatting import format_dollars
 from mediamill.tasks.report.report_data import ReportData
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_CENTS = Decimal("0.01")
 _MAX_VALUE_CHARS = 4096
 """Maximum of any one value; longer ones are cut, so that the page opens in any browser."""
 _ALLOWED_CONTROLS = frozenset("\n\t\u200c\u200d")
@@ -36,7 +35,7 @@ def replace_invisible(value: Any) -> Any:
     """A text of bounded length, with control and direction characters replaced: a name shows as what it is."""
     if not isinstance(value, str):
         return "" if value is None else value
-    if type(value) is str and len(value) > _MAX_VALUE_CHARS:  # markup is not cut: that could cut an entity
+    if type(value) is str and len(value) > _MAX_VALUE_CHARS:  # no markup, which a cut would break
         value = value[:_MAX_VALUE_CHARS] + " …"
     text = "".join(
         c if c in _ALLOWED_CONTROLS or unicodedata.category(c) not in ("Cc", "Cf", "Cs") else "\ufffd" for c in value
@@ -45,11 +44,8 @@ def replace_invisible(value: Any) -> Any:
 
 
 def format_usd(value: Any) -> str:
-    """US dollars: from one dollar in cents, below with all decimals; ``?`` when unknown."""
-    if value is None:
-        return "?"
-    usd = Decimal(str(value))
-    return f"${usd.quantize(_CENTS):,}" if usd >= 1 or not usd else f"${format_decimal(usd)}"
+    """US dollars; ``?`` when unknown."""
+    return "?" if value is None else format_dollars(Decimal(str(value)))
 
 
 def format_hms(seconds: Any) -> str:

@@ -17,6 +17,7 @@ from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.output_binding import Binding
 
 if TYPE_CHECKING:
+    from mediamill.tasks.report.thumbnail_files import Thumbnail
     from mediamill.tasks.report.thumbnails import SheetImage
 
 MAX_SHOWN_RESULTS = 200
@@ -64,7 +65,7 @@ class ReportData:
     simulated: bool
     engines: tuple[str, ...]
     flags: tuple[FlagKind, ...] = ()
-    thumbnails: Mapping[str, str] = field(default_factory=dict)
+    thumbnails: Mapping[str, Thumbnail] = field(default_factory=dict)
     sheet: tuple[SheetImage, ...] = ()
     media_files: int = 0
     not_taken: tuple[str, ...] = ()
@@ -105,7 +106,7 @@ def gather_report_data(out: Path, journal: Journal) -> ReportData:
     )
 
 
-def _make_thumbnails(journal: Journal, ids: list[str]) -> dict[str, str]:
+def _make_thumbnails(journal: Journal, ids: list[str]) -> Mapping[str, Thumbnail]:
     from mediamill.tasks.report.thumbnails import make_thumbnails
 
     locations = journal.outcomes.find_locations(ids)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -14,6 +13,7 @@ from urllib.parse import quote
 from mediamill.tasks.domain import Item
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.media.images.prepare import ImageLimits, prepare_image
+from mediamill.tasks.report.thumbnail_files import Thumbnail
 
 MAX_THUMBNAILS = 60
 _MAX_SIDE_PIXELS = 128
@@ -26,30 +26,30 @@ _FRAME_AT_SECONDS = 0.25
 """The frame that stands for a video: many begin with a black one."""
 
 
-def make_thumbnails(locations: Mapping[str, str | None]) -> dict[str, str]:
-    """``data:`` URLs of the first images and videos by item id; none for URLs and for files that cannot be decoded."""
-    urls: dict[str, str] = {}
+def make_thumbnails(locations: Mapping[str, str | None]) -> dict[str, Thumbnail]:
+    """The first images and videos by item id; none for URLs and for files that cannot be decoded."""
+    made: dict[str, Thumbnail] = {}
     deadline = time.thread_time() + _MAX_CPU_SECONDS
     for item_id, location in locations.items():
-        if len(urls) >= MAX_THUMBNAILS or time.thread_time() > deadline:
+        if len(made) >= MAX_THUMBNAILS or time.thread_time() > deadline:
             break
         item = Item(item_id, 0, item_id, location)
         if location is None or item.locations[0].startswith(("http://", "https://")):
             continue
-        url = _make_data_url(Path(item.locations[0]))
-        if url is not None:
-            urls[item_id] = url
-    return urls
+        thumbnail = _make_thumbnail(Path(item.locations[0]))
+        if thumbnail is not None:
+            made[item_id] = thumbnail
+    return made
 
 
 @dataclass(frozen=True, slots=True)
 class SheetImage:
-    """An image of the contact sheet: its item, its file relative to OUT, its link, its thumbnail as a ``data:`` URL."""
+    """An image of the contact sheet: its item, its file relative to OUT, its link, its thumbnail."""
 
     item_id: str
     file: str
     href: str
-    thumbnail: str
+    thumbnail: Thumbnail
 
 
 def make_contact_sheet(out: Path, rows: Iterable[Mapping[str, Any]]) -> tuple[SheetImage, ...]:
@@ -67,9 +67,9 @@ def make_contact_sheet(out: Path, rows: Iterable[Mapping[str, Any]]) -> tuple[Sh
             if len(images) >= MAX_THUMBNAILS or time.thread_time() > deadline:
                 return tuple(images)
             path = (out / file).resolve()
-            url = _make_data_url(path) if path.is_relative_to(media) else None
-            if url is not None:
-                images.append(SheetImage(str(row["item_id"]), file, quote(file), url))
+            thumbnail = _make_thumbnail(path) if path.is_relative_to(media) else None
+            if thumbnail is not None:
+                images.append(SheetImage(str(row["item_id"]), file, quote(file), thumbnail))
     return tuple(images)
 
 
@@ -82,10 +82,10 @@ def list_media_files(row: Mapping[str, Any]) -> list[str]:
     return [file for file in files if isinstance(file, str)]
 
 
-def _make_data_url(path: Path) -> str | None:
+def _make_thumbnail(path: Path) -> Thumbnail | None:
     for render in (_render_image, _render_video_frame):
         with suppress(BadInput, OSError):
-            return f"data:image/jpeg;base64,{base64.b64encode(render(path)).decode('ascii')}"
+            return Thumbnail(render(path))
     return None
 
 

@@ -13,8 +13,8 @@ import orjson
 
 from mediamill.tasks import fault_injection
 from mediamill.tasks.journal.blobs import sync_path
-from mediamill.tasks.os_errors import build_storage_error
-from mediamill.tasks.private_files import make_folders_below, make_private_folder
+from mediamill.tasks.system.os_errors import build_storage_error
+from mediamill.tasks.system.private_files import make_folders_below, make_private_folder
 
 
 @contextmanager

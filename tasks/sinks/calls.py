@@ -10,7 +10,7 @@ import orjson
 import pyarrow as pa
 
 from mediamill.tasks.domain import Usage
-from mediamill.tasks.sinks.schema import MONEY, TIMESTAMP, make_field
+from mediamill.tasks.sinks.schema import COST_AS_FLOAT, COST_AS_FLOAT_MEANING, MONEY, TIMESTAMP, make_field
 
 _ARROW_TYPES = {int | None: pa.int64(), Decimal | None: MONEY}
 
@@ -62,6 +62,7 @@ CALLS_SCHEMA = pa.schema(
             "what was used, as the provider states it; a field is null when it is not stated",
         ),
         make_field("cost_usd", MONEY, "what it cost; null while that is unknown"),
+        make_field(COST_AS_FLOAT, pa.float64(), COST_AS_FLOAT_MEANING),
         make_field("cost_max_usd", MONEY, "the maximum it can cost; null when a price is not known"),
         make_field(
             "cost_basis",
@@ -71,9 +72,10 @@ CALLS_SCHEMA = pa.schema(
         make_field("price_source", pa.string(), "where the price was read, and when"),
     ]
 )
-"""The columns have the names they have in the journal; ``usage`` has a field for each of :class:`Usage`."""
+"""The columns have the names they have in the journal, which lacks the cost as a float alone; ``usage`` has a field for
+each of :class:`Usage`."""
 
 
 def to_call_row(attempt: Mapping[str, Any]) -> bytes:
     """The row of a stored attempt, as JSON."""
-    return orjson.dumps({name: attempt[name] for name in CALLS_SCHEMA.names})
+    return orjson.dumps({name: attempt[name] for name in CALLS_SCHEMA.names if name != COST_AS_FLOAT})

@@ -8,7 +8,16 @@ from typing import Any
 import pyarrow as pa
 
 from mediamill.tasks.domain import Failure, Item
-from mediamill.tasks.sinks.schema import MONEY, Column, to_carried_fields, to_carried_values, to_row, to_schema
+from mediamill.tasks.sinks.schema import (
+    COST_AS_FLOAT,
+    COST_AS_FLOAT_MEANING,
+    MONEY,
+    Column,
+    to_carried_fields,
+    to_carried_values,
+    to_row,
+    to_schema,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +57,7 @@ FAILURE_COLUMNS: tuple[Column[FailedItem], ...] = (
     Column(
         "cost_usd", MONEY, "what its requests cost; null when that is unknown", lambda failed: failed.failure.cost_usd
     ),
+    Column(COST_AS_FLOAT, pa.float64(), COST_AS_FLOAT_MEANING),
 )
 """The columns that every failure has; the manifest's follow."""
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.json as pj
 
 from mediamill.tasks.sinks.exact_times import is_exact_time, to_arrow_number
+from mediamill.tasks.sinks.schema import COST_AS_FLOAT
 from mediamill.tasks.sinks.vectors import decode_vectors, is_vector
 
 _MAX_BLOCK_BYTES = 64 * 2**20
@@ -33,6 +34,10 @@ def to_table(rows: Sequence[bytes], schema: pa.Schema) -> pa.Table:
     for index, field in enumerate(schema):
         if is_vector(field):
             table = table.set_column(index, field, decode_vectors(table[index], field.type))
+    if COST_AS_FLOAT in schema.names:
+        index = schema.names.index(COST_AS_FLOAT)
+        costs = [None if cost is None else float(cost) for cost in table["cost_usd"].to_pylist()]  # Arrow's cast is off
+        table = table.set_column(index, schema[index], pa.array(costs, pa.float64()))
     return table
 
 

@@ -9,10 +9,13 @@ from typing import Any
 
 import orjson
 
+from mediamill.tasks.domain import Item
 from mediamill.tasks.errors import StorageError
-from mediamill.tasks.os_errors import build_storage_error
+from mediamill.tasks.file_names import name_file
 from mediamill.tasks.sinks.atomic_file import hash_file, write_atomically
-from mediamill.tasks.sinks.safe_names import to_safe_name
+from mediamill.tasks.system.os_errors import build_storage_error
+
+_HASH_CHARACTERS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,24 +27,32 @@ class MediaFile:
     size: int
 
 
-def publish_media(path: Path, out: Path, item_id: str, suffix: str) -> MediaFile:
-    """Move a finished file into OUT/media, under a safe name derived from the item's id.
+def publish_media(
+    path: Path, out: Path, item: Item, suffix: str, part: str | int | None = None, *, keeps_others: bool = False
+) -> MediaFile:
+    """Move a finished file into OUT/media, under the item's name.
 
     An existing file with the same content stays as it is.
 
     Args:
         path: the file, on the same disk as OUT; it is moved or removed.
         out: the folder of results.
-        item_id: the id from which the name is derived.
+        item: the item it belongs to.
         suffix: with its dot.
+        part: which of the item's files it is, where there may be several.
+        keeps_others: a file of that name with another content stays, too, and this one's name gets its hash.
 
     Raises:
         StorageError: when it cannot be written, or what was written reads back as something else.
     """
-    relative = f"media/{to_safe_name(item_id, suffix)}"
+    relative = f"media/{name_file(item.item_id, item.file_stem, suffix, part)}"
     target = out / relative
     try:
         size, digest = path.stat().st_size, hash_file(path)
+        if keeps_others and target.is_file() and hash_file(target) != digest:
+            hashed = digest[:_HASH_CHARACTERS] if part is None else f"{part}-{digest[:_HASH_CHARACTERS]}"
+            relative = f"media/{name_file(item.item_id, item.file_stem, suffix, hashed)}"
+            target = out / relative
         if target.is_file() and target.stat().st_size == size and hash_file(target) == digest:
             path.unlink()
             return MediaFile(relative, digest, size)

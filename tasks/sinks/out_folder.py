@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from mediamill.tasks.errors import UsageError
-from mediamill.tasks.os_errors import build_storage_error
-from mediamill.tasks.private_files import check_is_no_link, make_private_folder
+from mediamill.tasks.system.os_errors import build_storage_error
+from mediamill.tasks.system.private_files import check_is_no_link, make_private_folder
 
 PRIVATE_FOLDERS = (".journal", ".tmp")
-OUTPUT_FOLDERS = ("results", "failures", "calls", "media", "runs")
+OUTPUT_FOLDERS = ("results", "failures", "calls", "media", "runs", "report_files")
 """Folders of OUT that others may read, as the umask says."""
 
 OUTPUT_FILES = ("report.html", "costs.csv")

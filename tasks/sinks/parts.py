@@ -63,6 +63,14 @@ def check_part(out: Path, part: Part, *, by_content: bool = False) -> FileState:
     return "damaged" if state == "intact" and not by_content and not _has_magic_bytes(path) else state
 
 
+def has_columns(out: Path, part: Part, schema: pa.Schema) -> bool:
+    """Whether a part has the columns of a schema; an earlier program may have written it with fewer."""
+    try:
+        return set(schema.names) <= set(pq.read_schema(part_path(out, part.kind, part.name)).names)
+    except (OSError, pa.ArrowException):
+        return True  # it is damaged, which its check says
+
+
 def with_current_time(out: Path, part: Part) -> Part:
     """A part with the time that its file has now."""
     return replace(part, mtime_ns=part_path(out, part.kind, part.name).stat().st_mtime_ns)

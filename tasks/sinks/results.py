@@ -11,6 +11,8 @@ import pyarrow as pa
 
 from mediamill.tasks.domain import Answer, Item
 from mediamill.tasks.sinks.schema import (
+    COST_AS_FLOAT,
+    COST_AS_FLOAT_MEANING,
     MONEY,
     TIMESTAMP,
     Column,
@@ -111,6 +113,7 @@ RESULT_COLUMNS: tuple[Column[CompletedItem], ...] = (
         "what this OUT paid for the row; null when a part is unknown",
         lambda done: sum_costs(done.answers),
     ),
+    Column(COST_AS_FLOAT, pa.float64(), COST_AS_FLOAT_MEANING),
     Column(
         "cost_basis",
         pa.string(),

@@ -13,9 +13,14 @@ from mediamill.tasks.domain import Item
 T = TypeVar("T")
 
 MONEY = pa.decimal128(24, 12)
+COST_AS_FLOAT = "cost_usd_float"
+"""The column that is made from ``cost_usd`` when a part is written, so rows that were stored before have it, too."""
+COST_AS_FLOAT_MEANING = "`cost_usd` as a float, for sums and means; exact is `cost_usd` alone"
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 DESCRIPTION = b"description"
 """Key of a field's metadata under which its meaning stands, in Arrow and in Parquet files."""
+
+_READING = b"mediamill_reading"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +79,18 @@ def _to_carried_type(kind: pa.DataType) -> pa.DataType:
     return kind if is_kept else pa.string()
 
 
-def serialize_schema(schema: pa.Schema) -> bytes:
-    """A schema as bytes (Arrow IPC)."""
-    return schema.serialize().to_pybytes()  # type: ignore[no-any-return]
+def serialize_schema(schema: pa.Schema, reading: int = 0) -> bytes:
+    """A schema as bytes (Arrow IPC); ``reading`` says by which way of reading replies its rows were made."""
+    named = schema.with_metadata({_READING: str(reading)}) if reading else schema
+    return named.serialize().to_pybytes()  # type: ignore[no-any-return]
 
 
 def deserialize_schema(serialized: bytes) -> pa.Schema:
-    """Inverse of :func:`serialize_schema`."""
-    return pa.ipc.read_schema(pa.py_buffer(serialized))
+    """The schema that :func:`serialize_schema` made bytes of."""
+    return pa.ipc.read_schema(pa.py_buffer(serialized)).remove_metadata()
+
+
+def read_reading(serialized: bytes) -> int:
+    """The way of reading that :func:`serialize_schema` got; 0 of a program that knew only one."""
+    metadata = pa.ipc.read_schema(pa.py_buffer(serialized)).metadata or {}
+    return int(metadata.get(_READING, b"0"))

@@ -83,3 +83,7 @@ class ManifestReader(Protocol):
     def row_count(self) -> int | None:
         """How many rows, where that is known."""
         ...
+
+    def explain_columns(self) -> tuple[str, str] | None:
+        """Why its columns are not those that are needed, and what to do; None where it is not known."""
+        ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,8 +24,12 @@ _WIDE_BOMS = (
 )
 """The mark of UTF-32 begins with that of UTF-16, so it comes first."""
 _HEAD_BYTES = 64 * 1024
+_ENCODING_BYTES = 4096
 _CHUNK_BYTES = 64 * 1024
-_DOS_END = b"\x1a"
+_CR_END = re.compile(rb"\r\n?")
+_DOS_END, _NUL = b"\x1a", b"\0"
+_PADDING = _DOS_END + _NUL
+"""What DOS wrote at the end of a file, and what a disk or a transfer that was interrupted leaves there."""
 
 Line = tuple[int, bytes, str | None]
 """A line's number from 1, its bytes with the line end, and its problem, if any."""
@@ -44,9 +49,12 @@ def read_lines(file: IO[bytes], max_bytes: int = MAX_LINE_BYTES) -> Iterator[Lin
         number += 1
         problem = None
         if len(line) >= max_bytes + 2 and not line.endswith(b"\n"):
+            text, is_padding = line.rstrip(_NUL), True
             while line and not line.endswith(b"\n"):
                 line = file.readline(max_bytes)
-            line, problem = b"", _format_length_problem(max_bytes)
+                is_padding = is_padding and not line.strip(_NUL)
+            is_short = is_padding and len(text) <= max_bytes
+            line, problem = text if is_short else b"", None if is_short else _format_length_problem(max_bytes)
         if number == 1:
             line = line.removeprefix(BOM)
         yield number, line, problem
@@ -57,32 +65,54 @@ def open_lines(path: Path) -> Iterator[Iterator[Line]]:
     """Open a manifest's lines: UTF-8, or UTF-16 and UTF-32 as they announce themselves, with any of the line ends.
 
     Lines end at line feeds, or at carriage returns where the first line does. The character that DOS wrote at the end
-    of a file is dropped.
+    of a file, and zero bytes there, are dropped.
 
     Raises:
         OSError: when it cannot be read.
     """
     with path.open("rb") as raw:
-        encoding, skipped = _find_encoding(raw.read(4))
+        encoding, skipped = _find_encoding(raw.read(_ENCODING_BYTES))
         raw.seek(skipped)
         file = cast("IO[bytes]", io.BufferedReader(_Transcoder(raw, encoding)) if encoding else raw)
         is_cr = _ends_lines_with_cr(file.read(_HEAD_BYTES))
         raw.seek(skipped)
         if encoding:
             file = cast("IO[bytes]", io.BufferedReader(_Transcoder(raw, encoding)))
-        yield _drop_dos_end(_read_cr_lines(file, MAX_LINE_BYTES) if is_cr else read_lines(file))
+        yield _drop_padding(_read_cr_lines(file, MAX_LINE_BYTES) if is_cr else read_lines(file))
 
 
 def _find_encoding(head: bytes) -> tuple[str | None, int]:
-    """The encoding of a file that is not UTF-8 by its first four bytes, and the length of its byte order mark.
+    """The encoding of a file that is not UTF-8 by its beginning, and the length of its byte order mark.
 
-    UTF-16 without a mark is known by its first two characters: each has one byte that is zero.
+    Without a mark it is the one in which the beginning has the most characters that every table has: letters and
+    digits of ASCII, delimiters and line ends. UTF-8 has no zero bytes.
     """
     for mark, name in _WIDE_BOMS:
         if head.startswith(mark):
             return name, len(mark)
-    zeros = "".join("0" if byte == 0 else "x" for byte in head)
-    return {"x0x0": "utf-16-le", "0x0x": "utf-16-be"}.get(zeros), 0
+    n_zeros = head.count(0)
+    if not n_zeros or (n_zeros < len(head) // 4 and _is_utf8(head)):  # else a damaged file of another encoding
+        return None, 0
+    scores = {name: _count_plain(head, name) for _, name in _WIDE_BOMS}
+    best = max(scores, key=lambda name: scores[name])
+    return (best, 0) if scores[best] else (None, 0)
+
+
+def _is_utf8(head: bytes) -> bool:
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _count_plain(head: bytes, encoding: str) -> int:
+    """How many characters of ASCII a file's beginning has in an encoding; 0 where it is no text of that encoding."""
+    try:
+        text = codecs.getincrementaldecoder(encoding)().decode(head)
+    except UnicodeDecodeError:
+        return 0
+    return 0 if "\0" in text else sum(character.isascii() for character in text)
 
 
 def _ends_lines_with_cr(head: bytes) -> bool:
@@ -99,40 +129,49 @@ def _ends_lines_with_cr(head: bytes) -> bool:
 
 
 def _read_cr_lines(file: IO[bytes], max_bytes: int) -> Iterator[Line]:
-    """As :func:`read_lines`, for lines that end in carriage returns."""
+    """As :func:`read_lines`, for lines that end in carriage returns, with or without a line feed."""
     number, rest, too_long = 0, b"", False
     while True:
         chunk = file.read(_CHUNK_BYTES)
-        *lines, rest = (rest + chunk).split(b"\r")
-        for line in lines if chunk else [*lines, *([rest] if rest or too_long else [])]:
+        text, start = rest + chunk, 0
+        for end in _CR_END.finditer(text):
+            if chunk and end.end() == len(text):  # a line feed may follow
+                break
             number += 1
-            if too_long or len(line) > max_bytes:
+            line, start = text[start : end.end()], end.end()
+            if too_long or len(line) - len(end[0]) > max_bytes:
                 yield number, b"", _format_length_problem(max_bytes)
                 too_long = False
             else:
-                yield number, (line.removeprefix(BOM) if number == 1 else line) + b"\r", None
+                yield number, line.removeprefix(BOM) if number == 1 else line, None
+        rest = text[start:]
         if not chunk:
+            if rest or too_long:
+                is_short = not too_long and len(rest) <= max_bytes
+                yield (
+                    number + 1,
+                    rest + b"\r" if is_short else b"",
+                    None if is_short else _format_length_problem(max_bytes),
+                )
             return
-        if len(rest) > max_bytes:
-            rest, too_long = b"", True
+        if len(rest) > max_bytes + 1:
+            rest, too_long = rest[-1:] if rest.endswith(b"\r") else b"", True
 
 
-def _drop_dos_end(lines: Iterator[Line]) -> Iterator[Line]:
-    """The lines without the Ctrl-Z at their end; one that text follows stays as it is."""
+def _drop_padding(lines: Iterator[Line]) -> Iterator[Line]:
+    """The lines without Ctrl-Z and zero bytes at their end; those that text follows stay as they are."""
     held: list[Line] = []
     for number, line, problem in lines:
-        if not held and _DOS_END not in line:
+        if not held and _DOS_END not in line and _NUL not in line:
             yield number, line, problem
             continue
         text = line.strip()
-        if not problem and held and not text:
-            continue
-        if not problem and text and not text.strip(_DOS_END):
+        if not problem and (held or text) and not text.strip(_PADDING):
             held.append((number, line, problem))
             continue
         yield from held
         held.clear()
-        yield number, line.rstrip(_DOS_END), problem
+        yield number, line.rstrip(_PADDING), problem
 
 
 def _format_length_problem(max_bytes: int) -> str:

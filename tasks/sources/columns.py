@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from unicodedata import normalize
 
 from mediamill.tasks.errors import NoSuchOption, UsageError
 from mediamill.tasks.job import Columns
+from mediamill.tasks.sources.path_columns import find_path_column, to_plain_name
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 ID_NAMES = ("id",)
 TEXT_NAMES = ("text", "input", "sentence", "transcript", "prompt", "messages", "query", "question", "code")
-PATH_NAMES = ("path", "file", "filename", "audio", "url", "source", "uri")
 VERSION_NAMES = ("version",)
 MAX_COLUMNS = 1000
 
@@ -63,22 +64,23 @@ def plan_columns(
         UsageError: when there is no path column, a name occurs twice, or a type is unknown.
     """
     _check_names(where, names)
+    columns = match_job_columns(columns, names)
     param_columns = columns.params or {}
     for name in (columns.id, columns.path, columns.text, columns.version, *columns.types, *param_columns.values()):
         if name is not None and name not in names:
             raise NoSuchOption("column", name, names, where=where)
     texts_only = is_text_only(kinds)
     files = needs_files(kinds) or (texts_only and find_text_column(names, columns.text) is None)
-    path_column = columns.path or (_find_usual_column(names, PATH_NAMES, param_names) if files else None)
+    path_column = columns.path or (find_path_column(where, names, kinds, param_names) if files else None)
     if texts_only and files and path_column is None and requires_text:
         raise UsageError(
             f"{where}: no column holds a text; its columns are {', '.join(names)}",
-            hint="name one of them 'text', or set columns.text",
+            hint="name the one that does: --text-column NAME",
         )
     if files and path_column is None and not texts_only:
         raise UsageError(
             f"{where}: no column holds a path or URL; its columns are {', '.join(names)}",
-            hint="name one of them 'path', or set columns.path",
+            hint="name the one that does: --path-column NAME",
         )
     id_column = columns.id or _find_usual_column(names, ID_NAMES, param_names)
     version_column = columns.version or _find_usual_column(names, VERSION_NAMES, param_names)
@@ -94,9 +96,29 @@ def plan_columns(
 def find_text_column(names: Iterable[str], job_column: str | None) -> str | None:
     """The column that holds a row's text: the one that the job names, or the first with a usual name."""
     if job_column is not None:
-        return job_column
-    by_lower = {name.lower(): name for name in names}
+        return match_name(job_column, names)
+    by_lower = {to_plain_name(name): name for name in names}
     return next((by_lower[usual] for usual in TEXT_NAMES if usual in by_lower), None)
+
+
+def match_name(name: str, names: Iterable[str]) -> str:
+    """The one of ``names`` that a job means: the same, or the same characters composed or decomposed (NFC or NFD).
+
+    A name that is not among them is returned as it is.
+    """
+    if name.isascii() or name in (listed := list(names)):
+        return name
+    return next((other for other in listed if normalize("NFC", other) == normalize("NFC", name)), name)
+
+
+def match_job_columns(columns: Columns, names: Sequence[str]) -> Columns:
+    """What a job says about the columns, with their names as the manifest writes them."""
+    single = {field: getattr(columns, field) for field in ("id", "path", "text", "version", "group")}
+    changes: dict[str, Any] = {field: match_name(name, names) for field, name in single.items() if name is not None}
+    changes["types"] = {match_name(name, names): kind for name, kind in columns.types.items()}
+    if columns.params is not None:
+        changes["params"] = {param: match_name(name, names) for param, name in columns.params.items()}
+    return columns.model_copy(update=changes)
 
 
 def _check_names(where: str, names: list[str]) -> None:
@@ -110,7 +132,7 @@ def _check_names(where: str, names: list[str]) -> None:
 
 
 def _find_usual_column(names: list[str], usual_names: tuple[str, ...], param_names: frozenset[str]) -> str | None:
-    by_lower = {n.lower(): n for n in reversed(names) if n not in param_names}
+    by_lower = {to_plain_name(n): n for n in reversed(names) if n not in param_names}
     return next((by_lower[u] for u in usual_names if u in by_lower), None)
 
 

@@ -6,15 +6,16 @@ import difflib
 import os
 from pathlib import Path
 
-from mediamill.tasks.errors import NoSuchOption, UsageError
+from mediamill.tasks.errors import EmptySource, NoSuchOption, UsageError
 from mediamill.tasks.job import Columns, Job
 from mediamill.tasks.sources.base import Source
-from mediamill.tasks.sources.columns import is_text_only
+from mediamill.tasks.sources.columns import is_text_only, match_name
 from mediamill.tasks.sources.extensions import collect_extensions
 from mediamill.tasks.sources.folder import FolderSource, GlobSource
 from mediamill.tasks.sources.grouped import GroupedSource
 from mediamill.tasks.sources.locate import is_url
 from mediamill.tasks.sources.manifest import MANIFEST_EXTENSIONS, ManifestSource
+from mediamill.tasks.sources.settling import UnsettledSource
 from mediamill.tasks.sources.single_file import SingleFileSource
 from mediamill.tasks.sources.stdin import StdinSource
 
@@ -35,9 +36,21 @@ def open_source(job: Job, kinds: frozenset[str], param_names: frozenset[str]) ->
     """
     source = _open_ungrouped(job, kinds, param_names)
     if job.group or job.columns.group:
-        _check_groups(job, kinds, source)
-        return GroupedSource(source, job.group, job.columns.group)
+        return GroupedSource(source, job.group, _find_group_column(job, kinds, source))
     return source
+
+
+def find_unsettled(job: Job, kinds: frozenset[str], param_names: frozenset[str]) -> UnsettledSource | None:
+    """The error of a folder or pattern of which every file changed just now; None for any other source."""
+    if not job.settle or job.source == "-" or "://" in job.source:
+        return None
+    try:
+        open_source(job, kinds, param_names)
+    except UnsettledSource as unsettled:
+        return unsettled
+    except UsageError:
+        return None  # the run says it
+    return None
 
 
 def _open_ungrouped(job: Job, kinds: frozenset[str], param_names: frozenset[str]) -> Source:
@@ -89,15 +102,20 @@ def _open_local(given: str, job: Job, kinds: frozenset[str], param_names: frozen
     return folder
 
 
-def _check_groups(job: Job, kinds: frozenset[str], source: Source) -> None:
+def _find_group_column(job: Job, kinds: frozenset[str], source: Source) -> str | None:
+    """The column that makes groups, as the manifest writes it; None where they are made by number."""
     if kinds != frozenset({"image"}):
         raise UsageError(f"{job.capability} takes its items one by one", hint="leave the groups out")
     if job.group and job.columns.group:
         raise UsageError("groups are made by number or by column, not both", hint="leave one of them out")
+    if not job.columns.group:
+        return None
     schema = source.row_schema()
-    if job.columns.group and (schema is None or job.columns.group not in schema.names):
-        known = schema.names if schema is not None else ()
-        raise NoSuchOption("column", job.columns.group, known, where=f"{job.source}: columns.group")
+    known = schema.names if schema is not None else ()
+    column = match_name(job.columns.group, known)
+    if column not in known:
+        raise NoSuchOption("column", column, known, where=f"{job.source}: --group-by")
+    return column
 
 
 def _check_file(given: str, path: Path) -> None:
@@ -109,14 +127,17 @@ def _check_file(given: str, path: Path) -> None:
 
 def _reject_columns(job: Job) -> None:
     if job.columns != Columns():
-        raise UsageError(f"columns: {job.source} is not a manifest, so it has no columns")
+        raise UsageError(
+            f"{job.source} is not a manifest, so it has no columns",
+            hint="leave out --path-column and its like (columns in a job file)",
+        )
 
 
 def _missing_file_error(given: str, path: Path) -> UsageError:
     try:
         siblings = sorted(os.listdir(path.parent))  # noqa: PTH208
     except OSError:
-        return UsageError(f"{given}: no such file or folder (nor the folder it would be in)")
+        return EmptySource(f"{given}: no such file or folder (nor the folder it would be in)", is_missing=True)
     similar = difflib.get_close_matches(path.name, siblings, n=1)
     hint = f"did you mean {os.path.join(os.path.dirname(given), similar[0])}?" if similar else None  # noqa: PTH118, PTH120
-    return UsageError(f"{given}: no such file or folder", hint=hint)
+    return EmptySource(f"{given}: no such file or folder", hint=hint, is_missing=True)

@@ -7,26 +7,29 @@ import os
 import stat
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from mediamill.tasks.domain import Item
-from mediamill.tasks.errors import UsageError
+from mediamill.tasks.errors import EmptySource, UsageError
 from mediamill.tasks.job import AllowedPaths
 from mediamill.tasks.not_taken import NotTaken
-from mediamill.tasks.os_errors import describe_os_error
 from mediamill.tasks.run_log import RUN_LOGGER, write_record
 from mediamill.tasks.sources.extensions import (
     HEAD_BYTES,
     SHARED_EXTENSIONS,
     collect_extensions,
+    describe_extensions,
     get_extension,
-    looks_like_mpeg,
+    looks_like_media,
 )
 from mediamill.tasks.sources.locate import find_id_problem, fingerprint_file, to_printable
 from mediamill.tasks.sources.row_paths import RowPaths
+from mediamill.tasks.sources.settling import UnsettledSource
+from mediamill.tasks.sources.sidecars import leave_out_sidecars
 from mediamill.tasks.sources.walk import FoundFile, Skipped, walk
+from mediamill.tasks.system.os_errors import describe_os_error
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -63,14 +66,15 @@ class FolderSource:
         self._row_paths = RowPaths(self._folder, allow_paths)
         self._extensions = collect_extensions(kinds)
         self._other_extensions: Counter[str] = Counter()
+        self._spellings: dict[str, str] = {}  # of those extensions, as a file has it: patterns match by case
         self._skipped: Counter[Skipped] = Counter()
-        self._n_unsettled = 0
+        self._n_unsettled, self._settled_at = 0, 0.0
 
     def items(self) -> Iterator[Item]:
         """Sorted by relative path."""
         self._other_extensions.clear()
         self._skipped.clear()
-        self._n_unsettled, index = 0, 0
+        self._n_unsettled, self._settled_at, index = 0, 0.0, 0
         try:
             for file in walk(self._folder, self, excluded=self._out):
                 if self._is_settled(file):
@@ -108,10 +112,11 @@ class FolderSource:
         kinds = " or ".join(sorted(self._kinds))
         not_taken = self.not_taken()
         if not_taken.unsettled:
-            return UsageError(
+            return UnsettledSource(
                 f"{self._given}: every {kinds} file, {not_taken.unsettled:,} in all, was changed less than "
                 f"{self._settle:g} s ago and may still be written",
-                hint=f"run it again in {self._settle:g} s, or add --settle 0 to take them now",
+                f"run it again in {self._settle:g} s, or add --settle 0 to take them now",
+                min(self._settled_at - time.time(), self._settle),
             )
         n_others = sum(not_taken.extensions.values())
         details = ""
@@ -120,13 +125,20 @@ class FolderSource:
             details = f" (found {n_others} other file{'s' if n_others > 1 else ''}: {suffixes})"
         links = [reason for reason in not_taken.describe() if reason.startswith("links")]
         details += "".join(f" ({reason})" for reason in links)
-        hint = f"{kinds} files end in {' '.join(sorted(self._extensions))}; a single file may be named directly"
-        return UsageError(f"no {kinds} files in {self._given}{details}", hint=hint)
+        hint = (
+            f"{kinds} files end in {describe_extensions(self._extensions)}; a pattern such as '*.xyz' takes any "
+            "extension, and a single file may be named directly"
+        )
+        return EmptySource(f"no {kinds} files in {self._given}{details}", hint=hint)
 
     def is_wanted(self, relative: str, location: str) -> bool:
         """Every file of the right kind that is not hidden."""
         name = relative.rpartition("/")[2]
         return not name.startswith(".") and self._has_right_kind(name, location)
+
+    def select_names(self, names: Sequence[str]) -> Sequence[str]:
+        """The names without those of sidecars: what stands beside a file of the right kind is no file left out."""
+        return leave_out_sidecars(names, self._extensions)
 
     def should_enter(self, relative: str) -> bool:
         """Every folder that is not hidden."""
@@ -157,23 +169,29 @@ class FolderSource:
 
     def _make_example_pattern(self) -> str | None:
         extension = next((suffix for suffix, _ in self._other_extensions.most_common() if suffix), None)
-        return to_printable(f"{self._source_prefix()}**/*{extension}") if extension else None
+        if not extension:
+            return None
+        return to_printable(f"{self._source_prefix()}**/*{self._spellings.get(extension, extension)}")
 
     def _has_right_kind(self, name: str, location: str) -> bool:
         extension = get_extension(name)
-        if extension in self._extensions and (extension not in SHARED_EXTENSIONS or _holds_mpeg(location)):
+        if extension in self._extensions and (extension not in SHARED_EXTENSIONS or _holds_media(extension, location)):
             return True
-        self._count_extension(to_printable(extension))
+        self._count_extension(to_printable(extension), name[len(name) - len(extension) :])
         return False
 
-    def _count_extension(self, extension: str) -> None:
+    def _count_extension(self, extension: str, spelling: str) -> None:
         if extension not in self._other_extensions and len(self._other_extensions) >= _MAX_COUNTED_EXTENSIONS:
             extension = "others"
+        self._spellings.setdefault(extension, spelling)
         self._other_extensions[extension] += 1
 
     def _is_settled(self, file: FoundFile) -> bool:
         """False for a file that changed just now. One from the future is of another clock, which tells nothing."""
-        return file.file_stat is None or abs(time.time() - file.file_stat.st_mtime) >= self._settle
+        if file.file_stat is None or abs(time.time() - file.file_stat.st_mtime) >= self._settle:
+            return True
+        self._settled_at = max(self._settled_at, file.file_stat.st_mtime + self._settle)
+        return False
 
     def _is_inside(self, path: str) -> bool:
         return f"{path}/".startswith(f"{self._folder.rstrip('/')}/")
@@ -214,14 +232,16 @@ class GlobSource(FolderSource):
         self._given = given
         self.root = "/".join([self._folder.rstrip("/"), *self._parts])
         if not os.path.isdir(self._folder):  # noqa: PTH112
-            raise UsageError(f"{given}: there is no folder {self._fixed_prefix or '/'}")
+            raise EmptySource(f"{given}: there is no folder {self._fixed_prefix or '/'}", is_missing=True)
         if ".." in self._parts:
             raise UsageError(f"{given}: '..' cannot follow a wildcard")
 
     def to_empty_error(self) -> UsageError:
         """The error when nothing matches."""
         error = super().to_empty_error()
-        return UsageError(error.message.replace(" files in ", " files match "), hint=error.hint)
+        if isinstance(error, UnsettledSource):
+            return error
+        return EmptySource(error.message.replace(" files in ", " files match "), hint=error.hint)
 
     def _has_right_kind(self, name: str, location: str) -> bool:
         last_part = self._parts[-1] if self._parts else ""
@@ -248,13 +268,13 @@ class GlobSource(FolderSource):
         return True
 
 
-def _holds_mpeg(location: str) -> bool:
+def _holds_media(extension: str, location: str) -> bool:
     """True where the file's first bytes are MPEG's; what cannot be read is taken, for the reading to say why."""
     try:
         if not stat.S_ISREG(os.stat(location).st_mode):  # noqa: PTH116
             return True
         with open(location, "rb") as file:  # noqa: PTH123
-            return looks_like_mpeg(file.read(HEAD_BYTES))
+            return looks_like_media(extension, file.read(HEAD_BYTES))
     except OSError:
         return True
 

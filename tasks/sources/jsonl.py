@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _LONG_NUMBER = re.compile(rb"[0-9]{19}")
 """A whole number of so many digits may be too large for 64 bits."""
+_LINE_END = re.compile(rb"[\r\n]+")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -60,9 +61,10 @@ class JsonLinesReader:
             for line, text, problem in lines:
                 if not text.strip() and not problem:
                     continue
-                number += 1
-                where = f"row {number} (line {line})"
-                yield Row(number, where, problem=problem) if problem else _parse_row(number, where, text)
+                for part in [text] if problem else _split_at_ends(text):
+                    number += 1
+                    where = f"row {number} (line {line})"
+                    yield Row(number, where, problem=problem) if problem else _parse_row(number, where, part)
 
     def column_types(self) -> Mapping[str, pa.DataType]:
         """Empty: all values become text."""
@@ -71,6 +73,26 @@ class JsonLinesReader:
     def row_count(self) -> int | None:
         """Counted when the file was opened."""
         return self._row_count
+
+    def explain_columns(self) -> tuple[str, str] | None:
+        """None: its columns are what it says."""
+        return None
+
+
+def _split_at_ends(text: bytes) -> list[bytes]:
+    """The objects of a line that holds other line ends than the file's first one; the line itself where it is one."""
+    parts = [part for part in _LINE_END.split(text) if part.strip()]
+    if len(parts) < 2 or _is_json(text):  # noqa: PLR2004
+        return [text]
+    return parts if all(map(_is_json, parts)) else [text]
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        read_json(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _parse_row(number: int, where: str, text: bytes) -> Row:
@@ -86,8 +108,8 @@ def _parse_row(number: int, where: str, text: bytes) -> Row:
 def read_json(text: bytes) -> Any:
     """The value of a line of JSON, as programs write it.
 
-    NaN, Infinity and numbers that no float can hold are null, half a surrogate pair is U+FFFD, whole numbers are
-    exact, and a record separator before the value or a comma after it is passed over.
+    NaN and Infinity are floats, a number that no float can hold is its text, half a surrogate pair is U+FFFD, whole
+    numbers are exact, and a record separator before the value or a comma after it is passed over.
 
     Raises:
         ValueError: when it is not JSON; its text says why and where.
@@ -102,15 +124,15 @@ def read_json(text: bytes) -> Any:
     text = text.strip().removeprefix(b"\x1e").removesuffix(b",")
     try:
         decoded = text.decode()
-        value = json.loads(decoded, parse_float=_read_float, parse_constant=lambda _: None)
+        value = json.loads(decoded, parse_float=_read_float, parse_constant=float)
         return _replace_surrogates(value) if "\\u" in decoded else value
     except (ValueError, RecursionError):
         raise ValueError(message) from None
 
 
-def _read_float(digits: str) -> float | None:
+def _read_float(digits: str) -> float | str:
     number = float(digits)
-    return number if math.isfinite(number) else None
+    return number if math.isfinite(number) else digits
 
 
 def _replace_surrogates(value: Any) -> Any:
@@ -124,10 +146,26 @@ def _replace_surrogates(value: Any) -> Any:
 
 
 def to_text(value: Any) -> str | None:
-    """A JSON value as text: strings as they are, null as None, anything else as JSON."""
+    """A JSON value as text: strings as they are, null as None, anything else as JSON.
+
+    NaN and Infinity stay what they are as a column's value; inside a list or an object, where JSON has none, they are
+    null.
+    """
     if value is None or isinstance(value, str):
         return value
+    if isinstance(value, float) and not math.isfinite(value):
+        return json.dumps(value)
     try:
         return orjson.dumps(value).decode()
     except TypeError:  # a whole number of more than 64 bits
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        return json.dumps(_drop_non_finite(value), ensure_ascii=False, separators=(",", ":"))
+
+
+def _drop_non_finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, list):
+        return [_drop_non_finite(part) for part in value]
+    if isinstance(value, dict):
+        return {key: _drop_non_finite(part) for key, part in value.items()}
+    return value

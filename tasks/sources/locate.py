@@ -8,13 +8,15 @@ import os
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
 
+from mediamill.tasks.domain import Item
 from mediamill.tasks.journal.json_codec import is_utf8
-from mediamill.tasks.sources.path_forms import find_composed, find_windows_problem, list_other_forms
+from mediamill.tasks.sources.path_forms import describe_invisible, find_composed, find_windows_problem, list_other_forms
 from mediamill.tasks.sources.row_paths import MAX_PATH_LENGTH, PathRefused, RowPaths
 
 MAX_ID_LENGTH = 1000
@@ -53,9 +55,19 @@ def locate(value: str, row_paths: RowPaths) -> LocatedInput:
     return LocatedInput(path, file_stat)
 
 
+def find_file(value: str, row_paths: RowPaths) -> str:
+    """The path of a file that a row's parameter names, also in another form; the file need not exist.
+
+    Raises:
+        PathRefused: when it leads out of the folders, or names no local file.
+    """
+    path = row_paths.find(value)
+    return path if os.path.lexists(path) else _locate_other_form(value, row_paths).location or path
+
+
 def _locate_other_form(value: str, row_paths: RowPaths) -> LocatedInput:
     """Find the file of a path that names none as it stands: a path of Windows, or one in the other Unicode form."""
-    problem = find_windows_problem(value) or f"no such file: {value}"
+    problem = find_windows_problem(value) or f"no such file: {value}{describe_invisible(value)}"
     for form in (value, *list_other_forms(value)):
         try:
             path = row_paths.find(form)
@@ -117,6 +129,14 @@ def fingerprint_file(
 ) -> str:
     """The fingerprint of a file: path, size, modification time and inode, with its row and parameters."""
     return _hash_parts([location, file_stat.st_size, file_stat.st_mtime_ns, file_stat.st_ino, row or {}, params or {}])
+
+
+def fingerprint_at(item: Item, location: str) -> str | None:
+    """The fingerprint that an item's file had at another place, from where it was moved; None where it has no file."""
+    try:
+        return fingerprint_file(location, Path(item.location or "").stat(), item.row, item.params)
+    except (OSError, ValueError):
+        return None
 
 
 def fingerprint_value(value: Any, row: Mapping[str, Any] | None = None, params: Mapping[str, Any] | None = None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -9,16 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mediamill.tasks.domain import Item
-from mediamill.tasks.errors import UsageError
+from mediamill.tasks.errors import EmptySource, UsageError
 from mediamill.tasks.job import AllowedPaths, Columns
 from mediamill.tasks.not_taken import NotTaken
-from mediamill.tasks.os_errors import describe_os_error
 from mediamill.tasks.sources.base import ManifestReader, Row
-from mediamill.tasks.sources.columns import plan_columns
+from mediamill.tasks.sources.columns import ColumnPlan, plan_columns
 from mediamill.tasks.sources.infer_types import infer_types
 from mediamill.tasks.sources.jsonl import JsonLinesReader, to_text
 from mediamill.tasks.sources.locate import find_id_problem, fingerprint_file, fingerprint_value, locate
 from mediamill.tasks.sources.row_paths import RowPaths
+from mediamill.tasks.system.os_errors import describe_os_error
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -55,10 +56,11 @@ class ManifestSource:
         self.name = path.stem
         self._file, self._row_paths = path.name, RowPaths.of_source(self.root, allow_paths)
         try:
-            self._reader = _open_reader(Path(self.root), given)
+            expected = param_names | _list_job_columns(columns)
+            self._reader = _open_reader(Path(self.root), given, expected)
             names = self._reader.column_names
             if names:
-                self._plan = plan_columns(given, names, columns, kinds, param_names, requires_text=requires_text)
+                self._plan = self._plan_columns(given, columns, kinds, param_names, requires_text=requires_text)
         except OSError as error:
             cause = describe_os_error(error)
             raise UsageError(f"{given}: {cause.what}", hint=cause.hint) from None
@@ -104,7 +106,7 @@ class ManifestSource:
 
     def to_empty_error(self) -> UsageError:
         """The error for a manifest without a row."""
-        return UsageError(f"{self._file} has no rows", hint="one line of column names, then one row an item")
+        return EmptySource(f"{self._file} has no rows", hint="one line of column names, then one row an item")
 
     def _to_item(self, index: int, row: Row) -> Item:
         where = f"{self._file} {row.where}"
@@ -146,13 +148,33 @@ class ManifestSource:
         return replace(item, location=located.location, fingerprint=fingerprint)
 
     def _to_carried_row(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The carried columns. JSON has neither NaN nor infinities, so they are the text that Arrow reads as such."""
         if self._column_types:
-            return {n: values[n] for n in self._plan.carried}
+            return {n: _spell_non_finite(values[n]) for n in self._plan.carried}
         types = self._plan.types
         row = {n: to_text(values.get(n)) for n in self._plan.carried}
         for name, kind in types.items():
-            row[name] = _cast_text(name, row[name], kind)
+            row[name] = _spell_non_finite(_cast_text(name, row[name], kind))
         return row
+
+    def _plan_columns(
+        self,
+        given: str,
+        columns: Columns,
+        kinds: frozenset[str],
+        param_names: frozenset[str],
+        *,
+        requires_text: bool,
+    ) -> ColumnPlan:
+        names = self._reader.column_names
+        try:
+            return plan_columns(given, names, columns, kinds, param_names, requires_text=requires_text)
+        except UsageError as error:
+            explanation = self._reader.explain_columns()
+            if explanation is None:
+                raise
+            cause, hint = explanation
+            raise UsageError(f"{error.message}; {cause}", hint=hint) from None
 
     def _infer_types(self, given: str) -> None:
         if Path(self.root).suffix.lower() not in _DELIMITED_EXTENSIONS:
@@ -168,11 +190,33 @@ class ManifestSource:
 
         if not holds_text(self._column_types[path]):
             raise UsageError(
-                f"{given}: the column {path!r} holds {self._column_types[path]}, not paths", hint="set columns.path"
+                f"{given}: the column {path!r} holds {self._column_types[path]}, not paths",
+                hint="name the one that does: --path-column NAME",
             )
 
 
-def _open_reader(path: Path, given: str) -> ManifestReader:
+def open_table(path: Path, given: str) -> ManifestReader:
+    """A reader for a table that is no source: all its rows, as programs write them.
+
+    Args:
+        path: a .csv, .tsv, .jsonl or .parquet.
+        given: its name as the user wrote it, for errors.
+
+    Raises:
+        UsageError: when it is not what its name says.
+        OSError: when it cannot be opened.
+    """
+    _check_content(path, given)
+    return _open_reader(path, given, frozenset())
+
+
+def _list_job_columns(columns: Columns) -> frozenset[str]:
+    """The names of columns that a job names."""
+    single = (columns.id, columns.path, columns.text, columns.version, columns.group)
+    return frozenset({*filter(None, single), *columns.types, *(columns.params or {}).values()})
+
+
+def _open_reader(path: Path, given: str, expected: frozenset[str]) -> ManifestReader:
     suffix = path.suffix.lower()
     if suffix == ".parquet":
         from mediamill.tasks.sources.parquet import ParquetReader
@@ -182,7 +226,7 @@ def _open_reader(path: Path, given: str) -> ManifestReader:
         return JsonLinesReader(path, given)
     from mediamill.tasks.sources.delimited import DelimitedReader
 
-    return DelimitedReader(path, given, tabs=suffix == ".tsv")
+    return DelimitedReader(path, given, tabs=suffix == ".tsv", names=expected)
 
 
 def _check_content(path: Path, given: str) -> None:
@@ -208,6 +252,16 @@ def _to_id_or_path(value: Any) -> str | None:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     raise ValueError(f"an id or path is text, not {type(value).__name__}")
+
+
+def _spell_non_finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, list):
+        return [_spell_non_finite(part) for part in value]
+    if isinstance(value, dict):
+        return {name: _spell_non_finite(part) for name, part in value.items()}
+    return value
 
 
 def _cast_text(name: str, value: str | None, kind: pa.DataType) -> Any:

@@ -73,6 +73,10 @@ class ParquetReader:
         """The number of rows in the file's footer."""
         return self._row_count
 
+    def explain_columns(self) -> tuple[str, str] | None:
+        """None: its columns are what it says."""
+        return None
+
     def _to_row(self, number: int, values: dict[str, Any] | str, size: int) -> Row:
         where = f"row {number}"
         if size > MAX_LINE_BYTES:

@@ -18,10 +18,12 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def read_rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | str]:
     """Each row's values by column; or, for a row with a value that cannot be read, its column and the reason.
 
-    Times that need nanoseconds are ISO 8601 text, since Python's have microseconds.
+    Times that need nanoseconds are ISO 8601 text, since Python's have microseconds. Times of a day that are none and
+    decimals with more digits than their type cannot be read either: Python would hold others in their place.
     """
-    exact = {name for name, column in zip(batch.schema.names, batch.columns, strict=True) if _needs_text(column)}
-    if not exact:
+    columns = list(zip(batch.schema.names, batch.columns, strict=True))
+    exact = {name for name, column in columns if _needs_text(column)}
+    if not exact and all(_find_impossible(column) is None for _, column in columns):
         try:
             yield from batch.to_pylist()
         except _UNREADABLE:
@@ -35,11 +37,44 @@ def read_rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | str]:
 def _read_row(batch: pa.RecordBatch, number: int, exact: set[str]) -> dict[str, Any] | str:
     values = {}
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        impossible = _find_impossible(column.slice(number, 1))
+        if impossible is not None:
+            return f"column {name!r} holds {impossible}"
         try:
             values[name] = _read_exactly(column[number]) if name in exact else column[number].as_py()
         except _UNREADABLE as error:
             return f"column {name!r} holds {_explain(error, column.type)}"
     return values
+
+
+def _find_impossible(column: Any) -> str | None:
+    """What a column holds that its type does not allow and Python would take for another value; None without."""
+    for leaf in _iter_leaves(column):
+        kind = leaf.type
+        try:
+            if pa.types.is_time(kind) or pa.types.is_decimal(kind):
+                leaf.validate(full=True)
+        except pa.ArrowInvalid:
+            reason = "is not within a day" if pa.types.is_time(kind) else "has more digits than its type"
+            return f"a {kind} that {reason}"
+    return None
+
+
+def _iter_leaves(column: Any) -> Iterator[Any]:
+    """The arrays of plain values that a column consists of."""
+    kind = column.type
+    if pa.types.is_struct(kind):
+        parts = column.flatten()
+    elif pa.types.is_map(kind):
+        own = column.take(pa.array(range(len(column)), pa.int64()))  # keys and items are those of the whole column
+        parts = [own.keys, own.items]
+    elif pa.types.is_nested(kind):
+        parts = [column.flatten()]
+    else:
+        yield column
+        return
+    for part in parts:
+        yield from _iter_leaves(part)
 
 
 def _needs_text(column: Any) -> bool:

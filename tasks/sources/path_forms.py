@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from unicodedata import normalize
+from unicodedata import category, name, normalize
 
 _WINDOWS_ROOT = re.compile(r"(?:file:/*)?([A-Za-z]):[\\/]|\\\\")
 
@@ -42,3 +42,14 @@ def find_windows_problem(value: str) -> str | None:
         return None
     drive = f", or with --allow-paths as /mnt/{match[1].lower()}/... in WSL" if match[1] else ""
     return f"no such file: {value[:200]}, a path of Windows: write it relative to the list's folder{drive}"
+
+
+def describe_invisible(value: str) -> str:
+    """What to add to a message about a path that holds a character nobody sees; nothing for any other path."""
+    character = next((c for c in value if category(c) in ("Cc", "Cf")), None)
+    if character is None:
+        return ""
+    code = f"U+{ord(character):04X}"
+    key = f"Ctrl-{chr(ord(character) + 64)}" if "\0" < character <= "\x1a" else name(character, "")
+    label = f"{key} ({code})" if key else code
+    return f"; it holds an invisible character, {label}: remove it from the list"

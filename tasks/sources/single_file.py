@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from mediamill.tasks.domain import Item
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.not_taken import NotTaken
-from mediamill.tasks.os_errors import describe_os_error
 from mediamill.tasks.sources.locate import find_url_problem, fingerprint_file, fingerprint_value, is_url, to_printable
+from mediamill.tasks.system.os_errors import describe_os_error
 
 if TYPE_CHECKING:
     import pyarrow as pa

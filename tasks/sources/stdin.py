@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from itertools import chain
 from typing import IO, TYPE_CHECKING
@@ -22,6 +26,20 @@ MAX_TEXT_BYTES = 10_000_000
 """Maximum length of a line of text."""
 
 _Line = tuple[int, bytes, str | None]
+
+
+@contextlib.contextmanager
+def keep_stdin(*, is_read: bool) -> Iterator[None]:
+    """Let the block read stdin, where ``is_read``, and whoever comes after it read the same again."""
+    if not is_read or sys.stdin is None or sys.stdin.isatty():
+        yield
+        return
+    kept = tempfile.TemporaryFile()  # noqa: SIM115 (it lasts as long as stdin)
+    shutil.copyfileobj(sys.stdin.buffer, kept)
+    kept.seek(0)
+    sys.stdin = io.TextIOWrapper(kept)
+    yield
+    kept.seek(0)
 
 
 class StdinSource:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -43,6 +43,10 @@ class WalkRules(Protocol):
         """Whether a linked file may be taken."""
         ...
 
+    def select_names(self, names: Sequence[str]) -> Sequence[str]:
+        """Of the names in a folder, those that concern the walk; no other method hears of the rest."""
+        ...
+
     def on_skipped(self, location: str, reason: Skipped) -> None:
         """Called with each wanted file that is not taken, and each link to a folder that would be entered."""
         ...
@@ -62,7 +66,7 @@ def walk(root: str, rules: WalkRules, *, excluded: str | None = None) -> Iterato
     Raises:
         OSError: when the root itself cannot be read.
     """
-    stack = [_Listing(root, "")]
+    stack = [_Listing(root, "", rules)]
     while stack:
         name = stack[-1].next()
         if name is None:
@@ -74,7 +78,7 @@ def walk(root: str, rules: WalkRules, *, excluded: str | None = None) -> Iterato
             relative, location = relative[:-1], location[:-1]
             if location != excluded and rules.should_enter(relative):
                 try:
-                    stack.append(_Listing(location, relative + "/"))
+                    stack.append(_Listing(location, relative + "/", rules))
                 except OSError as error:
                     yield _to_unreadable_folder(relative, location, error)
         elif name.endswith(_LINKED_FOLDER):
@@ -98,10 +102,11 @@ _LINKED_FOLDER = "\0"
 class _Listing:
     """The names in one folder, in the order of full paths. Folders end in a slash, links to folders in a null."""
 
-    def __init__(self, path: str, relative: str) -> None:
+    def __init__(self, path: str, relative: str, rules: WalkRules) -> None:
         self.relative = relative
         with os.scandir(path) as entries:
-            self._names = [entry.name + _get_suffix(entry) for entry in entries]
+            names = [entry.name + _get_suffix(entry) for entry in entries]
+        self._names = list(rules.select_names(names))
         self._names.sort(reverse=True)
 
     def next(self) -> str | None:

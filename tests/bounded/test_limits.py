@@ -54,8 +54,14 @@ def run(command: list[str], tmp_path: Path, **env: str) -> subprocess.CompletedP
     [
         (NESTED_LOOPS, TOO_LONG),
         ("{{ 'x' * (size|int * 1000000) }}{{ text }}", "needs more than 256 MB of memory"),
-        ("{{ ('%' ~ size ~ '00000d') % 1 }}{{ text }}", "needs more than 256 MB of memory"),
-        ("{% for a in range(size|int) %}{{ 'x' * 10000 }}{% endfor %}{{ text }}", "more than 16 million characters"),
+        pytest.param(
+            "{{ ('%' ~ size ~ '00000d') % 1 }}{{ text }}", "needs more than 256 MB of memory", marks=pytest.mark.proof
+        ),
+        pytest.param(
+            "{% for a in range(size|int) %}{{ 'x' * 10000 }}{% endfor %}{{ text }}",
+            "more than 16 million characters",
+            marks=pytest.mark.proof,
+        ),
         (
             "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(size|int) }}{{ text }}",
             "nested too deep",
@@ -87,22 +93,31 @@ def test_a_template_that_takes_for_ever_to_compile_is_refused(local_server: Runn
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)])
+@pytest.mark.parametrize(
+    ("number", "code", "option"),
+    [
+        (signal.SIGTERM, 143, "--debug"),
+        pytest.param(signal.SIGKILL, -signal.SIGKILL, "--quiet", marks=pytest.mark.proof),
+    ],
+)
 def test_a_run_whose_templates_take_for_ever_ends_at_a_signal_and_so_do_its_workers(
-    number: int, code: int, local_server: RunningServer, tmp_path: Path
+    number: int, code: int, option: str, local_server: RunningServer, tmp_path: Path
 ) -> None:
+    """Also while its quote fills them: a run that is quiet has none."""
     source = write_rows(tmp_path, *({"text": "a", "size": 10_000} for _ in range(40)))
     command = [sys.executable, "-m", "mediamill.flows.cli", *complete(source, local_server, "--prompt", NESTED_LOOPS)]
+    command += [option]
     process = subprocess.Popen(command, env=bare_environment(tmp_path / "home"), stderr=subprocess.PIPE, text=True)
     workers = wait_for_busy_workers(process.pid)
     process.send_signal(number)
     _, errors = process.communicate(timeout=30)
     assert (process.returncode, "Traceback" in errors) == (code, False)
+    assert ("stopped by SIGTERM before the run began; nothing was sent" in errors) == (option != "--quiet")
     assert not psutil.wait_procs(workers, timeout=60 if number == signal.SIGKILL else 1)[1]
 
 
 def wait_for_busy_workers(pid: int) -> list[psutil.Process]:
-    """Wait until the run's workers evaluate templates, after its plan: both of at least two have used some time."""
+    """Wait until workers evaluate templates: both of at least two have used some time."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         workers = [child for child in psutil.Process(pid).children() if "bounded.worker" in " ".join(child.cmdline())]

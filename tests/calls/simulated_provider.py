@@ -27,6 +27,7 @@ class SimulatedProvider:
     take: Callable[[float], float]
     detector: HangDetector = field(default_factory=HangDetector)
     is_watched: bool = True
+    estimated_seconds: float | None = None
     answered: list[tuple[float, float]] = field(default_factory=list)
     abandoned: int = 0
     sent: int = 0
@@ -54,7 +55,13 @@ class SimulatedProvider:
     async def try_once(self, key: str, size: float, seconds: float | None) -> ReplyLost | None:
         try:
             if self.is_watched:
-                await self.detector.watch(lambda report: self.send(report, seconds), key=key, size=size, host="h")
+                await self.detector.watch(
+                    lambda report: self.send(report, seconds),
+                    key=key,
+                    size=size,
+                    host="h",
+                    estimated_seconds=self.estimated_seconds,
+                )
             else:
                 await self.send(lambda _: None, seconds)
         except ReplyLost as lost:

@@ -66,6 +66,7 @@ def test_asks_of_several_items_share_requests(files: Path, tmp_path: Path) -> No
         assert sorted(item for row in ledger for item in row["item_ids"]) == [f"{n:04d}.wav" for n in range(ITEMS)]
 
 
+@pytest.mark.long
 def test_a_job_is_created_once_and_polled_until_it_ends(files: Path, tmp_path: Path) -> None:
     with running_pattern_server() as judge:
         done = run_pattern("slow", files, tmp_path / "out", judge)

@@ -72,6 +72,30 @@ def test_requests_that_hang_do_not_keep_it_closed() -> None:
     assert breaker.is_open
 
 
+def hang_from_the_start(requests: int) -> CircuitBreaker:
+    """Nothing was answered yet; of so many requests the one that was sent last hung, and another after 10 s."""
+    breaker = CircuitBreaker()
+    numbers = [breaker.start(n / 100) for n in range(requests)]
+    breaker.fail(numbers.pop(), 70.0, request="last", kind="overdue")
+    breaker.fail(numbers.pop(), 80.0, request="before", kind="overdue")
+    return breaker
+
+
+@pytest.mark.parametrize(("requests", "is_open"), [(64, True), (6, True), (4, False)])
+def test_before_the_first_answer_those_that_hang_with_others_speak_too(requests: int, is_open: bool) -> None:
+    breaker = hang_from_the_start(requests)
+    assert breaker.is_open == is_open
+    assert breaker.streak is not None
+    assert breaker.confirm(breaker.streak, 80.0) == is_open
+
+
+def test_the_first_answer_of_all_shows_that_the_others_do_not_hang() -> None:
+    breaker = hang_from_the_start(64)
+    assert breaker.is_open
+    breaker.succeed(0, 81.0)
+    assert not breaker.is_open
+
+
 def test_an_answer_to_a_request_from_before_the_outage_does_not_hide_it() -> None:
     breaker = CircuitBreaker()
     before = [breaker.start(100.0) for _ in range(64)]
@@ -91,6 +115,70 @@ def test_failures_older_than_a_success_say_nothing_of_now() -> None:
     for number in old:
         assert breaker.fail(number, 60.3, request=str(number), kind="overdue") is None
     assert not breaker.is_open
+
+
+def _fail_beside_answers(breaker: CircuitBreaker, kind: str, times: int) -> None:
+    """Ten requests fail so many times, each time beside others that are answered."""
+    for number in range(10 * times):
+        breaker.fail(breaker.start(number), number + 0.1, request=f"bad {number % 10}", kind=kind)
+        if number % 10 == 9:
+            breaker.succeed(breaker.start(number + 0.2), number + 0.3, f"good {number}")
+
+
+@pytest.mark.parametrize(("kind", "times"), [("short_body", 1), ("server_error", 1), ("bad_body", 1), ("reset", 3)])
+def test_requests_that_failed_while_others_were_answered_are_no_outage(kind: str, times: int) -> None:
+    breaker = CircuitBreaker()
+    for number in range(200):
+        breaker.succeed(breaker.start(-1.0), -0.5, f"others {number}")
+    _fail_beside_answers(breaker, kind, times)
+    first = None
+    for number in range(100):
+        sent_at = 100.0 + number
+        first = first or breaker.streak
+        breaker.fail(breaker.start(sent_at), sent_at + 0.1, request=f"bad {number % 10}", kind=kind)
+    assert first is not None
+    assert not breaker.is_open
+    assert not breaker.confirm(first, 201.0)
+    for number in range(5):
+        breaker.fail(breaker.start(201.0), 201.1, request=f"new {number}", kind=kind)
+    assert breaker.is_open
+
+
+def test_where_many_requests_fail_by_themselves_it_takes_more_than_come_by_chance() -> None:
+    breaker = CircuitBreaker()
+    for number in range(20):
+        breaker.succeed(breaker.start(-1.0), -0.5, f"others {number}")
+    _fail_beside_answers(breaker, "short_body", 2)  # 10 of 32
+    first = None
+    for number in range(40):
+        breaker.fail(breaker.start(100.0 + number), 100.1 + number, request=f"new {number % 6}", kind="short_body")
+        first = first or breaker.streak
+    assert first is not None
+    assert not breaker.is_open
+    assert not breaker.confirm(first, 141.0)
+    for number in range(4):
+        breaker.fail(breaker.start(141.0), 141.1, request=f"newer {number}", kind="short_body")
+    assert breaker.is_open
+
+
+def test_requests_that_failed_in_an_outage_are_not_to_blame_in_the_next_one() -> None:
+    breaker = CircuitBreaker()
+    for began_at in (0.0, 100.0):
+        for number in range(20):
+            sent_at = began_at + number
+            breaker.fail(breaker.start(sent_at), sent_at + 0.1, request=str(number % 5), kind="bad_body")
+        assert breaker.is_open
+        breaker.succeed(breaker.start(began_at + 50), began_at + 50.1, "other")
+
+
+def test_a_request_that_was_answered_is_not_to_blame_any_more() -> None:
+    breaker = CircuitBreaker()
+    _fail_beside_answers(breaker, "server_error", 1)
+    for number in range(10):
+        breaker.succeed(breaker.start(90.0), 90.1, f"bad {number}")
+    for number in range(16):
+        breaker.fail(breaker.start(100.0 + number), 100.1 + number, request=f"bad {number % 10}", kind="server_error")
+    assert breaker.is_open
 
 
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.8, 0.9])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import random
 from pathlib import Path
@@ -16,9 +17,13 @@ OTHER = random.Random(4).randbytes(2_000_000)
 
 
 class InterruptedServer:
-    """Sends the first two thirds of a file, then closes the connection; sends the rest when it is requested."""
+    """Sends the first two thirds of a file, then closes the connection; sends the rest when it is requested.
 
-    def __init__(self, *, second: bytes | None = None, ranges: bool = True) -> None:
+    With ``hang`` it stays open and silent instead, from ``head`` or in the ``body``; ``drip`` sends single bytes.
+    """
+
+    def __init__(self, *, second: bytes | None = None, ranges: bool = True, hang: str | None = None) -> None:
+        self._hang = hang
         self.requested_ranges: list[str | None] = []
         self.keys: list[str | None] = []
         self._second = second
@@ -34,6 +39,9 @@ class InterruptedServer:
         start = 0
         if self._supports_ranges and self._second is None and "range" in fields and fields.get("if-range") == '"one"':
             start = int(fields["range"].removeprefix("bytes=").removesuffix("-"))
+        if first and self._hang == "head":
+            await reader.read()
+            return
         status = "206 Partial Content" if start else "200 OK"
         header_lines = [
             f"HTTP/1.1 {status}",
@@ -48,6 +56,13 @@ class InterruptedServer:
         for at in range(0, len(body), 65_536):
             writer.write(body[at : at + 65_536])
             await writer.drain()
+        for at in range(2_000_000, 3_000_000):
+            if not first or self._hang not in ("body", "drip") or reader.at_eof():
+                break
+            if self._hang == "drip":
+                writer.write(content[at : at + 1])
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(reader.read(), 0.02)
         writer.close()
 
 
@@ -62,6 +77,7 @@ def download(interrupted: InterruptedServer, destination: Path, key: str | None 
                 destination,
                 max_bytes=10_000_000,
                 timeout_seconds=30,
+                max_idle_seconds=0.3,
                 allow_hosts=(f"127.0.0.1:{port}",),
                 key=key,
             )
@@ -89,3 +105,13 @@ def test_a_broken_download_resumes_where_the_server_supports_ranges(ranges: bool
 def test_a_file_that_changed_meanwhile_is_downloaded_from_its_start(tmp_path: Path) -> None:
     digest, _ = download(InterruptedServer(second=OTHER), tmp_path / "clip.mp4")
     assert digest == hashlib.sha256(OTHER).hexdigest()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("hang", ["head", "body", "drip"])
+def test_a_download_that_stands_still_goes_on_with_another_request(hang: str, tmp_path: Path) -> None:
+    server = InterruptedServer(hang=hang)
+    digest, size = download(server, tmp_path / "clip.mp4")
+    assert (digest, size) == (hashlib.sha256(CONTENT).hexdigest(), len(CONTENT))
+    assert len(server.requested_ranges) == 2
+    assert (server.requested_ranges[1] is None) == (hang == "head")

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from mediamill.tasks.calls.quota_window import QuotaWindow
+from mediamill.tasks.calls.quota_window import QuotaPace, QuotaWindow
 
 
 def record(window: QuotaWindow, requests: Iterable[tuple[float, bool]], hint: float | None = None) -> list[int]:
@@ -52,3 +52,21 @@ def test_answers_out_of_order_do_not_hide_a_block() -> None:
     for number in range(50, 60):  # sent before the refused ones, and answered after them
         assert window.record_accepted(number, 100.5, 3) is None
     assert window.record_accepted(64, 160.2, 3) == 60
+
+
+def test_growth_beyond_a_measured_quota_waits_for_its_minute() -> None:
+    quota = QuotaPace()
+    assert quota.limit_growth(9.0, 1.0, 0.0) == 9.0  # none was measured
+    pace = quota.measure(60)
+    assert quota.limit_growth(9.0, pace, 100.0) == pytest.approx(1.05 * pace)
+    assert quota.limit_growth(9.0, pace, 150.0) == pytest.approx(1.05 * pace)
+    assert quota.limit_growth(9.0, pace, 170.0) == pytest.approx(1.2 * pace)
+    quota.end_growth()
+    assert quota.limit_growth(9.0, pace, 171.0) == pytest.approx(1.05 * pace)
+
+
+def test_a_measured_quota_is_believed_until_it_is_refused_three_times() -> None:
+    quota = QuotaPace()
+    assert quota.limit_cut(0.5, 0.9) == 0.5
+    pace = quota.measure(60)
+    assert [quota.limit_cut(0.5, pace) for _ in range(3)] == [pace, pace, 0.5]

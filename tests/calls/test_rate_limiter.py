@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mediamill.tasks.calls.rate_limiter import Limiter, Permit
@@ -19,10 +19,6 @@ from tests.calls.virtual_time import SimulatedServer, offer_load, run_virtual
 from tests.helpers.tiers import mark_rest_long
 
 NO_USAGE = Usage()
-
-_GROWS_PAST_A_FIXED_QUOTA = pytest.mark.xfail(
-    strict=True, reason="growth probes up to twice the quota, which is used up early, and then measured too high"
-)
 
 
 def simulate(
@@ -62,39 +58,14 @@ def test_a_stated_limit_is_reached_and_not_exceeded(rpm: float, latency: float, 
     assert refused <= 0.01
 
 
-@pytest.mark.parametrize(("rpm", "latency"), [(600, 0.05), (600, 20), (1500, 2), (3000, 0.3)])
+@pytest.mark.parametrize(
+    ("rpm", "latency"), mark_rest_long([(600, 0.05), (600, 20), (1500, 2), (3000, 0.3)], [(600, 0.05), (600, 20)])
+)
 def test_an_unstated_limit_is_learned_from_refusals(rpm: float, latency: float) -> None:
     server, began = simulate(Limiter(quota_for(rpm, latency)), SimulatedServer(rpm / 60, latency), 330)
     used, refused = server.measure_between(began + 150, began + 330)
     assert used >= 0.95
     assert refused <= 0.01
-
-
-@pytest.mark.parametrize(
-    ("rpm", "tells", "window_kind"),
-    [
-        (60, "", "fixed"),
-        (60, "", "sliding"),
-        pytest.param(300, "", "sliding", marks=pytest.mark.long),
-        pytest.param(300, "retry", "sliding", marks=pytest.mark.long),
-        *(
-            pytest.param(300, tells, "fixed", marks=[pytest.mark.long, _GROWS_PAST_A_FIXED_QUOTA])
-            for tells in ("", "retry")
-        ),
-    ],
-)
-def test_an_unstated_quota_for_a_minute_is_measured_and_spread(rpm: float, tells: str, window_kind: str) -> None:
-    server, began = simulate(
-        Limiter(quota_for(rpm, 1)), SimulatedServer(rpm / 60, 0.2, window_kind, stated_on=tells), 360
-    )
-    used, refused = server.measure_between(began + 120, began + 360)
-    assert used >= (0.93 if window_kind == "fixed" else 0.85)
-    assert refused <= 0.03
-    longest = max(
-        sum(good for at, good in server.log if begin <= at < begin + 10)
-        for begin in range(int(began) + 130, int(began) + 350)
-    )
-    assert longest <= rpm / 60 * 10 * 1.3  # and not all at once
 
 
 @pytest.mark.long
@@ -120,14 +91,6 @@ def test_a_changed_limit_is_reached_within_a_minute(rpm: float, tells: str, fact
     used, refused = server.measure_between(began + 180, began + 300)
     assert used >= 0.95
     assert refused <= 0.01
-
-
-@pytest.mark.parametrize("rpm", [600, 3000])
-def test_an_unstated_limit_that_is_halved_is_learned_within_a_minute(rpm: float) -> None:
-    server, began = simulate(Limiter(quota_for(rpm, 1)), SimulatedServer(rpm / 60, 0.5), 390, {150: rpm / 120})
-    used, refused = server.measure_between(began + 210, began + 390)
-    assert used >= 0.95
-    assert refused <= 0.012
 
 
 @pytest.mark.parametrize("how", ["bucket", "sliding", "fixed"])
@@ -173,6 +136,30 @@ def test_permits_are_granted_in_order_of_arrival() -> None:
     assert run_virtual(main) == list(range(20))
 
 
+def test_retries_go_before_first_attempts() -> None:
+    """Behind them each would wait for all other items again, and the last items would come to their end one by one."""
+
+    async def main() -> list[str]:
+        limiter = Limiter(Quota(rpm=60, concurrency=4))
+        order: list[str] = []
+
+        async def send_one(name: str, *, is_retry: bool) -> None:
+            permit = await limiter.acquire(NO_USAGE, is_retry=is_retry)
+            order.append(name)
+            limiter.release(permit, "ok")
+
+        firsts = [asyncio.ensure_future(send_one(f"first {n}", is_retry=False)) for n in range(4)]
+        await asyncio.sleep(0)
+        given_up = asyncio.ensure_future(send_one("given up", is_retry=True))
+        retries = [asyncio.ensure_future(send_one(f"retry {n}", is_retry=True)) for n in range(3)]
+        await asyncio.sleep(0)
+        given_up.cancel()
+        await asyncio.gather(*firsts, *retries)
+        return order
+
+    assert run_virtual(main) == ["first 0", "retry 0", "retry 1", "retry 2", "first 1", "first 2", "first 3"]
+
+
 def test_a_cancelled_wait_takes_no_permit_and_wakes_the_next() -> None:
     async def main() -> tuple[int, int]:
         limiter = Limiter(Quota(concurrency=1))
@@ -190,8 +177,10 @@ def test_a_cancelled_wait_takes_no_permit_and_wakes_the_next() -> None:
     assert run_virtual(main) == (1, 0)
 
 
-@pytest.mark.parametrize("outcome", ["rate_limit", "overloaded"])
-def test_after_refusals_in_a_row_all_wait_and_then_go_out_evenly(outcome: str) -> None:
+@pytest.mark.parametrize(("outcome", "seconds"), [("rate_limit", 30), ("overloaded", 2)])
+def test_after_refusals_in_a_row_all_wait_and_then_go_out_evenly(outcome: str, seconds: float) -> None:
+    """After overload shortly: only requests that fail show the gate an outage."""
+
     async def main() -> list[float]:
         loop = asyncio.get_running_loop()
         limiter = Limiter(Quota(concurrency=100))
@@ -210,7 +199,7 @@ def test_after_refusals_in_a_row_all_wait_and_then_go_out_evenly(outcome: str) -
         return moments
 
     moments = run_virtual(main)
-    assert min(moments) >= 30
+    assert seconds <= min(moments) <= seconds + 1
     for start in moments:
         assert sum(start <= m < start + 0.1 for m in moments) <= 20
 
@@ -318,7 +307,7 @@ def test_learned_limits_are_restored_from_json() -> None:
 @given(
     st.recursive(
         st.none() | st.floats() | st.text(max_size=3) | st.integers(),
-        lambda inner: st.dictionaries(st.sampled_from(["rate", "pace", "window", "tokens"]), inner, max_size=3),
+        lambda inner: st.dictionaries(st.sampled_from(["rate", "pace", "noise", "age", "tokens"]), inner, max_size=3),
     )
 )
 @settings(max_examples=100)
@@ -343,6 +332,7 @@ def test_an_invalid_state_is_ignored(state: Any) -> None:
         max_size=60,
     )
 )
+@example([("ok", None, None, False), *[("rate_limit", None, None, False)] * 3])  # all at the same moment
 @settings(max_examples=60, deadline=None)
 def test_no_sequence_of_outcomes_blocks_the_limiter_for_good(steps: Any) -> None:
     async def main() -> int:

@@ -13,7 +13,7 @@ from mediamill.tasks.calls.rate_limiter import Limiter
 from mediamill.tasks.calls.refusal_trial import RefusalTrial
 from mediamill.tasks.wire import Quota
 from tests.calls.virtual_time import SimulatedServer, offer_load, run_virtual
-from tests.helpers.tiers import mark_rest_long
+from tests.helpers.tiers import mark_rest_long, mark_tiers
 
 MEAN_LATENCY = 0.2125
 """Seconds: that of the simulated server and of the way there."""
@@ -32,14 +32,15 @@ def send_for(limiter: Limiter, server: SimulatedServer, seconds: float) -> float
 
 @pytest.mark.parametrize(
     ("share", "hint", "in_flight"),
-    mark_rest_long(
+    mark_tiers(
         [
             (0.02, 5.0, 16),
             (0.3, 2.0, 16),
             *((share, hint, 64) for share in (0.005, 0.01, 0.02, 0.04) for hint in (None, 1.0, 2.0, 5.0)),
             *((share, hint, 64) for share in (0.1, 0.2, 0.3) for hint in (None, 2.0)),
         ],
-        [(0.02, 5.0, 16), (0.3, 2.0, 16)],
+        quick=[(0.02, 5.0, 16)],
+        long=[(0.3, 2.0, 16), (0.005, None, 64), (0.04, 5.0, 64), (0.2, None, 64)],
     ),
 )
 def test_random_429s_do_not_set_the_pace(share: float, hint: float | None, in_flight: int) -> None:
@@ -50,9 +51,10 @@ def test_random_429s_do_not_set_the_pace(share: float, hint: float | None, in_fl
 
 @pytest.mark.parametrize(
     ("share", "hint", "in_flight"),
-    mark_rest_long(
+    mark_tiers(
         [(0.2, None, 16), (0.3, 2.0, 256), *((share, hint, 64) for share in (0.1, 0.2, 0.3) for hint in (None, 2.0))],
-        [(0.2, None, 16)],
+        quick=[(0.2, None, 16)],
+        long=[(0.3, None, 64)],
     ),
 )
 def test_random_503s_do_not_set_the_concurrency(share: float, hint: float | None, in_flight: int) -> None:
@@ -104,6 +106,17 @@ def test_a_limit_is_kept_under_noise(rpm: float, share: float) -> None:
     used, refused = server.measure_between(began + 60, began + 240)
     assert used >= 0.85
     assert refused <= 0.05
+
+
+@pytest.mark.parametrize("share", mark_rest_long([0.02, 0.04], [0.02]))
+def test_a_later_run_knows_the_noise_beside_its_limit(share: float) -> None:
+    limiter = Limiter(Quota(concurrency=64))
+    send_for(limiter, SimulatedServer(20, 0.2, noise=share), 150)
+    restored = Limiter(Quota(concurrency=64))
+    restored.restore_state(json.loads(json.dumps(limiter.export_state())), 5.0)
+    server = SimulatedServer(20, 0.2, noise=share)
+    began = send_for(restored, server, 70)
+    assert server.count_accepted(began + 10, began + 70) >= 0.75 * 20
 
 
 def test_refusals_that_cuts_do_not_change_are_noise_and_the_cuts_are_undone() -> None:

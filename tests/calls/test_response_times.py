@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediamill.tasks.calls.response_times import MIN_DEADLINE_SECONDS, ResponseTimes, measure_work
+from mediamill.tasks.calls.response_times import MIN_DEADLINE_SECONDS, ResponseTimes, estimate_seconds, measure_work
 from mediamill.tasks.domain import Usage
 
 JSON_VALUES = st.recursive(
@@ -99,7 +99,13 @@ def test_a_deadline_never_lies_below_the_usual_answer(records: list[tuple[float,
     for work, seconds, answered in records:
         (times.record_answer if answered else times.record_abandoned)(work, seconds)
     deadline = times.find_deadline(size)
-    assert deadline is None or deadline.seconds >= max(MIN_DEADLINE_SECONDS, deadline.usual)
+    assert deadline is None or deadline.seconds >= max(MIN_DEADLINE_SECONDS, deadline.usual or 0.0)
+
+
+def test_before_anything_is_known_the_work_tells_how_long_it_takes() -> None:
+    usages = [Usage(audio_seconds=Decimal(1200)), Usage(input_tokens=2000, output_tokens=400), Usage(characters=500)]
+    assert estimate_seconds(usages) == 60 + 600 + 2 + 40 + 5
+    assert estimate_seconds([Usage()]) == 60
 
 
 def test_work_is_seconds_of_audio_else_tokens_else_characters() -> None:

@@ -49,6 +49,9 @@ class ScriptedSession:
             message, MessageFlags.KEEP
         )
 
+    def read_binary(self, message: bytes) -> str | None:
+        return "over" if message == b"over" else None
+
     def can_send(self) -> bool:
         return not self.is_crowded
 
@@ -273,6 +276,24 @@ async def test_a_silent_server_still_gets_all_audio(client: Client, monkeypatch:
     async with running_websocket_server(after_last_message("over")) as origin:
         reply: Reply = await send(client, origin, session_request(session))
     assert reply.headers[SOCKET_HEADER] == "over"
+
+
+@pytest.mark.long
+async def test_a_server_that_is_too_busy_for_pings_is_waited_for_where_its_process_is_watched(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mediamill.tasks.calls.websocket.PING_SECONDS", 0.2)
+
+    async def busy(socket: web.WebSocketResponse) -> None:
+        await socket.send_str("ready")
+        await asyncio.sleep(2.0)  # it reads nothing, so no ping is answered
+        await socket.send_str("over")
+        await socket.close()
+
+    async with running_websocket_server(busy) as origin:
+        assert await assert_fails(client, origin, request=session_request()) == "ReplyLost reset"
+        watched = await client.send(origin, session_request(), key=KEY, timeout_seconds=30.0, sends_pings=False)
+    assert watched.headers[SOCKET_HEADER] == "over"
 
 
 async def test_the_websocket_is_closed_after_the_session(client: Client) -> None:

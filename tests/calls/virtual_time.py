@@ -78,17 +78,17 @@ class SimulatedServer:
     max_in_flight: int = 0
     in_flight: int = 0
 
-    def admit(self, now: float) -> tuple[bool, float]:
+    def admit(self, now: float, amount: float = 1.0) -> tuple[bool, float]:
         if math.isinf(self.limit):
             return True, 0.0
         if self.window_kind == "bucket":
             size = max(1.0, self.limit)
             self.tokens = min(size, self.tokens + (now - self.updated_at) * self.limit)
             self.updated_at = now
-            if self.tokens >= 1:
-                self.tokens -= 1
+            if self.tokens >= amount:
+                self.tokens -= amount
                 return True, 0.0
-            return False, (1 - self.tokens) / self.limit
+            return False, (amount - self.tokens) / self.limit
         span = 1.0 if self.window_kind == "second" else 60.0
         max_requests = max(1, round(self.limit * span))
         while self.accepted_times and (
@@ -119,9 +119,9 @@ class SimulatedServer:
         self.in_flight -= 1
         return self.make_reply(good, wait)
 
-    def reply_to(self, now: float) -> tuple[str, RateLimits | None, float | None]:
-        """Decide on a request that arrives now: its outcome, the stated limits and the wait."""
-        return self.make_reply(*self.admit(now))
+    def reply_to(self, now: float, amount: float = 1.0) -> tuple[str, RateLimits | None, float | None]:
+        """Decide on a request that arrives now and takes ``amount`` of the limit: outcome, stated limits and wait."""
+        return self.make_reply(*self.admit(now, amount))
 
     def make_reply(self, good: bool, wait: float) -> tuple[str, RateLimits | None, float | None]:
         stated_limits = (

@@ -11,6 +11,7 @@ import pytest
 
 from tests.helpers.cli_runs import mediamill, read_rows
 from tests.helpers.local_server import RunningServer
+from tests.helpers.tiers import mark_rest_long
 
 MODEL = "Qwen/Qwen3.5-9B"
 SCHEMA = {"type": "object", "properties": {"title": {"type": "string"}}, "required": ["title"]}
@@ -65,7 +66,21 @@ def test_the_upper_end_of_a_quote_includes_every_repair(local_server: RunningSer
     assert Decimal(quote["low_usd"]) < Decimal(str(local_server.bill()["usd"])) <= Decimal(quote["high_usd"])
 
 
-@pytest.mark.parametrize("finish_reason", ["length", "MAX_TOKENS", "stop"])
+def test_a_generation_that_ended_in_an_error_costs_what_its_usage_says(
+    local_server: RunningServer, tmp_path: Path
+) -> None:
+    local_server.reset()
+    half = {"content": "half an ans", "finish_reason": "error"}
+    local_server.faults({"match": {"nth": 1}, "fault": {"kind": "say", "body": half}})
+    done = complete(local_server, tmp_path, "out")
+    summary, bill = json.loads(done.stdout), local_server.bill()
+    assert (done.returncode, bill["billed"], summary["lost_requests"]) == (0, 2, 0)
+    assert Decimal(summary["cost_usd"]) == Decimal(str(bill["usd"]))
+    assert Decimal(summary["unknown_max_usd"]) == 0
+    assert len(read_rows(tmp_path / "out")) == 1
+
+
+@pytest.mark.parametrize("finish_reason", mark_rest_long(["length", "MAX_TOKENS", "stop"], ["length"]))
 def test_an_answer_that_ends_at_its_length_is_flagged(
     finish_reason: str, local_server: RunningServer, tmp_path: Path
 ) -> None:

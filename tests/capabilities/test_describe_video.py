@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 from decimal import Decimal
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.helpers.cli_runs import mediamill, read_rows
 from tests.helpers.local_server import RunningServer, running_server
 from tests.helpers.paths import SAMPLES
 from tests.helpers.run_checks import assert_ledger_equals_bill
+from tests.helpers.timed_media import Pictures, Sound, write_timed_media
 
 MODEL, TRANSCRIPTION_MODEL = "Qwen/Qwen3.5-9B", "openai/whisper-large-v3"
 DAY = SAMPLES / "videos" / "day.mp4"
@@ -33,10 +35,16 @@ def describe(source: Path, out: Path, server: RunningServer, *options: str) -> A
 
 
 def test_frames_are_sent_with_their_times_and_the_transcript(local_server: RunningServer, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    done = describe(DAY.parent, out, local_server, "--frames", "3", "--with-audio")
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    shutil.copy2(DAY, source)
+    silent = write_timed_media(source / "silent.mp4", "mp4", [], Pictures(seconds=2))
+    os.utime(silent, (0, 0))  # no file that is still being written
+    done = describe(source, out, local_server, "--frames", "3", "--with-audio")
     assert done.returncode == 0, done.stderr
-    (row,) = read_rows(out)
+    row, silent_row = sorted(read_rows(out), key=lambda row: str(row["item_id"]))
+    assert silent_row["transcript"] is None
+    assert silent_row["warnings"] == ["audio: the video has no sound track, so there is no transcript"]
     assert (row["width"], row["height"], row["whole"], row["format"]) == (320, 240, False, "mov")
     assert row["shown_at"] == pytest.approx([1, 3, 5], abs=0.05)
     assert row["text"].count("image") == 3
@@ -48,10 +56,28 @@ def test_frames_are_sent_with_their_times_and_the_transcript(local_server: Runni
     assert_ledger_equals_bill(out, local_server)
 
 
+@pytest.mark.long
+def test_the_sound_track_that_was_chosen_is_transcribed(local_server: RunningServer, tmp_path: Path) -> None:
+    tracks = [Sound([(0, 2)], language="eng"), Sound([(0, 1)], language="deu")]
+    path = write_timed_media(tmp_path / "two.mp4", "mp4", tracks, Pictures(seconds=2))
+    refused = describe(path, tmp_path / "none", local_server, "--with-audio", "--audio-track", "3")
+    assert refused.returncode == 3, refused.stderr
+    assert "no sound track '3'" in refused.stdout + refused.stderr
+    done = describe(path, tmp_path / "out", local_server, "--frames", "1", "--with-audio", "--audio-track", "de")
+    assert done.returncode == 0, done.stderr
+    (row,) = read_rows(tmp_path / "out")
+    assert row["warnings"] == ["tracks: number 2 of 2 audio tracks was taken (de)"]
+    alone = describe(path, tmp_path / "alone", local_server, "--audio-track", "de")
+    assert alone.returncode == 2
+    assert "give both" in alone.stderr
+
+
 def test_a_template_that_cannot_be_filled_costs_nothing(local_server: RunningServer, tmp_path: Path) -> None:
     done = describe(DAY.parent, tmp_path / "out", local_server, "--with-audio", "--prompt", "{{ nowhere }}")
-    assert done.returncode == 3, done.stderr
+    assert done.returncode == 2, done.stderr
+    assert "prompt: unknown column 'nowhere'" in done.stderr
     assert local_server.bill()["calls"] == []
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.long

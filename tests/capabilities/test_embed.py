@@ -161,7 +161,7 @@ POINTS = [
 ]
 
 
-@pytest.mark.parametrize("point", mark_rest_long(POINTS, POINTS[:1]))
+@pytest.mark.parametrize("point", mark_rest_long(POINTS, []))
 def test_after_a_kill_no_batch_is_paid_twice(point: str, local_server: RunningServer, tmp_path: Path) -> None:
     out, source = tmp_path / "out", write_texts(tmp_path / "t.parquet", random_texts(320))
     options = ("--model", "any", "--concurrency", "2")
@@ -217,6 +217,7 @@ def test_a_broken_reply_is_requested_again(
     assert_bill_within_ledger_bounds(tmp_path / "out", local_server.bill()["usd"])
 
 
+@pytest.mark.long
 def test_the_built_in_provider_embeds_lines_of_stdin(tmp_path: Path) -> None:
     for n in range(3):
         (tmp_path / "in" / f"{n}.txt").parent.mkdir(exist_ok=True)

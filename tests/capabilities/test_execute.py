@@ -85,6 +85,7 @@ def test_rows_of_a_session_share_variables_and_pay_for_one_session(local_server:
     assert (rerun.returncode, local_server.bill()["requests"]) == (0, 8)
 
 
+@pytest.mark.long
 def test_rows_of_a_session_run_in_order_however_long_their_files_take(
     local_server: RunningServer, tmp_path: Path
 ) -> None:
@@ -105,6 +106,7 @@ def test_rows_of_a_session_run_in_order_however_long_their_files_take(
     assert read_results(tmp_path / "out")[-1]["stdout"] == f"{list(range(24))}\n"
 
 
+@pytest.mark.long
 def test_a_cell_reads_files_and_returns_images(local_server: RunningServer, tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_text("a\n7\n")
     code = (
@@ -186,9 +188,7 @@ def assert_both_ledgers_equal_bill(folder: Path, server: RunningServer) -> None:
     assert ledger == Decimal(server.bill()["usd"])
 
 
-@pytest.mark.parametrize(
-    "point", mark_rest_long(["call.replied.after:4", "shard.outcome.before:4"], ["call.replied.after:4"])
-)
+@pytest.mark.parametrize("point", mark_rest_long(["call.replied.after:4", "shard.outcome.before:4"], []))
 def test_a_kill_in_a_session_runs_no_cell_twice(point: str, local_server: RunningServer, tmp_path: Path) -> None:
     cells = [{"code": f"x = globals().get('x', 0) + 1\nprint(x, {n})", "session": "a"} for n in range(8)]
     source = write_cells(tmp_path / "c.jsonl", *cells)

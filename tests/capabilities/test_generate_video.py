@@ -33,7 +33,7 @@ def server_options() -> dict[str, Any]:
 def test_prompts_become_files_and_the_ledger_is_the_bill(local_server: RunningServer, tmp_path: Path) -> None:
     rows = [
         {"prompt": "a red boat", "size": "640x360", "seed": 4, "mood": "rain"},
-        {"prompt": "a cat", "size": SMALL, "fps": 16},
+        {"prompt": "a cat", "size": SMALL, "fps": 16, "mood": "snow"},
     ]
     out = tmp_path / "out"
     unwanted = ("--negative-prompt", "no {{ mood }}")
@@ -68,8 +68,10 @@ def test_prompts_become_files_and_the_ledger_is_the_bill(local_server: RunningSe
         pytest.param({"steps": 5}, "takes 10 to 50 steps, not 5", marks=pytest.mark.long),
         pytest.param({"prompt": "x"}, "prompts of 2 to 2048 characters", marks=pytest.mark.long),
         pytest.param({"width": 640}, "width and height go together", marks=pytest.mark.long),
-        ({"keyframes": '["a.png", "b.png", "c.png"]'}, "each needs its frame"),
-        ({"output_format": "GIF"}, "mp4 or webm: Together's guide names MP4 and GIF"),
+        pytest.param({"keyframes": '["a.png", "b.png", "c.png"]'}, "each needs its frame", marks=pytest.mark.long),
+        pytest.param(
+            {"output_format": "GIF"}, "mp4 or webm: Together's guide names MP4 and GIF", marks=pytest.mark.long
+        ),
         ({"model": VEO, "keyframes": '["a.png", "b.png"]'}, "takes keyframes at first, not at first, last"),
     ],
 )
@@ -82,7 +84,7 @@ def test_a_parameter_that_the_model_does_not_take_is_refused_before_anything_is_
     assert done.returncode == 3
     (failure,) = read_rows(tmp_path / "out", "failures")
     assert message in failure["error_message"]
-    assert failure["hint"] or failure["error_kind"] == "bad_row"
+    assert failure["hint"] or failure["error_kind"] == "wrong_row"
     assert local_server.bill()["requests"] == 0
 
 
@@ -101,6 +103,20 @@ def test_what_the_documents_disagree_about_is_a_warning(local_server: RunningSer
         "seconds 1: minimax/hailuo-02 is listed with 10, but the table of parameters says 1 to 10",
         "fps 30: minimax/hailuo-02 is listed with 25, but the table of parameters says 15 to 60",
     ]
+    assert (result["cost_usd"], result["cost_basis"]) == (Decimal("0.49"), "billed")  # its list price
+    assert_ledger_equals_bill(out, local_server)
+
+
+@pytest.mark.long
+def test_a_rehearsed_video_without_a_list_price_has_no_known_cost(local_server: RunningServer, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    row = {"prompt": "a boat", "model": "openai/sora-2"}
+    done = generate_videos(write_prompts(tmp_path / "p.csv", [row]), out, local_server)
+    assert done.returncode == 0, done.stderr
+    assert "1 request at no known price" in done.stdout + done.stderr
+    (result,) = read_rows(out)
+    assert (result["cost_usd"], result["cost_basis"]) == (None, "unknown")
+    assert local_server.bill()["unpriced"] == 1
 
 
 @pytest.mark.long
@@ -192,6 +208,7 @@ def test_an_expired_link_is_requested_anew_and_a_broken_download_is_repeated(
     assert bill["downloads"] > 3, "both faults struck"
 
 
+@pytest.mark.long
 def test_a_lost_file_is_fetched_again_for_free(local_server: RunningServer, tmp_path: Path) -> None:
     source, out = write_prompts(tmp_path / "p.csv", [{"prompt": "a boat", "size": SMALL}]), tmp_path / "out"
     assert generate_videos(source, out, local_server).returncode == 0
@@ -256,7 +273,7 @@ def test_a_full_version_is_never_replaced_by_its_preview(local_server: RunningSe
     kill = {"MEDIAMILL_FAULTS": "call.sending.after:2:kill"}
     killed = mediamill("retry", out, "--promote", "--yes", "--concurrency", "1", home=home, env=kill)
     assert killed.returncode == -signal.SIGKILL
-    assert "2 needed nothing" in generate_videos(source, out, local_server, "--preview").stdout, (
+    assert "2 unchanged" in generate_videos(source, out, local_server, "--preview").stdout, (
         "the next promotion goes on with it"
     )
     mediamill("retry", out, "--promote", "--yes", home=home)

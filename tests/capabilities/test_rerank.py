@@ -87,7 +87,7 @@ SPELLINGS: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize(("provider", "model", "options"), mark_rest_long(SPELLINGS, [SPELLINGS[1], SPELLINGS[5]]))
+@pytest.mark.parametrize(("provider", "model", "options"), mark_rest_long(SPELLINGS, [SPELLINGS[1]]))
 def test_every_spelling_gives_the_ranking_of_bm25(
     provider: str, model: str, options: tuple[str, ...], local_server: RunningServer, tmp_path: Path
 ) -> None:
@@ -118,7 +118,7 @@ def test_every_spelling_gives_the_ranking_of_bm25(
     assert (again.returncode, local_server.bill()["requests"]) == (0, 3)
 
 
-@pytest.mark.parametrize("name", mark_rest_long(["q.csv", "q.parquet", "q.jsonl"], ["q.csv"]))
+@pytest.mark.parametrize("name", mark_rest_long(["q.csv", "q.parquet", "q.jsonl"], []))
 def test_objects_are_ranked_by_the_given_fields(name: str, local_server: RunningServer, tmp_path: Path) -> None:
     objects = [{"title": "stone", "body": "bridge"}, {"title": "bridge", "body": "x"}, {"title": "y"}]
     source = write_queries(tmp_path / name, [objects, objects[:2]], ["bridge", "bridge"])
@@ -249,6 +249,7 @@ def test_the_upper_end_of_a_quote_is_not_exceeded(local_server: RunningServer, t
         assert 0 < Decimal(local_server.bill()["usd"]) <= Decimal(json.loads(quoted.stdout)["high_usd"])
 
 
+@pytest.mark.long
 def test_the_built_in_provider_ranks_for_free(tmp_path: Path) -> None:
     source = write_queries(tmp_path / "q.parquet", [random_texts(20, n) for n in range(3)], QUERIES)
     out = tmp_path / "out"

@@ -142,7 +142,7 @@ def test_columns_of_the_manifest_are_parameters_or_the_text(local_server: Runnin
         ("leo", "flac", "Hello."),
         ("tara", "mp3", "Hello."),
     ]
-    assert read_rows(tmp_path / "out", "failures")[0]["error_kind"] == "bad_row"
+    assert read_rows(tmp_path / "out", "failures")[0]["error_kind"] == "wrong_row"
     (tmp_path / "no.csv").write_text("id,words\na,Hello.\n")
     refused = speak(tmp_path / "no.csv", tmp_path / "none", local_server.origin)
     assert refused.returncode == 2
@@ -231,6 +231,7 @@ def test_refresh_buys_every_text_again(local_server: RunningServer, tmp_path: Pa
     assert (local_server.bill()["billed"], len(check_speech_files(out))) == (4, 2)
 
 
+@pytest.mark.long
 def test_the_example_job_and_the_voices(tmp_path: Path) -> None:
     job = ROOT / "configs" / "jobs" / "speak.yaml"
     done = mediamill("run", job, "--out", tmp_path / "out", "--limit", "1", home=tmp_path / "home")

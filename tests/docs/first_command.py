@@ -40,7 +40,8 @@ def list_packages() -> dict[str, set[str]]:
             _add(dependency, f"group {group}", packages, found)
     needed_by: dict[str, set[str]] = {}
     for (name, _), roots in found.items():
-        needed_by.setdefault(name, set()).update(roots)
+        if name != _ROOT_PACKAGE:  # a group may be an extra of its own
+            needed_by.setdefault(name, set()).update(roots)
     return needed_by
 
 
@@ -64,12 +65,12 @@ def _add(
     if needed_by in roots:
         return
     roots.add(needed_by)
-    for inner in _iter_dependencies(packages[name], extras):
+    own = [] if name == _ROOT_PACKAGE else packages[name].get("dependencies", [])
+    for inner in [*own, *_iter_extras(packages[name], extras)]:
         _add(inner, needed_by, packages, found)
 
 
-def _iter_dependencies(package: Mapping[str, Any], extras: list[str]) -> Iterator[Mapping[str, Any]]:
-    yield from package.get("dependencies", [])
+def _iter_extras(package: Mapping[str, Any], extras: list[str]) -> Iterator[Mapping[str, Any]]:
     for extra in extras:
         yield from package.get("optional-dependencies", {}).get(extra, [])
 

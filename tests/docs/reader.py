@@ -5,13 +5,17 @@ Nothing leaves the machine: the providers' addresses are those of a built-in ser
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
+import threading
 from pathlib import Path
 
 from tests.docs.pages import Block, iter_shell_lines
@@ -19,6 +23,7 @@ from tests.helpers.paths import ROOT, SAMPLES
 
 KEY = "reader-key-0123456789"
 _TIMEOUT = 300
+_ANSWERS = 10
 
 _ADDRESSES = {
     "TOGETHER_BASE_URL": "/together/v1",
@@ -80,19 +85,43 @@ class Reader:
         addresses = {name: f"{self.origin}{path}" for name, path in _ADDRESSES.items()}
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         keys = dict.fromkeys(block.needs, KEY)
-        return {**kept, **addresses, **keys, "PATH": path, "HOME": str(self.folder / "home"), "MEDIAMILL_SETTLE": "0"}
+        ours = {"HOME": str(self.folder / "home"), "MEDIAMILL_SETTLE": "0", "MEDIAMILL_ASR_ENGINE": "pocketsphinx"}
+        return {**kept, **addresses, **keys, "PATH": path, **ours}
 
     def _execute(self, command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command,
-            cwd=self.folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT,
-            check=False,
-        )
+        """Run a command at a terminal, where the reader says yes to every quote."""
+        ours, its = pty.openpty()
+        os.write(ours, b"y\n" * _ANSWERS)
+        with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
+            process = subprocess.Popen(
+                command, cwd=self.folder, env=environment, stdin=its, stdout=output, stderr=its, start_new_session=True
+            )
+            os.close(its)
+            screen = _Screen(ours)
+            code = process.wait(_TIMEOUT)
+            errors = screen.read()
+            output.seek(0)
+            return subprocess.CompletedProcess(command, code, output.read(), errors)
+
+
+class _Screen(threading.Thread):
+    """Reads what comes to a terminal until nobody writes to it any more."""
+
+    def __init__(self, terminal: int) -> None:
+        super().__init__(daemon=True)
+        self._terminal = terminal
+        self._parts: list[bytes] = []
+        self.start()
+
+    def run(self) -> None:
+        with contextlib.suppress(OSError):  # Linux says so where the last writer has closed it
+            while part := os.read(self._terminal, 65536):
+                self._parts.append(part)
+
+    def read(self) -> str:
+        """Everything, once the command has ended."""
+        self.join(10)
+        return b"".join(self._parts).decode(errors="replace").replace("\r\n", "\n")
 
 
 def _find_collection_problem(place: str, line: str) -> list[str]:

@@ -32,15 +32,15 @@ def server_options() -> dict[str, Any]:
 
 @pytest.mark.long
 @pytest.mark.parametrize("page", _PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_block_of_a_page_runs(page: Path, tmp_path: Path, own_local_server: RunningServer) -> None:
-    reader = Reader(tmp_path / "reader", own_local_server.origin)
+def test_every_block_of_a_page_runs(page: Path, tmp_path: Path, local_server: RunningServer) -> None:
+    reader = Reader(tmp_path / "reader", local_server.origin)
     problems = [problem for block in _BLOCKS[page] if not block.only_parsed for problem in reader.run(block)]
     assert not problems, "\n".join(problems)
 
 
 @pytest.mark.long
-def test_a_block_that_fails_is_found(tmp_path: Path, own_local_server: RunningServer) -> None:
-    reader = Reader(tmp_path / "reader", own_local_server.origin)
+def test_a_block_that_fails_is_found(tmp_path: Path, local_server: RunningServer) -> None:
+    reader = Reader(tmp_path / "reader", local_server.origin)
     block = Block("page.md", 3, "sh", "mediamill --version  # fine\n\nmediamill status NOWHERE\n")
     (problem,) = reader.run(block)
     assert problem.startswith("page.md:5: exit 2: mediamill status NOWHERE")

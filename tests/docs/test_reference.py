@@ -15,16 +15,16 @@ from mediamill.tasks.sinks.calls import CALLS_SCHEMA
 from mediamill.tasks.sinks.failures import build_failures_schema
 from mediamill.tasks.sinks.results import RESULT_COLUMNS
 from mediamill.tasks.sinks.schema import DESCRIPTION, to_schema
-from tests.docs.reference import COMMAND, PAGES
+from tests.docs.reference import COMMAND, PAGES, STUBS
 from tests.docs.reference.cli import make_cli_page
 from tests.docs.reference.columns import get_own_schema
 from tests.helpers.paths import ROOT
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
-def test_a_reference_page_is_current(path: Path) -> None:
-    name, text = str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")
-    difference = list(difflib.unified_diff(text.splitlines(), PAGES[path]().splitlines(), name, "the code", n=0))
+@pytest.mark.parametrize("path", [*PAGES, *STUBS], ids=lambda path: path.name)
+def test_a_reference_page_or_stub_is_current(path: Path) -> None:
+    name, text, made = str(path.relative_to(ROOT)), path.read_text(encoding="utf-8"), {**PAGES, **STUBS}[path]()
+    difference = list(difflib.unified_diff(text.splitlines(), made.splitlines(), name, "the code", n=0))
     assert not difference, f"{name} is stale: renew it with `{COMMAND}`\n" + "\n".join(difference[:20])
 
 

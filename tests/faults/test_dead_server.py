@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.helpers.cli_runs import mediamill, read_rows
+from tests.helpers.cli_runs import bare_environment, mediamill, read_rows
 from tests.helpers.dying_server import make_dying_server
+from tests.helpers.paths import ROOT
 
 pytestmark = pytest.mark.long
 
@@ -30,6 +33,44 @@ def test_a_killed_server_is_started_again_and_its_items_are_done_again(tmp_path:
     assert done.stderr.count("warning: the built-in server ended: killed (SIGKILL)") == 1
 
 
+@pytest.mark.parametrize(("command", "items"), [("complete", 60), ("generate-video", 6)])
+def test_a_server_that_stands_still_is_started_again(command: str, items: int, tmp_path: Path) -> None:
+    source = write_prompts(tmp_path / "in.csv", [f"Say {n}." for n in range(items)])
+    still = make_dying_server(tmp_path / "patch", nth=5, times=1, sends="SIGSTOP")
+    options = ("--provider", "local", "--out", tmp_path / "out", "--yes")
+    done = mediamill(command, source, *options, home=tmp_path / "home", env=still)
+    assert done.returncode == 0, done.stderr
+    assert len(read_rows(tmp_path / "out")) == items
+    assert done.stderr.count("the built-in server ended: it stood still, answered nothing, and was killed") == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "sends"), [("generate-video", "SIGKILL"), ("generate-video", "SIGSTOP"), ("generate-image", "SIGKILL")]
+)
+def test_a_file_that_is_lost_with_its_server_is_made_again(command: str, sends: str, tmp_path: Path) -> None:
+    source = write_prompts(tmp_path / "in.csv", [f"Red circle {n}." for n in range(3)])
+    dying = make_dying_server(tmp_path / "patch", path="/media/", times=1, sends=sends)
+    options = ("--provider", "local", "--out", tmp_path / "out", "--yes")
+    by_link = ("--response-format", "url") if command == "generate-image" else ()
+    done = mediamill(command, source, *options, *by_link, home=tmp_path / "home", env=dying)
+    assert (tmp_path / "patch" / "deaths").stat().st_size == 1
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = read_rows(tmp_path / "out")
+    assert len(rows) == 3
+    assert len(list((tmp_path / "out" / "media").iterdir())) == 3
+
+
+def test_a_file_that_a_killed_run_had_not_fetched_is_made_again(tmp_path: Path) -> None:
+    source = write_prompts(tmp_path / "in.csv", ["Red circle.", "Blue circle."])
+    options = ("--provider", "local", "--out", tmp_path / "out", "--yes")
+    kill = {"MEDIAMILL_FAULTS": "collect.before:1:kill"}
+    killed = mediamill("generate-video", source, *options, home=tmp_path / "home", env=kill)
+    assert killed.returncode == -9
+    done = mediamill("generate-video", source, *options, home=tmp_path / "home")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(read_rows(tmp_path / "out")) == 2
+
+
 @pytest.mark.parametrize(("times", "code"), [(2, 0), (1_000, 4)])
 def test_a_server_that_is_killed_before_it_is_ready_is_started_again(times: int, code: int, tmp_path: Path) -> None:
     source = write_prompts(tmp_path / "in.csv", [f"Say {n}." for n in range(10)])
@@ -43,6 +84,29 @@ def test_a_server_that_is_killed_before_it_is_ready_is_started_again(times: int,
     assert (tmp_path / "patch" / "deaths").stat().st_size == min(times, 3)
     if code:
         assert "free some memory" in ended.stdout + ended.stderr
+
+
+def test_a_server_that_stands_still_before_it_is_ready_is_started_again(tmp_path: Path) -> None:
+    source = write_prompts(tmp_path / "in.csv", [f"Say {n}." for n in range(10)])
+    still = make_dying_server(tmp_path / "patch", times=1, at_start=True, sends="SIGSTOP")
+    options = ("--provider", "local", "--out", tmp_path / "out", "--yes")
+    done = mediamill("complete", source, *options, home=tmp_path / "home", env=still)
+    assert done.returncode == 0, done.stderr
+    assert len(read_rows(tmp_path / "out")) == 10
+    assert done.stderr.count("warning: the built-in server did not start: it stood still, and was killed") == 1
+
+
+def test_a_run_that_is_stopped_while_its_server_stands_still_at_the_start_ends_soon(tmp_path: Path) -> None:
+    source = write_prompts(tmp_path / "in.csv", [f"Say {n}." for n in range(10)])
+    still = make_dying_server(tmp_path / "patch", at_start=True, sends="SIGSTOP")
+    command = [sys.executable, "-m", "mediamill.flows.cli", "complete", str(source), "--provider", "local", "--yes"]
+    env = bare_environment(tmp_path / "home", **still)
+    with subprocess.Popen([*command, "--out", str(tmp_path / "out"), "--no-prefect"], env=env, cwd=ROOT) as process:
+        while not (tmp_path / "patch" / "deaths").stat().st_size:
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(0.2)
+        process.terminate()
+        assert process.wait(60) == 143  # what is on its way gets 30 s; three starts that stand still take 100 s
 
 
 def test_what_is_not_sent_again_elsewhere_is_done_again_too(tmp_path: Path) -> None:

@@ -61,21 +61,19 @@ def list_faults() -> list[Any]:
 
 @pytest.mark.parametrize("fault", list_faults())
 def test_sigkill_loses_nothing_and_pays_nothing_twice(
-    fault: str, recordings: Path, own_local_server: RunningServer, tmp_path: Path
+    fault: str, recordings: Path, local_server: RunningServer, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    killed = transcribe(
-        recordings, out, own_local_server.origin, "--shard-size", "100", env={"MEDIAMILL_FAULTS": fault}
-    )
+    killed = transcribe(recordings, out, local_server.origin, "--shard-size", "100", env={"MEDIAMILL_FAULTS": fault})
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    resumed = transcribe(recordings, out, own_local_server.origin, "--shard-size", "100")
+    resumed = transcribe(recordings, out, local_server.origin, "--shard-size", "100")
     assert resumed.returncode == 0, resumed.stderr
 
     results = read_rows(out)
     assert sorted(str(r["item_id"]) for r in results) == [f"{n:04d}.wav" for n in range(ITEMS)]
     assert not read_rows(out, "failures")
 
-    bill = own_local_server.bill()
+    bill = local_server.bill()
     sent = Counter(call["file_sha256"] for call in bill["calls"] if call["billed"])
     assert len(sent) == ITEMS
     assert sum(n - 1 for n in sent.values()) <= IN_FLIGHT
@@ -89,6 +87,6 @@ def test_sigkill_loses_nothing_and_pays_nothing_twice(
         assert known == Decimal(bill["usd"])
 
     before = bill["requests"]
-    again = transcribe(recordings, out, own_local_server.origin)
+    again = transcribe(recordings, out, local_server.origin)
     assert again.returncode == 0, again.stderr
-    assert own_local_server.bill()["requests"] == before
+    assert local_server.bill()["requests"] == before

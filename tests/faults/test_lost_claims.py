@@ -19,7 +19,7 @@ from mediamill.tasks.job import make_job
 from mediamill.tasks.journal.claim_owners import ClaimOwners
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.output_binding import Binding
-from mediamill.tasks.run import Run
+from mediamill.tasks.run.run import Run
 from tests.helpers.cli_runs import bare_environment, make_wavs, read_rows, transcribe
 from tests.helpers.local_server import RunningServer, running_server
 from tests.journal.stores import claim, start_run
@@ -32,7 +32,7 @@ def server_options() -> dict[str, Any]:
 
 @pytest.mark.long
 def test_a_claim_that_is_lost_before_sending_is_claimed_again(
-    own_local_server: RunningServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    local_server: RunningServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The other run has it for a while, and gives it back without an answer."""
     make_wavs(tmp_path / "in", 3)
@@ -54,7 +54,7 @@ def test_a_claim_that_is_lost_before_sending_is_claimed_again(
 
     monkeypatch.setattr(AttemptRecord, "mark_sending", lose_claim_first)
     monkeypatch.setenv("TOGETHER_API_KEY", "sentinel")
-    fields = {"provider": "together", "base_url": own_local_server.origin, "budget": "0.01"}
+    fields = {"provider": "together", "base_url": local_server.origin, "budget": "0.01"}
     summary = Run(
         make_job(
             capability="transcribe",
@@ -67,21 +67,21 @@ def test_a_claim_that_is_lost_before_sending_is_claimed_again(
     other.close()
     assert taken == ["mine"]
     assert (summary.done, summary.failed, summary.calls) == (3, 0, 3)
-    assert own_local_server.bill()["requests"] == 3
-    assert summary.cost_usd == Decimal(own_local_server.bill()["usd"])
+    assert local_server.bill()["requests"] == 3
+    assert summary.cost_usd == Decimal(local_server.bill()["usd"])
     assert summary.unknown_max_usd == 0
 
 
 @pytest.mark.long
-def test_a_dead_run_whose_clock_was_ahead_holds_nobody(own_local_server: RunningServer, tmp_path: Path) -> None:
+def test_a_dead_run_whose_clock_was_ahead_holds_nobody(local_server: RunningServer, tmp_path: Path) -> None:
     make_wavs(tmp_path / "in", 20)
     words, fault = ("--journal", str(tmp_path / "J")), {"MEDIAMILL_FAULTS": "call.sending.after:8:kill"}
-    killed = transcribe(tmp_path / "in", tmp_path / "dead", own_local_server.origin, *words, env=fault)
+    killed = transcribe(tmp_path / "in", tmp_path / "dead", local_server.origin, *words, env=fault)
     assert killed.returncode == -signal.SIGKILL
     with closing(sqlite3.connect(tmp_path / "J" / "journal.sqlite")) as database, database:
         held = database.execute("UPDATE asks SET lease = lease + 7200000000 WHERE lease > 0").rowcount
     assert held
-    done = transcribe(tmp_path / "in", tmp_path / "other", own_local_server.origin, *words, timeout=50)
+    done = transcribe(tmp_path / "in", tmp_path / "other", local_server.origin, *words, timeout=50)
     assert done.returncode == 0, done.stderr
     assert len(read_rows(tmp_path / "other")) == 20
 

@@ -34,42 +34,42 @@ def thirty_recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_equal_files_in_two_shards_are_sent_once(own_local_server: RunningServer, tmp_path: Path) -> None:
+def test_equal_files_in_two_shards_are_sent_once(local_server: RunningServer, tmp_path: Path) -> None:
     make_wavs(tmp_path / "in", 40, twins=20)
-    done = transcribe(tmp_path / "in", tmp_path / "out", own_local_server.origin, "--shard-size", "10")
+    done = transcribe(tmp_path / "in", tmp_path / "out", local_server.origin, "--shard-size", "10")
     assert done.returncode == 0, done.stderr
-    assert own_local_server.bill()["requests"] == 20
+    assert local_server.bill()["requests"] == 20
     results = read_rows(tmp_path / "out")
     assert len(results) == 40
     assert sum(bool(row["cached"]) for row in results) == 20
-    assert sum((row["cost_usd"] for row in results), Decimal(0)) == Decimal(own_local_server.bill()["usd"])
-    assert_ledger_equals_bill(tmp_path / "out", own_local_server)
+    assert sum((row["cost_usd"] for row in results), Decimal(0)) == Decimal(local_server.bill()["usd"])
+    assert_ledger_equals_bill(tmp_path / "out", local_server)
 
 
 @pytest.mark.long
-def test_only_new_and_changed_files_are_sent_again(own_local_server: RunningServer, tmp_path: Path) -> None:
+def test_only_new_and_changed_files_are_sent_again(local_server: RunningServer, tmp_path: Path) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     make_wavs(source, 10)
-    assert transcribe(source, out, own_local_server.origin).returncode == 0
+    assert transcribe(source, out, local_server.origin).returncode == 0
     make_wavs(tmp_path / "more", 13)
     for name in ("0010.wav", "0011.wav", "0012.wav"):
         (tmp_path / "more" / name).rename(source / name)
     (source / "0003.wav").write_bytes((source / "0003.wav").read_bytes()[:-2] + b"\x01\x00")
-    assert transcribe(source, out, own_local_server.origin).returncode == 0
-    assert own_local_server.bill()["requests"] == 14
+    assert transcribe(source, out, local_server.origin).returncode == 0
+    assert local_server.bill()["requests"] == 14
     assert sorted(str(row["item_id"]) for row in read_rows(out)) == [f"{n:04d}.wav" for n in range(13)]
 
 
 def test_the_api_key_is_never_printed_or_stored(
-    thirty_recordings: Path, own_local_server: RunningServer, tmp_path: Path
+    thirty_recordings: Path, local_server: RunningServer, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    own_local_server.faults(
+    local_server.faults(
         {"match": {"every": 5}, "fault": {"kind": "status", "status": 500, "body": f"bad {SENTINEL}"}},
         {"match": {"every": 7}, "fault": {"kind": "reset"}},
     )
-    done = transcribe(thirty_recordings, out, own_local_server.origin, "--debug", "--retries", "1")
-    transcribe(thirty_recordings, out, own_local_server.origin + "/nowhere", "--debug", "--replace")
+    done = transcribe(thirty_recordings, out, local_server.origin, "--debug", "--retries", "1")
+    transcribe(thirty_recordings, out, local_server.origin + "/nowhere", "--debug", "--replace")
     printed = done.stdout + done.stderr
     assert SENTINEL not in printed
     for path in filter(Path.is_file, out.rglob("*")):
@@ -140,18 +140,18 @@ def test_sigterm_drains_the_run_and_a_rerun_completes_it(thirty_recordings: Path
     ),
 )
 def test_a_crash_after_a_paid_reply_does_not_buy_it_again(
-    point: str, thirty_recordings: Path, own_local_server: RunningServer, tmp_path: Path
+    point: str, thirty_recordings: Path, local_server: RunningServer, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    broken = transcribe(thirty_recordings, out, own_local_server.origin, env={"MEDIAMILL_FAULTS": point})
+    broken = transcribe(thirty_recordings, out, local_server.origin, env={"MEDIAMILL_FAULTS": point})
     assert broken.returncode != 0
     assert "Traceback" not in broken.stderr
-    paid = own_local_server.bill()["requests"]
-    again = transcribe(thirty_recordings, out, own_local_server.origin)
+    paid = local_server.bill()["requests"]
+    again = transcribe(thirty_recordings, out, local_server.origin)
     assert again.returncode == 0, again.stderr
-    assert own_local_server.bill()["requests"] == max(paid, 30) == 30
+    assert local_server.bill()["requests"] == max(paid, 30) == 30
     assert len(read_rows(out)) == 30
-    assert_ledger_equals_bill(out, own_local_server)
+    assert_ledger_equals_bill(out, local_server)
 
 
 DISK_MESSAGES = {
@@ -167,22 +167,22 @@ DISK_FAULTS = [(nth, error) for error in ("enospc", "erofs") for nth in range(1,
 
 @pytest.mark.parametrize(
     ("nth", "error"),
-    mark_tiers(DISK_FAULTS, quick=[(1, "enospc")], long=[(2, "enospc"), (1, "erofs"), (2, "erofs")]),
+    mark_tiers(DISK_FAULTS, quick=[(1, "enospc")], long=[(2, "enospc"), (1, "erofs")]),
 )
 def test_writes_that_fail_end_the_run_and_a_rerun_completes_it(
-    nth: int, error: str, thirty_recordings: Path, own_local_server: RunningServer, tmp_path: Path
+    nth: int, error: str, thirty_recordings: Path, local_server: RunningServer, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     point = ("journal.commit.before", "part.write.before")[nth % 2]
     fault = f"{point}:{(nth + 1) // 2 if point.startswith('part') else nth}:{error}"
     broken = transcribe(
-        thirty_recordings, out, own_local_server.origin, "--shard-size", "10", env={"MEDIAMILL_FAULTS": fault}
+        thirty_recordings, out, local_server.origin, "--shard-size", "10", env={"MEDIAMILL_FAULTS": fault}
     )
     assert broken.returncode == 1, broken.stderr
     assert "Traceback" not in broken.stderr
     failed_file = "journal.sqlite" if point.startswith("journal") else ".parquet"
     assert f"{failed_file}: {DISK_MESSAGES[point, error]}" in broken.stderr, "the fault has not happened"
-    again = transcribe(thirty_recordings, out, own_local_server.origin, "--shard-size", "10")
+    again = transcribe(thirty_recordings, out, local_server.origin, "--shard-size", "10")
     assert again.returncode == 0, again.stderr
     assert len(read_rows(out)) == 30
 
@@ -207,16 +207,16 @@ cp -r "$OUT" "$KEPT"
     ("script", "proof", "message"),
     [
         (FULL_DISK, "100%", "journal.sqlite: the disk is full"),
-        (READ_ONLY_DISK, "Read-only file system", "the disk is mounted read-only"),
+        pytest.param(READ_ONLY_DISK, "Read-only file system", "the disk is mounted read-only", marks=pytest.mark.proof),
     ],
     ids=["full", "read-only"],
 )
 def test_a_real_full_or_read_only_file_system_fails_the_run_and_a_rerun_completes_it(
-    script: str, proof: str, message: str, thirty_recordings: Path, own_local_server: RunningServer, tmp_path: Path
+    script: str, proof: str, message: str, thirty_recordings: Path, local_server: RunningServer, tmp_path: Path
 ) -> None:
     """OUT is on a file system of this test's own processes; the script shows that nothing more can be written to it."""
     out, kept = tmp_path / "out", tmp_path / "kept"
-    where = ("--provider", "together", "--base-url", own_local_server.origin, "--out", str(out))
+    where = ("--provider", "together", "--base-url", local_server.origin, "--out", str(out))
     command = [sys.executable, "-m", "mediamill.flows.cli", "transcribe", str(thirty_recordings), *where, "--yes"]
     namespace = ["unshare", "--map-root-user", "--mount", "bash", "-c", script, "bash"]
     try:
@@ -238,77 +238,75 @@ def test_a_real_full_or_read_only_file_system_fails_the_run_and_a_rerun_complete
     assert message in ran.stderr
     assert "Traceback" not in ran.stderr
     assert len(read_rows(kept)) == 30
-    assert_bill_within_ledger_bounds(kept, own_local_server.bill()["usd"])
+    assert_bill_within_ledger_bounds(kept, local_server.bill()["usd"])
 
 
 @pytest.mark.long
 def test_a_torn_part_is_written_again_for_free(
-    thirty_recordings: Path, own_local_server: RunningServer, tmp_path: Path
+    thirty_recordings: Path, local_server: RunningServer, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    assert transcribe(thirty_recordings, out, own_local_server.origin).returncode == 0
+    assert transcribe(thirty_recordings, out, local_server.origin).returncode == 0
     part = next((out / "results").glob("part-*.parquet"))
     whole = part.read_bytes()
     for size in (0, 3, len(whole) // 2, len(whole) - 1):
         part.write_bytes(whole[:size])
-        assert transcribe(thirty_recordings, out, own_local_server.origin).returncode == 0
+        assert transcribe(thirty_recordings, out, local_server.origin).returncode == 0
         assert len(read_rows(out)) == 30
     part.unlink()
-    assert transcribe(thirty_recordings, out, own_local_server.origin).returncode == 0
+    assert transcribe(thirty_recordings, out, local_server.origin).returncode == 0
     assert len(read_rows(out)) == 30
-    assert own_local_server.bill()["requests"] == 30
+    assert local_server.bill()["requests"] == 30
 
 
 @pytest.mark.long
 def test_permanent_errors_cost_one_attempt(
-    thirty_recordings: Path, own_local_server: RunningServer, tmp_path: Path
+    thirty_recordings: Path, local_server: RunningServer, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     statuses = {1: 400, 2: 413, 3: 415, 4: 422}
-    own_local_server.faults(
-        *({"match": {"nth": n}, "fault": {"kind": "status", "status": s}} for n, s in statuses.items())
-    )
-    done = transcribe(thirty_recordings, out, own_local_server.origin, "--concurrency", "1")
+    local_server.faults(*({"match": {"nth": n}, "fault": {"kind": "status", "status": s}} for n, s in statuses.items()))
+    done = transcribe(thirty_recordings, out, local_server.origin, "--concurrency", "1")
     assert done.returncode == 3, done.stderr
-    assert own_local_server.bill()["requests"] == 30
+    assert local_server.bill()["requests"] == 30
     failures = read_rows(out, "failures")
     assert Counter(row["last_http_status"] for row in failures) == Counter(statuses.values())
     assert all(row["attempts"] == 1 for row in failures)
-    assert transcribe(thirty_recordings, out, own_local_server.origin).returncode == 3
-    assert own_local_server.bill()["requests"] == 30
+    assert transcribe(thirty_recordings, out, local_server.origin).returncode == 3
+    assert local_server.bill()["requests"] == 30
     retried = mediamill("retry", out, "--yes", home=tmp_path / "home")
     assert retried.returncode == 0, retried.stderr
-    assert own_local_server.bill()["requests"] == 34
+    assert local_server.bill()["requests"] == 34
     assert not read_rows(out, "failures")
-    assert_ledger_equals_bill(out, own_local_server)
+    assert_ledger_equals_bill(out, local_server)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("status", mark_rest_long([401, 402], [402]))
 def test_an_account_error_stops_the_run_after_the_requests_in_flight(
-    status: int, thirty_recordings: Path, own_local_server: RunningServer, tmp_path: Path
+    status: int, thirty_recordings: Path, local_server: RunningServer, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    own_local_server.faults({"match": {"every": 1}, "fault": {"kind": "status", "status": status}})
-    stopped = transcribe(thirty_recordings, out, own_local_server.origin, "--concurrency", "4")
+    local_server.faults({"match": {"every": 1}, "fault": {"kind": "status", "status": status}})
+    stopped = transcribe(thirty_recordings, out, local_server.origin, "--concurrency", "4")
     assert stopped.returncode == 4, stopped.stderr
-    assert own_local_server.bill()["requests"] <= 4
-    own_local_server.faults()
-    assert transcribe(thirty_recordings, out, own_local_server.origin).returncode == 0
+    assert local_server.bill()["requests"] <= 4
+    local_server.faults()
+    assert transcribe(thirty_recordings, out, local_server.origin).returncode == 0
     assert len(read_rows(out)) == 30
 
 
 def test_a_budget_is_never_exceeded_and_a_higher_one_continues(
-    thirty_recordings: Path, own_local_server: RunningServer, tmp_path: Path
+    thirty_recordings: Path, local_server: RunningServer, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    stopped = transcribe(thirty_recordings, out, own_local_server.origin, "--budget", "0.00005")
+    stopped = transcribe(thirty_recordings, out, local_server.origin, "--budget", "0.00005")
     assert stopped.returncode == 4, stopped.stderr
     assert "budget" in stopped.stdout
-    assert 0 < Decimal(own_local_server.bill()["usd"]) <= Decimal("0.00005")
-    assert transcribe(thirty_recordings, out, own_local_server.origin, "--budget", "1").returncode == 0
-    assert own_local_server.bill()["requests"] == 30
-    assert_ledger_equals_bill(out, own_local_server)
+    assert 0 < Decimal(local_server.bill()["usd"]) <= Decimal("0.00005")
+    assert transcribe(thirty_recordings, out, local_server.origin, "--budget", "1").returncode == 0
+    assert local_server.bill()["requests"] == 30
+    assert_ledger_equals_bill(out, local_server)
 
 
 FAULTS = {
@@ -329,12 +327,12 @@ FAULTS = {
 
 @pytest.mark.parametrize("name", mark_rest_long(FAULTS, ["reset-mid-body"]))
 def test_every_item_becomes_a_result_or_a_failure_whatever_the_server_does(
-    name: str, own_local_server: RunningServer, tmp_path: Path
+    name: str, local_server: RunningServer, tmp_path: Path
 ) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     make_wavs(source, 8)
-    own_local_server.faults({"match": {"nth": 2}, "fault": FAULTS[name]}, {"match": {"nth": 5}, "fault": FAULTS[name]})
-    done = transcribe(source, out, own_local_server.origin, "--concurrency", "2")
+    local_server.faults({"match": {"nth": 2}, "fault": FAULTS[name]}, {"match": {"nth": 5}, "fault": FAULTS[name]})
+    done = transcribe(source, out, local_server.origin, "--concurrency", "2")
     assert done.returncode in (0, 3), done.stderr
     assert "Traceback" not in done.stderr
     ended = [str(row["item_id"]) for row in (*read_rows(out), *read_rows(out, "failures"))]
@@ -342,67 +340,63 @@ def test_every_item_becomes_a_result_or_a_failure_whatever_the_server_does(
     ledger = read_rows(out, "calls")
     known = sum((row["cost_usd"] for row in ledger if row["cost_usd"] is not None), Decimal(0))
     unknown = sum((row["cost_max_usd"] for row in ledger if row["cost_usd"] is None), Decimal(0))
-    assert known <= Decimal(own_local_server.bill()["usd"]) <= known + unknown
+    assert known <= Decimal(local_server.bill()["usd"]) <= known + unknown
 
 
 @pytest.mark.long
-def test_a_redirect_is_not_followed(own_local_server: RunningServer, tmp_path: Path) -> None:
+def test_a_redirect_is_not_followed(local_server: RunningServer, tmp_path: Path) -> None:
     make_wavs(tmp_path / "in", 4)
     with running_server(engine="echo") as elsewhere:
-        own_local_server.faults(
+        local_server.faults(
             {"match": {"every": 1}, "fault": {"kind": "redirect", "location": f"{elsewhere.origin}/v1"}}
         )
-        stopped = transcribe(tmp_path / "in", tmp_path / "out", own_local_server.origin)
+        stopped = transcribe(tmp_path / "in", tmp_path / "out", local_server.origin)
         assert stopped.returncode == 3, stopped.stdout
         assert elsewhere.bill()["requests"] == 0
 
 
 @pytest.mark.long
-def test_an_attempt_that_exceeds_its_timeout_is_retried(own_local_server: RunningServer, tmp_path: Path) -> None:
+def test_an_attempt_that_exceeds_its_timeout_is_retried(local_server: RunningServer, tmp_path: Path) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     make_wavs(source, 3)
-    own_local_server.faults({"match": {"nth": 1}, "fault": {"kind": "drip", "interval": 0.3}})
-    done = transcribe(source, out, own_local_server.origin, "--timeout", "1s", "--concurrency", "1", "--retries", "1")
+    local_server.faults({"match": {"nth": 1}, "fault": {"kind": "drip", "interval": 0.3}})
+    done = transcribe(source, out, local_server.origin, "--timeout", "1s", "--concurrency", "1", "--retries", "1")
     assert done.returncode == 0, done.stderr
     assert len(read_rows(out)) == 3
 
 
 @pytest.mark.long
-def test_another_model_needs_replace(thirty_recordings: Path, own_local_server: RunningServer, tmp_path: Path) -> None:
+def test_another_model_needs_replace(thirty_recordings: Path, local_server: RunningServer, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    assert transcribe(thirty_recordings, out, own_local_server.origin).returncode == 0
+    assert transcribe(thirty_recordings, out, local_server.origin).returncode == 0
     other = "nvidia/parakeet-tdt-0.6b-v3"
-    refused = transcribe(thirty_recordings, out, own_local_server.origin, "--model", other)
+    refused = transcribe(thirty_recordings, out, local_server.origin, "--model", other)
     assert refused.returncode == 2
     assert "--replace" in refused.stderr
-    replaced = transcribe(thirty_recordings, out, own_local_server.origin, "--model", other, "--replace")
+    replaced = transcribe(thirty_recordings, out, local_server.origin, "--model", other, "--replace")
     assert replaced.returncode == 0, replaced.stderr
     assert {row["model"] for row in read_rows(out)} == {other}
-    assert own_local_server.bill()["requests"] == 60
+    assert local_server.bill()["requests"] == 60
 
 
 @pytest.mark.long
-def test_no_cache_buys_every_answer_again(
-    thirty_recordings: Path, own_local_server: RunningServer, tmp_path: Path
-) -> None:
+def test_no_cache_buys_every_answer_again(thirty_recordings: Path, local_server: RunningServer, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    assert transcribe(thirty_recordings, out, own_local_server.origin).returncode == 0
-    assert transcribe(thirty_recordings, out, own_local_server.origin, "--no-cache").returncode == 0
-    assert own_local_server.bill()["requests"] == 60
+    assert transcribe(thirty_recordings, out, local_server.origin).returncode == 0
+    assert transcribe(thirty_recordings, out, local_server.origin, "--no-cache").returncode == 0
+    assert local_server.bill()["requests"] == 60
     assert len(read_rows(out)) == 30
-    assert_ledger_equals_bill(out, own_local_server)
+    assert_ledger_equals_bill(out, local_server)
 
 
 @pytest.mark.long
 def test_two_outs_with_a_shared_journal_pay_once(
-    thirty_recordings: Path, own_local_server: RunningServer, tmp_path: Path
+    thirty_recordings: Path, local_server: RunningServer, tmp_path: Path
 ) -> None:
     shared = str(tmp_path / "shared")
     for name in ("one", "two"):
-        assert (
-            transcribe(thirty_recordings, tmp_path / name, own_local_server.origin, "--journal", shared).returncode == 0
-        )
-    assert own_local_server.bill()["requests"] == 30
+        assert transcribe(thirty_recordings, tmp_path / name, local_server.origin, "--journal", shared).returncode == 0
+    assert local_server.bill()["requests"] == 30
     assert all(row["cached"] and row["cost_usd"] == 0 for row in read_rows(tmp_path / "two"))
     status = mediamill("status", tmp_path / "two", home=tmp_path / "home")
     assert "30 done" in status.stdout
@@ -418,10 +412,10 @@ def test_a_password_in_a_journal_url_is_refused(thirty_recordings: Path, tmp_pat
 
 
 def test_published_parts_can_be_read_after_a_kill(
-    thirty_recordings: Path, own_local_server: RunningServer, tmp_path: Path
+    thirty_recordings: Path, local_server: RunningServer, tmp_path: Path
 ) -> None:
     out, fault = tmp_path / "out", {"MEDIAMILL_FAULTS": "part.rename.after:3:kill"}
-    killed = transcribe(thirty_recordings, out, own_local_server.origin, "--shard-size", "7", env=fault)
+    killed = transcribe(thirty_recordings, out, local_server.origin, "--shard-size", "7", env=fault)
     assert killed.returncode == -signal.SIGKILL
     parts = list(out.rglob("part-*.parquet"))
     assert 3 <= len(parts) <= 5  # shards are published side by side
@@ -429,15 +423,13 @@ def test_published_parts_can_be_read_after_a_kill(
 
 
 @pytest.mark.long
-def test_a_retry_stays_within_the_budget(
-    thirty_recordings: Path, own_local_server: RunningServer, tmp_path: Path
-) -> None:
+def test_a_retry_stays_within_the_budget(thirty_recordings: Path, local_server: RunningServer, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    own_local_server.faults({"match": {"every": 2}, "fault": {"kind": "status", "status": 422}})
-    assert transcribe(thirty_recordings, out, own_local_server.origin, "--budget", "0.00007").returncode == 3
-    own_local_server.faults()
+    local_server.faults({"match": {"every": 2}, "fault": {"kind": "status", "status": 422}})
+    assert transcribe(thirty_recordings, out, local_server.origin, "--budget", "0.00007").returncode == 3
+    local_server.faults()
     stopped = mediamill("retry", out, home=tmp_path / "home")
     assert stopped.returncode == 4, stopped.stdout
-    assert Decimal(own_local_server.bill()["usd"]) <= Decimal("0.00007")
+    assert Decimal(local_server.bill()["usd"]) <= Decimal("0.00007")
     assert mediamill("retry", out, "--budget", "1", home=tmp_path / "home").returncode == 0
     assert len(read_rows(out)) == 30

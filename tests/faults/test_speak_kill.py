@@ -44,23 +44,21 @@ PROOF_FAILPOINTS = [
 
 
 @pytest.mark.parametrize("point", mark_tiers([*LONG_FAILPOINTS, *PROOF_FAILPOINTS], quick=[], long=LONG_FAILPOINTS))
-def test_sigkill_buys_no_text_twice_and_tears_no_file(
-    point: str, own_local_server: RunningServer, tmp_path: Path
-) -> None:
+def test_sigkill_buys_no_text_twice_and_tears_no_file(point: str, local_server: RunningServer, tmp_path: Path) -> None:
     out = tmp_path / "out"
     source = write_text_manifest(
         tmp_path / "m.csv", [f"Text number {n} begins here. It ends at place {n}, I think." for n in range(TEXTS)]
     )
-    killed = speak(source, out, own_local_server.origin, *SPEAK_OPTIONS, env={"MEDIAMILL_FAULTS": f"{point}:kill"})
+    killed = speak(source, out, local_server.origin, *SPEAK_OPTIONS, env={"MEDIAMILL_FAULTS": f"{point}:kill"})
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    resumed = speak(source, out, own_local_server.origin, *SPEAK_OPTIONS)
+    resumed = speak(source, out, local_server.origin, *SPEAK_OPTIONS)
     assert resumed.returncode in (0, 3), resumed.stderr
     failures = read_rows(out, "failures")
     assert {row["error_kind"] for row in failures} <= {"unknown"}
     assert len(failures) <= IN_FLIGHT
     assert len(check_speech_files(out)) + len(failures) == TEXTS
 
-    bill = own_local_server.bill()
+    bill = local_server.bill()
     assert bill["billed_again"] == 0, "an unknown is not bought again unasked"
     ledger = read_rows(out, "calls")
     known = sum((r["cost_usd"] for r in ledger if r["cost_usd"] is not None), Decimal(0))
@@ -71,7 +69,7 @@ def test_sigkill_buys_no_text_twice_and_tears_no_file(
         retried = mediamill("retry", out, "--yes", home=tmp_path / "home")
         assert retried.returncode == 0, retried.stderr
     assert len(check_speech_files(out)) == TEXTS
-    sent = Counter((c["file_sha256"], c["params_sha256"]) for c in own_local_server.bill()["calls"] if c["billed"])
+    sent = Counter((c["file_sha256"], c["params_sha256"]) for c in local_server.bill()["calls"] if c["billed"])
     assert sum(n - 1 for n in sent.values()) <= IN_FLIGHT, (
         "bought twice: at most what was in flight, and only when asked"
     )
@@ -79,27 +77,27 @@ def test_sigkill_buys_no_text_twice_and_tears_no_file(
 
 @pytest.mark.long
 def test_a_crash_between_the_file_and_its_row_writes_the_same_file_again(
-    own_local_server: RunningServer, tmp_path: Path
+    local_server: RunningServer, tmp_path: Path
 ) -> None:
     source, out = write_text_manifest(tmp_path / "m.csv", ["Hello there."]), tmp_path / "out"
-    killed = speak(source, out, own_local_server.origin, env={"MEDIAMILL_FAULTS": "shard.outcome.before:1:kill"})
+    killed = speak(source, out, local_server.origin, env={"MEDIAMILL_FAULTS": "shard.outcome.before:1:kill"})
     assert killed.returncode == -signal.SIGKILL
     (file,) = (out / "media").iterdir()
     before = file.read_bytes()
-    assert speak(source, out, own_local_server.origin).returncode == 0
+    assert speak(source, out, local_server.origin).returncode == 0
     assert (out / check_speech_files(out)["t0"]["file"]).read_bytes() == before
-    assert own_local_server.bill()["requests"] == 1
+    assert local_server.bill()["requests"] == 1
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("action", ["enospc", "erofs"])
 def test_a_full_disk_fails_in_one_line_and_a_rerun_buys_nothing_again(
-    action: str, own_local_server: RunningServer, tmp_path: Path
+    action: str, local_server: RunningServer, tmp_path: Path
 ) -> None:
     source, out = write_text_manifest(tmp_path / "m.csv", ["Hello there.", "And here."]), tmp_path / "out"
-    full = speak(source, out, own_local_server.origin, env={"MEDIAMILL_FAULTS": f"part.rename.before:1:{action}"})
+    full = speak(source, out, local_server.origin, env={"MEDIAMILL_FAULTS": f"part.rename.before:1:{action}"})
     assert full.returncode == 1
     assert "Traceback" not in full.stderr
-    assert speak(source, out, own_local_server.origin).returncode == 0
+    assert speak(source, out, local_server.origin).returncode == 0
     assert len(check_speech_files(out)) == 2
-    assert own_local_server.bill()["billed_again"] == 0
+    assert local_server.bill()["billed_again"] == 0

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mediamill.tasks.capabilities import is_known
 from tests.helpers.forked_cli import run_forked
 
 SENTINEL = "tgp_v1_SENTINEL-0123456789abcdefghijkl"
@@ -35,14 +36,40 @@ def bare_environment(home: Path, **more: str) -> dict[str, str]:
     """A bare environment with an empty home and the sentinel key."""
     home.mkdir(parents=True, exist_ok=True)
     kept = {k: v for k, v in os.environ.items() if k in ("PATH", "LANG", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH")}
-    return {**kept, "HOME": str(home), "TOGETHER_API_KEY": SENTINEL, "MEDIAMILL_SETTLE": "0", **more}
+    return {
+        **kept,
+        "HOME": str(home),
+        "TOGETHER_API_KEY": SENTINEL,
+        "MEDIAMILL_SETTLE": "0",
+        "MEDIAMILL_ASR_ENGINE": "pocketsphinx",
+        **more,
+    }
+
+
+def confirm(arguments: list[str]) -> list[str]:
+    """A command's arguments with --yes, where it may cost money."""
+    is_run = bool(arguments) and (arguments[0] in ("run", "retry") or is_known(arguments[0]))
+    return [arguments[0], "--yes", *arguments[1:]] if is_run and "--yes" not in arguments else arguments
 
 
 def mediamill(
-    *arguments: str | Path, home: Path, env: Mapping[str, str] | None = None, timeout: float = 120
+    *arguments: str | Path,
+    home: Path,
+    env: Mapping[str, str] | None = None,
+    timeout: float = 120,
+    confirmed: bool = True,
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command line to its end."""
-    return run_forked([*map(str, arguments)], bare_environment(home, **(env or {})), timeout)
+    """Run the command line to its end.
+
+    Args:
+        arguments: of the command.
+        home: the user's, created where it is not there.
+        env: more of the environment.
+        timeout: in seconds.
+        confirmed: a run that costs money gets --yes, as nobody is there to be asked; False to test just that.
+    """
+    given = confirm([*map(str, arguments)]) if confirmed else [*map(str, arguments)]
+    return run_forked(given, bare_environment(home, **(env or {})), timeout)
 
 
 def transcribe(

@@ -78,13 +78,18 @@ def _address() -> str:
 
 
 def _import_all() -> None:
-    """Everything that a run may import; what an extra is missing for stays out."""
+    """Everything that a run may import or read of ours; what an extra is missing for stays out."""
     for module in pkgutil.walk_packages(["mediamill/tasks"], "mediamill.tasks."):
         if not module.name.startswith(_SERVER_ONLY):
             with contextlib.suppress(ImportError):
                 importlib.import_module(module.name)
     for name in _FLOWS:
         importlib.import_module(name)
+    from mediamill.tasks.money.prices import PriceBook
+    from mediamill.tasks.providers.registry import provider_names
+
+    provider_names()  # reads and keeps the providers' files, as a run does at its start
+    PriceBook.load()
 
 
 def _serve(address: str) -> tuple[Sequence[str], Mapping[str, str], str, str]:

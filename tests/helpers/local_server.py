@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from mediamill.tasks.local.spawn import Server, spawn
@@ -15,6 +15,7 @@ JSON_TYPE = {"Content-Type": "application/json"}
 """The header of a request whose body is JSON already."""
 
 _PAGE = 10_000
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class RunningServer:
@@ -24,6 +25,7 @@ class RunningServer:
         self.server = server
         self.key = key
         self.origin = server.origin
+        self._limits_changed = False
 
     def bill(self) -> dict[str, Any]:
         """The bill with all its calls."""
@@ -39,7 +41,12 @@ class RunningServer:
 
     def limits(self, **rates: float | str | None) -> None:
         """Change limits while it runs: ``rpm``, ``tpm``, ``rpd``, ``audio_per_hour``, ``burst``, ``limiter``."""
+        self._limits_changed = True
         self._call_control_api("POST", "limits", rates)
+
+    def is_reusable(self) -> bool:
+        """Whether a reset makes it as new: it lives, has its first limits, and no request is under way."""
+        return self.server.process.poll() is None and not self._limits_changed and self.bill()["in_flight"] == 0
 
     def reset(self) -> None:
         """Forget the bill and the fault rules."""
@@ -51,10 +58,39 @@ class RunningServer:
         data = None if body is None else json.dumps(body).encode()
         headers = JSON_TYPE | ({"Authorization": f"Bearer {self.key}"} if self.key else {})
         request = urllib.request.Request(f"{self.origin}/mediamill/{path}", data, headers, method=method)
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(request, timeout=30) as reply:
+        with _OPENER.open(request, timeout=30) as reply:
             answer: dict[str, Any] = json.load(reply)
         return answer
+
+
+class SharedServers:
+    """Built-in servers that live on from test to test, because each start takes most of a second of processor time.
+
+    At most ``max_kept`` are kept, each with other options; the one that was not needed for longest goes.
+    """
+
+    def __init__(self, max_kept: int = 4) -> None:
+        self._max_kept = max_kept
+        self._running: dict[str, tuple[RunningServer, ExitStack]] = {}
+
+    def take(self, options: Mapping[str, Any]) -> RunningServer:
+        """A server with these options of :func:`running_server`, with no trace of earlier tests."""
+        name = repr(sorted(options.items()))
+        server, stack = self._running.pop(name, (None, ExitStack()))
+        if server is None or not server.is_reusable():
+            stack.close()
+            server = stack.enter_context(running_server(**options))
+        server.reset()
+        self._running[name] = (server, stack)
+        while len(self._running) > self._max_kept:
+            self._running.pop(next(iter(self._running)))[1].close()
+        return server
+
+    def close(self) -> None:
+        """End all of them."""
+        for _, stack in self._running.values():
+            stack.close()
+        self._running.clear()
 
 
 @contextmanager

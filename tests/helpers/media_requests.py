@@ -10,6 +10,8 @@ import av
 import httpx
 from PIL import Image
 
+from tests.helpers import loopback
+
 PIXVERSE = "pixverse/pixverse-v5"
 FLUX = "black-forest-labs/FLUX.1-schnell"
 VIDEO: dict[str, dict[str, Any]] = {
@@ -39,8 +41,8 @@ def create_video(origin: str, prefix: str, **fields_given: Any) -> httpx.Respons
     path = f"{origin}{prefix}/videos" + ("/generations" if prefix == "/xai/v1" else "")
     if prefix == "/openai-api/v1":
         files = {name: (None, value) for name, value in fields.items() if isinstance(value, str)}
-        return httpx.post(path, files={**files, **{n: v for n, v in fields.items() if n not in files}}, trust_env=False)
-    return httpx.post(path, json=fields, trust_env=False)
+        return loopback.post(path, files={**files, **{n: v for n, v in fields.items() if n not in files}})
+    return loopback.post(path, json=fields)
 
 
 def poll_video(origin: str, prefix: str, created: httpx.Response) -> dict[str, Any]:
@@ -52,7 +54,7 @@ def poll_video(origin: str, prefix: str, created: httpx.Response) -> dict[str, A
 def fetch(url: str, **headers: str) -> httpx.Response:
     """Follow a link."""
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
-    return httpx.get(url, headers=sent, follow_redirects=True, trust_env=False, timeout=60)
+    return loopback.get(url, headers=sent, follow_redirects=True, timeout=60)
 
 
 def decode_video(data: bytes) -> DecodedVideo:

@@ -22,3 +22,7 @@ needs_outside_samples = pytest.mark.skipif(
 
 OUTSIDE_DOCUMENTS = Path(os.environ.get("MEDIAMILL_VENDOR_DOCUMENTS") or ROOT.parent / "shared" / "seeds")
 """The providers' guides as text, which are not in the repository."""
+
+
+OUTSIDE_SPECIFICATIONS = Path(os.environ.get("MEDIAMILL_SPECIFICATIONS") or ROOT.parent / "shared" / "wire")
+"""The providers' OpenAPI specifications, which are not in the repository."""

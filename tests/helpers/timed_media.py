@@ -27,6 +27,7 @@ class Sound:
     language: str | None = None
     hertz: int = 440
     default: bool = False
+    title: str | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,8 @@ def write_timed_media(
             stream.bit_rate = 64_000
             if sound.language:
                 stream.metadata["language"] = sound.language
+            if sound.title:
+                stream.metadata["title"] = sound.title
             if sound.default:
                 stream.disposition = av.stream.Disposition.default
         target.start_encoding()

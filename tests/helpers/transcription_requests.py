@@ -9,6 +9,8 @@ from typing import Any
 import httpx
 import numpy as np
 
+from tests.helpers import loopback
+
 PATHS = {
     "local": "/v1",
     "together": "/together/v1",
@@ -44,16 +46,16 @@ def post_transcription(
     audio: bytes | None = None,
     filename: str = "tone.wav",
     headers: dict[str, str] | None = None,
+    operation: str = "transcriptions",
     **fields: Any,
 ) -> httpx.Response:
-    """One transcription request; ``None`` leaves a field out."""
+    """One request of a transcription or of ``translations``; ``None`` leaves a field out."""
     form = {"model": MODELS[dialect], **fields}
-    return httpx.post(
-        f"{origin}{PATHS[dialect]}/audio/transcriptions",
+    return loopback.post(
+        f"{origin}{PATHS[dialect]}/audio/{operation}",
         data={name: value for name, value in form.items() if value is not None},
         files={"file": (filename, tone_wav() if audio is None else audio)},
         headers=headers,
-        trust_env=False,
         timeout=60,
     )
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
-from mediamill.tasks.damage import Damage, mend_at_start
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.parts import Part
+from mediamill.tasks.out.damage import Damage, mend_at_start
 from mediamill.tasks.sinks.calls import CALLS_SCHEMA
 from mediamill.tasks.sinks.documents import describe_file
 from mediamill.tasks.sinks.parts import part_path, write_part

@@ -22,9 +22,13 @@ from tests.journal.version_1 import journal_path, open_database, read_table, unp
 VERSION = MIGRATIONS[-1].version
 TABLES = ("outs", "items", "shards", "asks", "attempts", "parts", "runs", "leases", "files", "ceilings", "cuts")
 
-LATER_COLUMNS = {"items": ("first_run", "preparation"), "outs": ("place",), "parts": ("mtime_ns",)}
+LATER_COLUMNS = {
+    "items": ("first_run", "preparation", "file_stem", "file_key"),
+    "outs": ("place", "formats"),
+    "parts": ("mtime_ns",),
+}
 """Columns that version 1 did not have, by table."""
-LATER_TABLES = ("migrations", "documents")
+LATER_TABLES = ("migrations", "documents", "sidecars")
 """Tables that version 1 did not have, besides the one with the version."""
 
 
@@ -47,6 +51,7 @@ def downgrade_to_version_1(journal: Journal, stored_number: str | None) -> None:
     """Make a journal what one of version 1 was: with ``stored_number`` as its version, or without any."""
 
     def remove_version(connection: Connection) -> None:
+        connection.execute(text("DROP INDEX items_by_file_key"))
         for table in LATER_TABLES:
             connection.execute(text(f"DROP TABLE {table}"))
         for table, columns in LATER_COLUMNS.items():

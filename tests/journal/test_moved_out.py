@@ -13,7 +13,7 @@ import pytest
 
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.journal.output_binding import Binding
-from mediamill.tasks.moved_out import check_place
+from mediamill.tasks.out.moved_out import check_place
 from tests.journal.stores import Store, make_item, start_run
 
 

@@ -120,12 +120,14 @@ def test_describe_owner_takes_no_lock_and_creates_nothing(tmp_path: Path) -> Non
     journal.close()
 
 
-async def test_a_torn_out_id_is_replaced(sqlite_store: Store) -> None:
+@pytest.mark.parametrize("damaged", [b"", b"\x93" * 32, b"no id", b"\0" * 32])
+async def test_a_damaged_out_id_is_replaced(damaged: bytes, sqlite_store: Store) -> None:
     first = await sqlite_store.open()
     id_file = sqlite_store.root / "a" / ".journal" / "out_id"
     assert id_file.read_text() == first.out_id
-    id_file.write_text("")
+    id_file.write_bytes(damaged)
     assert len((await sqlite_store.open()).out_id) == 32
+    assert id_file.read_text() != damaged.decode("ascii", "replace")
 
 
 @pytest.mark.parametrize("part", [".journal", ".journal/journal.sqlite"])

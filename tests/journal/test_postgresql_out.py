@@ -25,10 +25,10 @@ def server_options() -> dict[str, Any]:
 
 @pytest.mark.long
 def test_a_journal_on_a_server_is_remembered_and_mends_what_is_damaged(
-    postgresql_server: str, own_local_server: RunningServer, tmp_path: Path
+    postgresql_server: str, local_server: RunningServer, tmp_path: Path
 ) -> None:
     schema, url = create_schema(postgresql_server)
-    out, origin, home = tmp_path / "out", own_local_server.origin, tmp_path / "home"
+    out, origin, home = tmp_path / "out", local_server.origin, tmp_path / "home"
     make_wavs(tmp_path / "in", 12)
     fault = {"MEDIAMILL_FAULTS": "call.replied.after:6:kill"}
     killed = transcribe(tmp_path / "in", out, origin, "--concurrency", "2", "--journal", url, env=fault)
@@ -36,7 +36,7 @@ def test_a_journal_on_a_server_is_remembered_and_mends_what_is_damaged(
     assert transcribe(tmp_path / "in", out, origin).returncode == 0
     answered = [key for row in read_rows(out, "calls") if row["outcome"] == "replied" for key in row["request_keys"]]
     assert len(answered) == len(set(answered)) == 12
-    before, bill = read_rows(out, "calls"), own_local_server.bill()["requests"]
+    before, bill = read_rows(out, "calls"), local_server.bill()["requests"]
     assert bill <= len(before)
     for kind in ("calls", "results"):
         for part in (out / kind).iterdir():
@@ -48,7 +48,7 @@ def test_a_journal_on_a_server_is_remembered_and_mends_what_is_damaged(
     assert "is a copy of" in transcribe(tmp_path / "in", tmp_path / "copy", origin).stderr
     assert transcribe(tmp_path / "in", tmp_path / "copy", origin, "--copied").returncode == 0
     assert [row["cost_usd"] for row in read_rows(tmp_path / "copy")] == [Decimal(0)] * 12
-    assert own_local_server.bill()["requests"] == bill
+    assert local_server.bill()["requests"] == bill
     drop_schema(postgresql_server, schema)
 
 

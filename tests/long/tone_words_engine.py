@@ -50,7 +50,15 @@ class ToneWordsEngine:
         self._max_seconds = max_seconds
         self._pool = WorkerPool(workers)
 
-    async def transcribe(self, audio: Audio, language: str | None, to: str | None = None) -> Transcript:
+    async def transcribe(
+        self,
+        audio: Audio,
+        language: str | None,
+        to: str | None = None,
+        *,
+        prompt: str | None = None,
+        temperature: float | None = None,
+    ) -> Transcript:
         """Recognise the words."""
         return await self._pool.run(recognise_words, audio, self._max_seconds, to or language or "en")
 

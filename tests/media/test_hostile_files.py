@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import pytest
 
-from mediamill.tasks.media import decode
+from mediamill.tasks.media import recording
 from mediamill.tasks.wire import AudioLimits
 from tests.helpers.audio_files import LIMITS, wav_header, write_tone_file
 from tests.media.rejected_audio import get_rejection_kind
@@ -60,13 +60,13 @@ def test_no_file_makes_a_network_request(tmp_path: Path, listener: tuple[int, li
 
 def test_silent_flac_of_days_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_tone_file(tmp_path / "x.flac", "flac", "flac", seconds=3)
-    monkeypatch.setattr(decode, "MAX_SECONDS", 1)
+    monkeypatch.setattr(recording, "MAX_SECONDS", 1)
     assert get_rejection_kind(path, AudioLimits(LIMITS.formats, 2**20)) == "too_long"
 
 
 def test_decoding_is_bounded_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_tone_file(tmp_path / "x.mp3", "mp3", "mp3", seconds=20)
-    monkeypatch.setattr(decode, "MAX_CPU_SECONDS", 0.0)
+    monkeypatch.setattr(recording, "MAX_CPU_SECONDS", 0.0)
     assert get_rejection_kind(path) == "undecodable"
 
 

@@ -14,9 +14,10 @@ from mediamill.tasks.media.audio_info import Timeline
 from mediamill.tasks.media.decode import open_recording
 from mediamill.tasks.media.decode_report import decode_warnings
 from mediamill.tasks.media.encode import to_blocks, to_mono
+from mediamill.tasks.media.joins import MAX_HOLE_SECONDS
 from mediamill.tasks.media.prepare import prepare_audio
 from mediamill.tasks.media.probe import read_audio_info
-from mediamill.tasks.media.track_clock import MAX_HOLE_SECONDS, TrackClock
+from mediamill.tasks.media.track_clock import TrackClock
 from tests.helpers.audio_files import LIMITS
 from tests.helpers.timed_media import Pictures, Sound, write_timed_media
 

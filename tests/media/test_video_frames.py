@@ -88,6 +88,29 @@ def test_pixels_that_are_not_square_are_stretched(tmp_path: Path) -> None:
         assert (info.width, info.height) == (frame.width, frame.height) == size
 
 
+def test_pixels_are_stretched_where_only_the_container_says_so(tmp_path: Path) -> None:
+    path = write_timed_media(tmp_path / "x", "webm", (), Pictures(0, 1, "libvpx-vp9"))
+    for size in ((256, 64), (128, 128)):
+        changed = tmp_path / "changed"
+        changed.write_bytes(set_display_size(path.read_bytes(), size))
+        (frame,) = extract_frames(changed, [0.5], None)
+        assert (frame.width, frame.height) == size
+
+
+def set_display_size(webm: bytes, size: tuple[int, int]) -> bytes:
+    """A WebM file whose one video track is shown in that size; its elements of language and length make room."""
+    language, duration = bytes.fromhex("22b59c83756e64"), webm.index(b"\x23\xe3\x83\x84")
+    video = webm.index(b"\xe0", duration + 8)
+    end = video + 2 + webm[video + 1] - 0x80
+    track = webm[:video].rindex(language)
+    shown = b"\x54\xb0\x82" + size[0].to_bytes(2, "big") + b"\x54\xba\x82" + size[1].to_bytes(2, "big")
+    content = webm[video + 2 : end] + shown
+    kept = webm[track + len(language) : duration]
+    room = end - track - len(kept) - 2 - len(content)
+    void = b"\xec" + bytes([0x80 + room - 2]) + bytes(room - 2)
+    return webm[:track] + kept + b"\xe0" + bytes([0x80 + len(content)]) + content + void + webm[end:]
+
+
 def test_a_raw_stream_has_the_times_of_its_rate(tmp_path: Path) -> None:
     path = write_timed_media(tmp_path / "x.m2v", "mpeg2video", (), Pictures(0, 3, "mpeg2video"))
     frames = extract_frames(path, spread_times(0, 3, frames=3), None)
@@ -137,3 +160,61 @@ def test_every_cut_length_is_read_or_told(tmp_path: Path, container: str) -> Non
         path.write_bytes(whole[:length])
         kinds |= {find_kind(path, audio=False), find_kind(path, audio=True)}
     assert kinds <= {"", "undecodable", "no_audio", "no_video", "empty"}  # headers of a track may be cut off whole
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("form", "codec"), [("matroska", "mpeg4"), ("webm", "libvpx"), ("h264", "libx264")])
+def test_a_video_without_any_stated_length_is_measured(tmp_path: Path, form: str, codec: str) -> None:
+    options = {} if form == "h264" else {"live": "1"}
+    path = write_timed_media(tmp_path / "x", form, [], Pictures(0, 12, codec), options=options)
+    seconds = read_video_info(path).seconds
+    assert seconds == pytest.approx(12, abs=0.1) if form != "h264" else 120 / seconds in (10, 20, 25)
+    found = read_numbers(extract_frames(path, [0.001, seconds / 2, seconds - 0.01], None))
+    assert found == pytest.approx([0, 60, 119], abs=1)
+
+
+@pytest.mark.long
+def test_an_index_that_calls_every_picture_a_key_frame_gives_no_garbage(tmp_path: Path) -> None:
+    path = write_timed_media(tmp_path / "x", "mp4", [], Pictures(0, 6, "mpeg4", 20))
+    path.write_bytes(path.read_bytes().replace(b"stss", b"free"))
+    assert read_numbers(extract_frames(path, [0.25, 3.05, 5.95], None)) == [2, 30, 59]
+
+
+def test_an_index_cut_off_an_avi_or_mkv_changes_no_picture(tmp_path: Path) -> None:
+    for form, mark in (("matroska", b"\x1c\x53\xbb\x6b"), ("avi", b"idx1")):
+        path = write_timed_media(tmp_path / form, form, [], Pictures(0, 10, "mpeg4", 100))
+        whole = read_numbers(extract_frames(path, [0.25, 1.55, 9.95], None))
+        data = path.read_bytes()
+        path.write_bytes(data[: data.rindex(mark)])
+        info = read_video_info(path)
+        assert info.seconds == pytest.approx(10, abs=0.01)
+        assert info.warnings == ()
+        assert read_numbers(extract_frames(path, [0.25, 1.55, 9.95], None)) == whole
+
+
+def test_a_cut_off_avi_has_the_length_of_its_pictures(tmp_path: Path) -> None:
+    data = write_timed_media(tmp_path / "x", "avi", [], Pictures(0, 10, "mpeg4", 100)).read_bytes()
+    (tmp_path / "cut").write_bytes(data[: (data.index(b"movi") + data.rindex(b"idx1")) // 2])
+    info = read_video_info(tmp_path / "cut")
+    assert info.warnings == (f"truncated: {info.seconds:.1f} s of 10.0 s of the video are there, the file ends early",)
+    last, after = extract_frames(tmp_path / "cut", [info.seconds - 0.05, info.seconds + 1.5], None)
+    assert read_numbers([last])[0] == pytest.approx(info.seconds * FPS - 1, abs=1)  # half of a packet may be there
+    assert (last.is_stale, after.is_stale) == (False, True)
+
+
+@pytest.mark.parametrize(("container", "has_sound"), [("mp4", True), ("webm", False), ("flv", False), ("wmv", True)])
+def test_a_cut_off_video_has_the_length_of_what_is_there(tmp_path: Path, container: str, has_sound: bool) -> None:
+    form, codec, audio_codec = CONTAINERS[container]
+    options = {"movflags": "faststart"} if container == "mp4" else {}
+    sounds = [Sound([(0, 12)], audio_codec)] * has_sound
+    whole = write_timed_media(tmp_path / "x", form, sounds, Pictures(0, 12, codec), options=options)
+    assert read_video_info(whole).warnings == ()
+    cut = tmp_path / "cut"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 2 // 3])
+    info = read_video_info(cut)
+    assert 4 < info.seconds < 10
+    (warning,) = info.warnings
+    assert warning.startswith(f"truncated: {info.seconds:.1f} s of {'the video' if container == 'wmv' else '12.0 s'}")
+    frames = extract_frames(cut, spread_times(0, info.seconds, frames=6), None)
+    assert not any(frame.is_stale for frame in frames)
+    assert len(set(read_numbers(frames))) == 6

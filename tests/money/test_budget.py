@@ -35,7 +35,7 @@ async def start_waiting_reservation(budget: Budget, usd: str) -> asyncio.Task[Re
 async def test_the_limit_can_be_spent_exactly() -> None:
     budget = Budget(Decimal("0.30"), spent=Decimal("0.1"), unknown=Decimal("0.1"))
     (await reserve(budget, "0.1")).settle(make_cost("0.1"))
-    with pytest.raises(BudgetReached, match=r"\$0.3 .*up to \$0.0001; \$0.2 spent, up to \$0.1 more") as caught:
+    with pytest.raises(BudgetReached, match=r"\$0.30 .*up to \$0.0001; \$0.20 spent, up to \$0.10 more") as caught:
         await reserve(budget, "0.0001")
     assert "--budget" in (caught.value.hint or "")
 

@@ -116,7 +116,7 @@ async def test_a_waiting_reservation_fails_when_nothing_will_be_left() -> None:
     second = asyncio.create_task(budget.reserve(USD("0.6")))
     await run_ready_tasks()
     first.charge_unknown()
-    with pytest.raises(BudgetReached, match=r"up to \$1 more for requests without an answer"):
+    with pytest.raises(BudgetReached, match=r"up to \$1.00 more for requests without an answer"):
         await second
 
 
@@ -126,7 +126,7 @@ async def test_the_error_names_the_budget_the_maximum_and_what_is_spent() -> Non
     with pytest.raises(BudgetReached) as reached:
         await budget.reserve(USD("0.25"))
     assert str(reached.value) == (
-        "the budget of $0.5 does not cover the next request (up to $0.25; $0.3 spent)"
+        "the budget of $0.50 does not cover the next request (up to $0.25; $0.30 spent)"
         " (run again with a higher --budget to go on)"
     )
     assert reached.value.exit_code == 4
@@ -135,7 +135,7 @@ async def test_the_error_names_the_budget_the_maximum_and_what_is_spent() -> Non
 async def test_a_budget_of_zero_refuses_the_smallest_cost() -> None:
     budget = Budget(USD(0))
     assert (await budget.reserve(USD(0))).usd == 0
-    with pytest.raises(BudgetReached, match=r"\$0 spent"):
+    with pytest.raises(BudgetReached, match=r"\$0.00 spent"):
         await budget.reserve(USD("0.000000000001"))
 
 

@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+import mediamill as package
+from mediamill.tasks.errors import JobFileError
 from tests.helpers.cli_runs import make_wavs, mediamill
 from tests.helpers.local_server import RunningServer, running_server
 from tests.helpers.tiers import mark_rest_long
@@ -54,6 +56,27 @@ def read_result_rows(tmp_path: Path) -> list[dict[str, Any]]:
 TRANSCRIBE_STEP: dict[str, Any] = {"name": "heard", "task": {"capability": "transcribe"}}
 
 
+@pytest.mark.long
+def test_a_chain_writes_beside_its_source_and_passes_over_what_has_a_file(
+    local_server: RunningServer, tmp_path: Path
+) -> None:
+    heard = {"name": "heard", "task": {"capability": "transcribe", "beside": True, "skip_existing": True}}
+    english = {"name": "english", "task": {"capability": "translate", "subtitles": "srt", "beside": True}}
+    path = write_chain(tmp_path, local_server, heard, english)
+    (tmp_path / "in" / "0000.txt").write_text("mine")
+    code, printed, errors = run_chain(path)
+    assert code == 0, errors
+    assert [step["out"] for step in printed["steps"]] == [ITEMS - 1] * 2
+    suffixes = [each.suffix for each in (tmp_path / "in").iterdir()]
+    assert [suffixes.count(suffix) for suffix in (".wav", ".txt", ".srt")] == [ITEMS, ITEMS, ITEMS - 1]
+    assert (tmp_path / "in" / "0000.txt").read_text() == "mine"
+    requests = local_server.bill()["requests"]
+    code, printed, errors = run_chain(path, "--out", str(tmp_path / "other"))
+    assert code == 0, errors
+    assert [step["out"] for step in printed["steps"]] == [0] * 2
+    assert local_server.bill()["requests"] == requests
+
+
 def test_rows_that_when_excludes_pass_a_step_by_and_a_rerun_is_free(
     local_server: RunningServer, tmp_path: Path
 ) -> None:
@@ -78,7 +101,7 @@ def test_rows_that_when_excludes_pass_a_step_by_and_a_rerun_is_free(
     status = mediamill("status", tmp_path / "out", home=tmp_path / "home")
     assert status.stdout.count(" done, 0 failed, 0 not done yet") == 4
     retried = mediamill("retry", tmp_path / "out", home=tmp_path / "home")
-    assert (retried.returncode, "below steps/" in retried.stderr) == (2, True)
+    assert (retried.returncode, "is a chain's" in retried.stderr) == (2, True)
 
 
 @pytest.mark.long
@@ -112,15 +135,17 @@ def test_columns_reach_the_next_steps_by_their_names_and_outlive_repeats(
     again = [{"params": {"max_tokens": 98}}]
     complete_step = {"name": "asked", "task": complete_task, "until": "contains(text, 'never said')", "again": again}
     wanted = {"template": "{{ asked_text }} {{ asked_model }} {{ car_model }}"}
-    vector = {"name": "vector", "task": {"capability": "embed", "provider": "local", "params": wanted}}
-    lost = {"name": "lost", "task": {**vector["task"], "params": {"template": "{{ nowhere }}"}}}  # type: ignore[dict-item]
+    embed_task = {"capability": "embed", "provider": "local"}
+    vector = {"name": "vector", "task": {**embed_task, "params": wanted}}
+    nowhere = {"template": "{{ item_id if item_id == 0 else nowhere }}"}
+    lost = {"name": "lost", "task": {**embed_task, "params": nowhere}}
     path = write_chain(tmp_path, local_server, complete_step, vector, lost, source=str(tmp_path / "cars.csv"))
     (tmp_path / "cars.csv").write_text("id,text,car_model,asked_at\none,x,a long name of a small car,noon\n")
     done = mediamill("run", path, home=tmp_path / "home")
     assert done.returncode == 3, done.stderr
     assert "vector: 1 in, 1 out\n" in done.stdout
     assert (
-        "  1 bad_row, one: manifest.parquet row 1: the template needs a column that the row does not have: 'nowhere'"
+        "  1 wrong_row, one: manifest.parquet row 1: the template needs a value that the row does not have: 'nowhere'"
         in done.stdout
     )
     row = pq.read_table(tmp_path / "out" / "steps" / "02-vector" / "results").to_pylist()[0]
@@ -160,7 +185,11 @@ def test_one_budget_bounds_all_steps_together(local_server: RunningServer, tmp_p
     path = write_chain(tmp_path, local_server, TRANSCRIBE_STEP, second, budget="0.00003")
     code, printed, errors = run_chain(path)
     assert code == 4, errors
-    assert "budget" in printed["message"]
+    assert printed["message"] == "the chain's budget of $0.00003 is reached"
+    assert "a higher --budget" in printed["hint"]
+    heard = printed["steps"][0]
+    assert (heard["rows"], heard["out"] + heard["left"]) == (ITEMS, ITEMS)
+    assert heard["left"]
     assert Decimal(str(local_server.bill()["usd"])) <= Decimal("0.00003")
     code, _, errors = run_chain(path, "--budget", "1")
     assert code == 0, errors
@@ -178,6 +207,8 @@ def test_a_quote_names_the_steps_that_cannot_be_quoted_yet(local_server: Running
     assert set(printed["steps"]) == {"heard", "english"}
     assert printed["unknown"] == {"said": "it depends on the results of the steps before it"}
     assert local_server.bill()["requests"] == 0
+    command = mediamill("quote", path, "--json", home=tmp_path / "home")
+    assert orjson.loads(command.stdout) == printed
 
 
 @pytest.mark.long
@@ -204,22 +235,62 @@ def test_the_maximum_of_a_chains_quote_includes_repeats_and_its_minimum_no_condi
     assert (Decimal(printed["low_usd"]), Decimal(printed["high_usd"])) == (low[0], sum(high))
 
 
-@pytest.mark.parametrize("field", mark_rest_long(["when", "keep", "until"], ["keep"]))
-def test_an_expression_with_an_unknown_column_is_refused(
+@pytest.mark.parametrize("field", mark_rest_long(["when", "keep", "until", "prompt", "of.prompt"], ["prompt"]))
+def test_a_column_that_no_step_makes_is_refused_before_anything_is_sent(
     field: str, local_server: RunningServer, tmp_path: Path
 ) -> None:
+    asked = {
+        "prompt": {"params": {"prompt": "{{ langage }}: {{ heard_text }}"}},
+        "of.prompt": {"of": {"prompt": "langage"}},
+    }
     again = {"again": [{"params": {"language": "en"}}]} if field == "until" else {}
     first = {
         **TRANSCRIBE_STEP,
-        **(again if field != "when" else {}),
-        **({field: "langage == 'en'"} if field != "when" else {}),
+        **again,
+        **({field: "langage == 'en'"} if field in ("keep", "until") else {}),
     }
-    second = {"name": "second", "when": "langage == 'en'", "task": {"capability": "translate"}}
-    path = write_chain(tmp_path, local_server, first, *([second] if field == "when" else []))
-    code, _, errors = run_chain(path)
-    assert (code, local_server.bill()["requests"]) == (2, ITEMS)
+    second = {"name": "second", "task": {"capability": "complete", "provider": "local", **asked.get(field, {})}}
+    second |= {"when": "langage == 'en'"} if field == "when" else {}
+    code, _, errors = run_chain(write_chain(tmp_path, local_server, first, second))
+    assert (code, local_server.bill()["requests"]) == (2, 0)
     assert f"{field}: unknown column 'langage'" in errors
     assert "did you mean 'language'" in errors
+
+
+def test_every_column_that_no_step_makes_is_told_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "chain.yaml"
+    path.write_text(
+        f"""\
+source: {tmp_path}
+steps:
+  - name: heard
+    task: {{capability: transcribe, provider: local}}
+    keep: length(txt) > 3
+  - name: about
+    when: langage == 'en'
+    task:
+      capability: complete
+      provider: local
+      params:
+        prompt: "{{{{ heard_txt }}}}"
+"""
+    )
+    chain = yaml.safe_load(path.read_text())
+    for call in (package.run, package.quote):
+        with pytest.raises(JobFileError) as caught:
+            call(path)
+        assert [each.partition(": unknown")[0] for each in caught.value.mistakes] == [
+            "line 5: step heard: keep",
+            "line 5: step heard: keep",
+            "line 7: step about: when",
+            "line 12: step about: prompt",
+        ]
+        with pytest.raises(JobFileError) as caught:
+            call(chain)
+        assert caught.value.mistakes[:2] == (
+            "step heard: keep: unknown function 'length'; did you mean 'len'?",
+            "step heard: keep: unknown column 'txt'; did you mean 'text'?",
+        )
 
 
 INVALID_CHAINS: list[Any] = [
@@ -233,7 +304,7 @@ INVALID_CHAINS: list[Any] = [
     ({"steps": [TRANSCRIBE_STEP], "budgett": 1}, "did you mean 'budget'"),
     (
         {"steps": [{**TRANSCRIBE_STEP, "until": "text", "again": [{"limit": 1}]}]},
-        "step heard: again: limit: unknown option 'limit'",
+        "step heard: again: unknown option 'limit'",
     ),
 ]
 

@@ -87,7 +87,7 @@ def describe_ask(
             "kind": getattr(error, "kind", None),
             "hint": error.hint,
         }
-    wire = replace(wire, origin=re.sub(r"^(local:.*?)-\d[\w.]*$", r"\1", wire.origin))  # whatever is installed
+    wire = replace(wire, origin=re.sub(r"^(local:.*?)-\d[\w.+]*$", r"\1", wire.origin))  # whatever is installed
     return {
         "key": request_key(provider, ask, wire),
         "wire": describe_wire(wire),

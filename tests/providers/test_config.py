@@ -78,6 +78,26 @@ def test_a_missing_key_is_a_usage_error_that_names_the_variable(name: str) -> No
         with pytest.raises(UsageError, match=f"{variable} is not set") as refused:
             build_provider(name, environ=environ)
         assert refused.value.exit_code == 2
+        assert str(load_config(name).key_url) in str(refused.value.hint)
+
+
+@pytest.mark.parametrize("name", PAID)
+@pytest.mark.parametrize("host", ["127.0.0.1:9000", "localhost:9000", "[::1]:9000"])
+def test_a_server_of_this_machine_needs_no_key(name: str, host: str) -> None:
+    provider = make_provider(name, base_url=f"http://{host}", api_key_env=None, environ={})
+    assert provider.endpoint.key_env is None
+    variable = str(load_config(name).key_env)
+    provider = make_provider(name, base_url=f"http://{host}", api_key_env=None, environ={variable: SECRET_KEY})
+    assert provider.endpoint.key_env == variable
+    with pytest.raises(UsageError, match="MINE is not set") as refused:
+        make_provider(name, base_url=f"http://{host}", api_key_env="MINE", environ={})
+    assert "://" not in str(refused.value.hint), "whose key MINE holds is not known"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1.example", "10.0.0.1", "localhost.example"])
+def test_a_server_elsewhere_needs_its_key(host: str) -> None:
+    with pytest.raises(UsageError, match="TOGETHER_API_KEY is not set"):
+        make_provider("together", base_url=f"http://{host}", api_key_env=None, environ={})
 
 
 def test_another_variable_may_hold_the_key() -> None:

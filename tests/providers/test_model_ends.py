@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from pathlib import Path
 
 import pytest
@@ -55,3 +56,18 @@ def test_the_command_line_says_that_a_model_ends(tmp_path: Path) -> None:
     )  # fmt: skip
     assert quoted.returncode == 0, quoted.stderr
     assert "together announced to end meta-llama/Llama-3.3-70B-Instruct-Turbo on 2026-10-22" in quoted.stderr
+
+
+def test_a_model_that_a_row_names_is_checked_as_the_jobs_is(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text("id,prompt,model\na,a cat,sora-2\n")
+    done = mediamill(
+        *("generate-video", tmp_path / "p.csv", "--provider", "openai", "--model", "sora-x", "--json", "--yes"),
+        *("--out", tmp_path / "out", "--no-prefect"),
+        home=tmp_path / "home", env={"OPENAI_API_KEY": "k-1234567890abcdef"},
+    )  # fmt: skip
+    summary = json.loads(done.stdout)
+    assert (done.returncode, summary["calls"]) == (3, 0), done.stderr
+    (failure,) = summary["failures"]
+    assert failure["kind"] == "no_model"
+    assert "openai ended sora-2 on 2026-09-24" in failure["message"]
+    assert failure["hint"].startswith("use ")

@@ -79,4 +79,4 @@ def test_single_requests_that_hang_hold_up_nobody_else(tmp_path: Path) -> None:
     assert not find_item_faults(ledger, job.item_ids)
     assert not find_money_faults(ledger, requests)
     assert rate >= 0.7 * possible
-    assert seconds < 50, "the last ones waited for the stated deadline"
+    assert seconds < ITEMS / possible + 27, "the last ones waited for the stated deadline"

@@ -83,4 +83,5 @@ async def _fill_journal(out: Path, text: str, results: int, failures: int, segme
 def build_page(out: Path, text: str, **counts: int) -> str:
     """The page of such an OUT."""
     with open_filled_journal(out, text, **counts) as journal:
-        return build_report(out, journal).read_text(encoding="utf-8")
+        build_report(out, journal)
+    return (out / "report.html").read_text(encoding="utf-8")

@@ -14,8 +14,8 @@ import pytest
 
 from mediamill.tasks.errors import StorageError
 from mediamill.tasks.journal.journal import Journal
-from mediamill.tasks.private_files import make_private_folder
 from mediamill.tasks.sinks.atomic_file import write_json
+from mediamill.tasks.system.private_files import make_private_folder
 from tests.helpers.cli_runs import bare_environment, mediamill
 from tests.helpers.tiers import mark_rest_long
 

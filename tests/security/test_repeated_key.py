@@ -13,7 +13,7 @@ import pytest
 from tests.helpers.cli_runs import SENTINEL, mediamill, read_rows
 from tests.helpers.http_servers import running_http_server
 from tests.helpers.run_checks import assert_no_key_in
-from tests.helpers.tiers import mark_rest_long
+from tests.helpers.tiers import mark_tiers
 
 ENCODED = base64.b64encode(SENTINEL.encode()).decode()
 MODES = {"good": 200, "refused": 400, "stopped": 401, "busy": 429, "gateway": 502}
@@ -49,16 +49,16 @@ def _make_completion(text: str) -> dict[str, Any]:
     return {"id": text, "object": "chat.completion", "model": text, "choices": [choice], "usage": usage}
 
 
-@pytest.mark.parametrize("mode", mark_rest_long(MODES, ["good"]))
+@pytest.mark.parametrize("mode", mark_tiers(MODES, ["good"], ["refused", "stopped", "gateway"]))
 def test_a_repeated_key_is_found_nowhere(mode: str, tmp_path: Path) -> None:
     (tmp_path / "prompts.csv").write_text("id,prompt\na,Say one\n")
     with running_http_server(RepeatingHandler) as origin:
         done = mediamill(
             *("complete", tmp_path / "prompts.csv", "--out", tmp_path / "out", "--yes", "--no-prefect", "-vv"),
-            *("--provider", "together", "--base-url", f"{origin}/{mode}", "--retries", "1"),
+            *("--provider", "together", "--base-url", f"{origin}/{mode}", "--retries", "1", "--wait-for-provider", "0"),
             home=tmp_path / "home",
         )
-    assert done.returncode == {"good": 0, "stopped": 4}.get(mode, 3), done.stderr
+    assert done.returncode == {"good": 0, "stopped": 4, "busy": 4}.get(mode, 3), done.stderr
     rows = [row for kind in ("results", "failures", "calls") for row in read_rows(tmp_path / "out", kind)]
     assert "***" in str(rows)
     assert "debug mediamill.calls: item a, attempt 1: sending" in done.stderr

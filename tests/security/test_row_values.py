@@ -17,7 +17,7 @@ from mediamill.tasks import capabilities
 from mediamill.tasks.domain import Item
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.job import make_job
-from mediamill.tasks.params import list_param_names, resolve_item_params, validate_params
+from mediamill.tasks.run.params import list_param_names, resolve_item_params, validate_params
 from mediamill.tasks.sources.row_paths import RowPaths
 from tests.helpers.cli_runs import mediamill, read_rows
 
@@ -123,7 +123,7 @@ def test_messages_of_a_row_name_no_file(tmp_path: Path) -> None:
     done = run("complete", write_rows(tmp_path / "m.jsonl", *rows), cwd=tmp_path)
     assert done.returncode == 3, done.stderr
     failures = {row["item_id"]: row["error_kind"] for row in read_rows(tmp_path / "out", "failures")}
-    assert failures == dict.fromkeys("0123", "bad_row")
+    assert failures == dict.fromkeys("0123", "wrong_row")
     assert [row["item_id"] for row in read_rows(tmp_path / "out")] == ["4"]
 
 

@@ -53,7 +53,8 @@ async def test_a_manifest_value_keeps_its_type_from_the_journal_to_the_part(
     await journal.items.plan([item], 10)
     await journal.outcomes.record(item, 0, Result(item.item_id, {}), {"item_id": "a", "in_x": value})
     schema = build_results_schema(pa.schema([]), pa.schema([("x", kind)]))
-    write_part(tmp_path, "results", "000000", journal.outcomes.stream_results(0), schema)
+    rows = [stored.row for stored in journal.outcomes.stream_results(0)]
+    write_part(tmp_path, "results", "000000", rows, schema)
     (found,) = pq.read_table(part_path(tmp_path, "results", "000000")).to_pylist()
     assert found["in_x"] == kept
     store.close()

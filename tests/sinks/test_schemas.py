@@ -15,8 +15,9 @@ from mediamill.tasks.domain import Answer, Cost, Failure, Item, Usage
 from mediamill.tasks.sinks import failures, results
 from mediamill.tasks.sinks.calls import CALLS_SCHEMA, to_call_row
 from mediamill.tasks.sinks.failures import FailedItem, build_failures_schema, to_failure_row
+from mediamill.tasks.sinks.json_to_arrow import to_table
 from mediamill.tasks.sinks.results import CompletedItem, build_results_schema, to_result_row
-from mediamill.tasks.sinks.schema import Column
+from mediamill.tasks.sinks.schema import COST_AS_FLOAT, MONEY, Column
 from tests.journal.version_1 import unpack_archive
 
 ITEM = Item("a.wav", 3, "in/a.wav", row={"topic": "x"})
@@ -37,7 +38,8 @@ def read_part_schema(out: Path, kind: str) -> pa.Schema:
 def test_results_begin_with_the_columns_of_version_1(out: str, version_1_outs: Path) -> None:
     common = build_results_schema(pa.schema([]), pa.schema([]))
     stored = read_part_schema(version_1_outs / out, "results")
-    assert pa.schema([stored.field(n) for n in range(len(common))]).equals(common)
+    older = pa.schema([field for field in common if field.name != COST_AS_FLOAT])
+    assert pa.schema([stored.field(n) for n in range(len(older))]).equals(older)
 
 
 def test_a_manifests_columns_come_last(version_1_outs: Path) -> None:
@@ -49,11 +51,12 @@ def test_a_manifests_columns_come_last(version_1_outs: Path) -> None:
     )
 
 
-_CALLS_COLUMNS_SINCE = {"error_message"}
+_CALLS_COLUMNS_SINCE = {"error_message", COST_AS_FLOAT}
 
 
 def test_failures_and_calls_have_the_columns_of_version_1(version_1_outs: Path) -> None:
-    assert read_part_schema(version_1_outs / "transcribe", "failures").equals(build_failures_schema(pa.schema([])))
+    failed = pa.schema([field for field in build_failures_schema(pa.schema([])) if field.name != COST_AS_FLOAT])
+    assert read_part_schema(version_1_outs / "transcribe", "failures").equals(failed)
     stored = read_part_schema(version_1_outs / "paid", "calls")
     assert stored.equals(pa.schema([field for field in CALLS_SCHEMA if field.name not in _CALLS_COLUMNS_SINCE]))
 
@@ -94,9 +97,15 @@ def test_a_results_cost_basis_is_that_of_its_weakest_answer() -> None:
         "text": "hi",
         "in_topic": "x",
     }
-    assert set(row) == {
+    assert {*row, COST_AS_FLOAT} == {
         *build_results_schema(pa.schema([("text", pa.string())]), pa.schema([("topic", pa.string())])).names
     }
+
+
+def test_a_part_has_its_costs_as_floats_too_for_rows_of_any_age() -> None:
+    schema = pa.schema([("cost_usd", MONEY), (COST_AS_FLOAT, pa.float64())])
+    rows = [b'{"cost_usd": "0.0000001"}', b'{"cost_usd": null}', b'{"cost_usd": "0.0000125", "cost_usd_float": 9}']
+    assert to_table(rows, schema)[COST_AS_FLOAT].to_pylist() == [1e-7, None, 1.25e-5]
 
 
 def test_a_result_without_answers_is_free_and_one_unknown_cost_makes_the_sum_unknown() -> None:
@@ -109,13 +118,15 @@ def test_a_result_without_answers_is_free_and_one_unknown_cost_makes_the_sum_unk
 def test_a_failure_row_has_its_error_in_its_columns() -> None:
     failure = Failure("a.wav", "rate_limit", "slow down", "wait", transient=True, attempts=3, status=429)
     row = to_failure_row(FailedItem(ITEM, "r", failure))
-    assert list(row) == build_failures_schema(pa.schema([("topic", pa.string())])).names
+    names = build_failures_schema(pa.schema([("topic", pa.string())])).names
+    assert list(row) == [name for name in names if name != COST_AS_FLOAT]
     assert (row["error_kind"], row["last_http_status"], row["cost_usd"], row["in_topic"]) == ("rate_limit", 429, 0, "x")
 
 
 def test_a_call_has_every_column_and_nothing_else() -> None:
-    stored = dict.fromkeys(CALLS_SCHEMA.names) | {"call_id": "c", "operation": "chat"}
-    assert orjson.loads(to_call_row(stored)) == dict.fromkeys(CALLS_SCHEMA.names) | {"call_id": "c"}
+    names = [name for name in CALLS_SCHEMA.names if name != COST_AS_FLOAT]
+    stored = dict.fromkeys(names) | {"call_id": "c", "operation": "chat"}
+    assert orjson.loads(to_call_row(stored)) == dict.fromkeys(names) | {"call_id": "c"}
     with pytest.raises(KeyError):
         to_call_row({"call_id": "c"})
 

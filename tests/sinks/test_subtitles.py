@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from mediamill.tasks.sinks.subtitles.cues import MAX_LINES, build_cues
 from mediamill.tasks.sinks.subtitles.display_width import MAX_LINE_WIDTH, measure_width
 from mediamill.tasks.sinks.subtitles.formats import format_transcript
-from tests.helpers.cli_runs import SENTINEL, make_wavs, mediamill, transcribe
+from tests.helpers.cli_runs import SENTINEL, make_wavs, mediamill, read_rows, transcribe
 from tests.helpers.local_server import RunningServer
 from tests.helpers.paths import RECORDINGS
 
@@ -120,18 +120,22 @@ def test_a_cue_has_the_texts_punctuation_and_the_words_times() -> None:
 
 
 @pytest.mark.long
-def test_subtitles_added_by_a_rerun_cost_nothing(own_local_server: RunningServer, tmp_path: Path) -> None:
+def test_subtitles_added_by_a_rerun_cost_nothing_and_rows_name_them(
+    local_server: RunningServer, tmp_path: Path
+) -> None:
     make_wavs(tmp_path / "in", 3)
     out = tmp_path / "out"
-    assert transcribe(tmp_path / "in", out, own_local_server.origin).returncode == 0
-    later = transcribe(tmp_path / "in", out, own_local_server.origin, "--subtitles", "srt,vtt")
+    assert transcribe(tmp_path / "in", out, local_server.origin).returncode == 0
+    later = transcribe(tmp_path / "in", out, local_server.origin, "--subtitles", "srt,vtt")
     assert later.returncode == 0, later.stderr
-    assert own_local_server.bill()["requests"] == 3
-    assert sorted(path.suffix for path in (out / "media").iterdir()) == [".srt"] * 3 + [".vtt"] * 3
+    assert local_server.bill()["requests"] == 3
+    expected = sorted(f"media/{n:04d}{suffix}" for n in range(3) for suffix in (".srt", ".vtt"))
+    assert sorted(str(path.relative_to(out)) for path in (out / "media").iterdir()) == expected
+    assert sorted(file for row in read_rows(out) for file in row["files"]) == expected
     gone = next((out / "media").glob("*.srt"))
     content = gone.read_bytes()
     gone.unlink()
-    assert transcribe(tmp_path / "in", out, own_local_server.origin, "--subtitles", "srt,vtt").returncode == 0
+    assert transcribe(tmp_path / "in", out, local_server.origin, "--json").returncode == 0
     assert gone.read_bytes() == content
     assert SENTINEL.encode() not in content
 

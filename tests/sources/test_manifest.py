@@ -69,7 +69,7 @@ def test_every_format_gives_the_same_items(tmp_path: Path) -> None:
 
 def test_the_id_is_the_id_column_else_the_path_else_the_row(tmp_path: Path) -> None:
     assert [i.item_id for i in read_items(write_manifest(tmp_path, "path\na.wav\n./b.wav\n"))] == ["a.wav", "./b.wav"]
-    assert [i.item_id for i in read_items(write_manifest(tmp_path, "id,path\n,a.wav\nx,b.wav\n,\n"))] == [
+    assert [i.item_id for i in read_items(write_manifest(tmp_path, "id,path,n\n,a.wav,1\nx,b.wav,2\n,,3\n"))] == [
         "a.wav",
         "x",
         "row-3",
@@ -107,7 +107,8 @@ def test_a_bad_row_is_an_item_with_a_problem_and_the_rest_goes_on(tmp_path: Path
     assert [i.index for i in found] == list(range(11))
     assert [k for k, v in problems.items() if v is None] == ["1", "11"]
     for item_id, expected in {
-        "row-2": "m.csv row 2 (line 3): 1 fields where the header has 2",
+        "row-2": "m.csv row 2 (line 3): 1 field where the header has 2; end it with ',' if the rest is empty, or "
+        "add what is missing",
         "row-3": "m.csv row 3 (line 4): 3 fields where the header has 2",
         "4": "m.csv row 4 (line 5): no such file: nowhere.wav",
         "5": "m.csv row 5 (line 6): column 'path' is empty",
@@ -265,3 +266,38 @@ def test_rows_are_streamed(tmp_path: Path) -> None:
     tracemalloc.stop()
     assert count == 100_000
     assert peak < 2 * 2**20
+
+
+@pytest.mark.parametrize(
+    ("kind", "names", "expected"),
+    [
+        ("image", "sku,photo,title", "photo"),
+        ("image", "sku,Image URL,title", "Image URL"),
+        ("image", "sku,imageUrl", "imageUrl"),
+        ("image", "sku,file_name", "file_name"),
+        ("image", "sku,IMG,video_url", "IMG"),
+        ("audio", "call,recording,photo", "recording"),
+        ("audio", "call,audio_path", "audio_path"),
+        ("video", "clip_url,picture", "clip_url"),
+        ("image", "url,photo", "url"),
+    ],
+)
+def test_a_shops_column_of_files_is_found(kind: str, names: str, expected: str, tmp_path: Path) -> None:
+    cells = ",".join("a.wav" if name == expected else "other" for name in names.split(","))
+    (item,) = read_items(write_manifest(tmp_path, f"{names}\n{cells}\n"), kinds=frozenset({kind}))
+    assert (item.source, item.problem) == ("a.wav", None)
+
+
+def test_two_columns_that_may_hold_the_files_are_refused_with_the_option(tmp_path: Path) -> None:
+    path = write_manifest(tmp_path, "photo,image_url\na.wav,b.wav\n")
+    with pytest.raises(UsageError, match="several columns may hold the files: photo, image_url") as caught:
+        open_manifest(path, kinds=frozenset({"image"}))
+    assert caught.value.hint == "name the one: --path-column photo"
+    assert [item.source for item in read_items(path, {"path": "image_url"}, frozenset({"image"}))] == ["b.wav"]
+
+
+def test_a_row_of_text_has_no_file_in_a_column_called_like_one(tmp_path: Path) -> None:
+    path = write_manifest(tmp_path, "product,file_name\nlamp,a.wav\n")
+    job = make_job(capability="complete", source=str(path), params={"prompt": "{{ product }}"})
+    (item,) = open_source(job, frozenset({"text"}), PARAMS).items()
+    assert (item.location, item.row) == (None, {"product": "lamp", "file_name": "a.wav"})

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from mediamill.tasks.errors import UsageError
+from mediamill.tasks.sources import csv_records
 from tests.sources.test_manifest import open_manifest, read_items, write_manifest
 
 
@@ -36,6 +37,10 @@ def read_ids(folder: Path, text: str | bytes, name: str = "m.csv") -> list[str]:
         "path,who\r\na.wav,x\r\nb.wav,y\r\n\x1a",
         "path,who\r\na.wav,x\r\nb.wav,y\x1a",
         "path,who\na.wav,x\nb.wav,y\n\x1a\r\n\n",
+        "path,who\na.wav,x\nb.wav,y\n" + "\0" * 300,
+        "path,who\na.wav,x\nb.wav,y" + "\0" * 5000,
+        "path,who\na.wav,x\nb.wav,y\n" + "\0" * (5 * 2**20),
+        "path,who\r\na.wav,x\r\nb.wav,y\r\n\x1a" + "\0" * 127,
         "path,who\na.wav,x,\nb.wav,y,,\n",
         "path,who,\na.wav,x,\nb.wav,y,\n",
         "\n\npath,who\na.wav,x\n\nb.wav,y\n\n",
@@ -62,11 +67,18 @@ def test_every_form_of_a_csv_gives_its_rows(tmp_path: Path, text: str | bytes) -
         ("m.tsv", "path\ta,b\na.wav\tx\nb.wav\ty\n"),
         ("m.jsonl", '{"path": "a.wav"}\r{"path": "b.wav"}\r'),
         ("m.jsonl", '{"path": "a.wav"}\r\n{"path": "b.wav"}\r\n\x1a'),
+        ("m.jsonl", '{"path": "a.wav"}\n{"path": "b.wav"}\n' + "\0" * 512),
         ("m.jsonl", '{"path": "a.wav"}\n{"path": "b.wav"}\n'.encode("utf-16")),
     ],
 )
 def test_other_manifests_have_the_same_forms(tmp_path: Path, name: str, text: str | bytes) -> None:
     assert read_ids(tmp_path, text, name) == ["a.wav", "b.wav"]
+
+
+@pytest.mark.parametrize("note", ['"he said "hi" ok"', '"5" disk"', '"a"b'])
+def test_quotes_that_are_not_doubled_do_not_make_the_others_part_of_their_cells(tmp_path: Path, note: str) -> None:
+    found = read_items(write_manifest(tmp_path, f'path,who\n"a.wav",{note}\n"b.wav",{note}\n'))
+    assert [(item.item_id, item.problem) for item in found] == [("a.wav", None), ("b.wav", None)]
 
 
 def test_an_unclosed_quote_is_named_by_its_line_and_the_rows_after_it_are_read(tmp_path: Path) -> None:
@@ -80,6 +92,51 @@ def test_an_unclosed_quote_is_named_by_its_line_and_the_rows_after_it_are_read(t
     assert found[2].row == {"who": 'z "q", r'}
     (only,) = read_items(write_manifest(tmp_path, 'path,who\na.wav,"x\n'))
     assert only.problem == "m.csv row 1 (line 2): a quote is never closed"
+
+
+@pytest.mark.parametrize("line", ["x" * 99, 'say ""{n}"", or'])
+def test_a_cell_of_many_lines_that_is_too_long_is_one_failed_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    monkeypatch.setattr(csv_records, "MAX_LINE_BYTES", 2000)
+    cell = f"{line}\n" * (5000 // len(line))
+    text = f'path,note\na.wav,1\nx.wav,"{cell}"\nc.wav,"{cell}"\nb.wav,"two\nlines"\n'
+    items = read_items(write_manifest(tmp_path, text))
+    n = cell.count("\n") + 1
+    assert [(item.item_id, item.problem) for item in items] == [
+        ("a.wav", None),
+        ("row-2", "m.csv row 2 (line 3): the row is longer than 2,000 bytes"),
+        ("row-3", f"m.csv row 3 (line {3 + n}): the row is longer than 2,000 bytes"),
+        ("b.wav", None),
+    ]
+
+
+@pytest.mark.parametrize("lookahead", [10_000, 10_000_000])
+def test_a_quote_that_is_not_closed_in_many_lines_costs_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lookahead: int
+) -> None:
+    monkeypatch.setattr(csv_records, "MAX_LINE_BYTES", 2000)
+    monkeypatch.setattr(csv_records, "_LOOKAHEAD_BYTES", lookahead)
+    rows = "".join(f"a.wav,{'x' * 99}\n" for _ in range(200))
+    first, *others = read_items(write_manifest(tmp_path, f'path,note\na.wav,"open\n{rows}'))
+    assert (first.problem or "").startswith("m.csv row 1 (line 2): a quote is never closed")
+    assert len(others) == 200
+
+
+def test_a_row_of_empty_cells_is_passed_over_as_an_empty_line_is(tmp_path: Path) -> None:
+    assert read_ids(tmp_path, "path,a,b\na.wav,1,2\n,,\n \n,\nb.wav,1,2\n,,,,\n,,\n") == ["a.wav", "b.wav"]
+    assert read_ids(tmp_path, "path\ta\na.wav\t1\n\t\n", "m.tsv") == ["a.wav"]
+    items = read_items(write_manifest(tmp_path, "path,a\n,\nc.wav,x,y\n"))
+    assert [item.item_id for item in items] == ["row-2"]  # the number that a spreadsheet counts
+
+
+@pytest.mark.parametrize(
+    ("mark", "name"),
+    [("\x1a", "Ctrl-Z (U+001A)"), ("\u200b", "ZERO WIDTH SPACE (U+200B)"), ("\x07", "Ctrl-G (U+0007)")],
+)
+def test_an_invisible_character_in_the_path_of_no_file_is_named(tmp_path: Path, mark: str, name: str) -> None:
+    (item,) = read_items(write_manifest(tmp_path, f"path,n\n{mark}b.wav,2\n"))
+    assert (item.problem or "").endswith(f"b.wav; it holds an invisible character, {name}: remove it from the list")
 
 
 def test_a_row_after_an_unclosed_quote_that_repeats_an_id_is_refused_alone(tmp_path: Path) -> None:
@@ -177,9 +234,9 @@ def test_types_are_inferred_for_text_tables_alone_and_never_over_the_jobs_own(tm
 @pytest.mark.parametrize(
     ("line", "value"),
     [
-        ('{"path": "a.wav", "x": NaN}', None),
-        ('{"path": "a.wav", "x": -Infinity}', None),
-        ('{"path": "a.wav", "x": 1e400}', None),
+        ('{"path": "a.wav", "x": NaN}', "NaN"),
+        ('{"path": "a.wav", "x": -Infinity}', "-Infinity"),
+        ('{"path": "a.wav", "x": 1e400}', "1e400"),
         ('{"path": "a.wav", "x": [1, NaN]}', "[1,null]"),
         ('{"path": "a.wav", "x": "\\ud83d!"}', "\N{REPLACEMENT CHARACTER}!"),
         ('{"path": "a.wav", "x": "\\ud83d\\ude00"}', "\N{GRINNING FACE}"),
@@ -233,3 +290,8 @@ def test_a_header_with_an_open_quote_is_not_to_be_saved_otherwise(tmp_path: Path
     with pytest.raises(UsageError, match="the line with column names: a quote is never closed") as caught:
         open_manifest(write_manifest(tmp_path, 'path,"who\na.wav,x\n', "m.csv"))
     assert caught.value.hint is None
+
+
+def test_zero_bytes_before_other_text_stay_as_they_are(tmp_path: Path) -> None:
+    path = write_manifest(tmp_path, 'path,who\na.wav,"x\n\0\n\ny"\nb.wav,z\n')
+    assert [item.row["who"] for item in read_items(path)] == ["x\n\0\n\ny", "z"]

@@ -17,7 +17,9 @@ from mediamill.tasks.media.images import image_info
 from mediamill.tasks.not_taken import NotTaken
 from mediamill.tasks.sources import Source, open_source
 from mediamill.tasks.sources.extensions import EXTENSIONS, looks_like_mpeg
-from tests.helpers.cli_runs import make_wavs, mediamill
+from mediamill.tasks.sources.factory import find_unsettled
+from mediamill.tasks.sources.settling import UnsettledSource, wait_until_settled
+from tests.helpers.cli_runs import make_wavs, mediamill, read_rows
 
 
 def open_folder(source: Path | str, settle: float = 0.0, kind: str = "audio", **options: Any) -> Source:
@@ -103,6 +105,58 @@ def test_a_file_changed_just_now_waits_in_a_folder_and_a_pattern_only(tmp_path: 
     assert "--settle 0" in (caught.value.hint or "")
 
 
+def test_a_folder_of_fresh_files_is_waited_for_once(tmp_path: Path) -> None:
+    for name, age in (("a.wav", 50.0), ("b.wav", 20.0), ("c.wav", -5.0)):
+        (tmp_path / name).write_bytes(b"x")
+        set_age(tmp_path / name, age)
+    job = make_job(capability="transcribe", source=str(tmp_path), settle=60)
+    unsettled = find_unsettled(job, frozenset({"audio"}), frozenset())
+    assert unsettled is not None
+    assert unsettled.seconds == pytest.approx(60, abs=1)  # no longer than a minute, whatever a clock says
+    (tmp_path / "c.wav").unlink()
+    unsettled = find_unsettled(job, frozenset({"audio"}), frozenset())
+    assert unsettled is not None
+    assert unsettled.seconds == pytest.approx(40, abs=1)
+    waited, told = list[float](), list[str]()
+    wait_until_settled(unsettled, tell=told.append, sleep=waited.append)
+    assert sum(waited) == pytest.approx(unsettled.seconds, abs=0.4)
+    assert max(waited) <= 0.25
+    assert [text.rpartition(": waiting ")[2] for text in told] == ["40 s; --settle 0 takes them at once"]
+    set_age(tmp_path / "a.wav", 61)
+    assert find_unsettled(job, frozenset({"audio"}), frozenset()) is None
+    (tmp_path / "a.wav").unlink()
+    (tmp_path / "b.wav").unlink()
+    assert find_unsettled(job, frozenset({"audio"}), frozenset()) is None
+
+
+def test_waiting_for_fresh_files_ends_when_the_run_is_stopped() -> None:
+    waited = list[float]()
+
+    def stop_later() -> None:
+        if len(waited) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        wait_until_settled(UnsettledSource("fresh", "wait", 60), check_stop=stop_later, sleep=waited.append)
+    assert len(waited) == 3
+
+
+@pytest.mark.long
+def test_the_first_command_after_a_copy_does_its_work_and_a_quote_does_not_wait(tmp_path: Path) -> None:
+    make_wavs(tmp_path / "in", 2)
+    options = ("--provider", "local", "--model", "echo", "--no-prefect", "--out", str(tmp_path / "out"))
+    home = tmp_path / "home"
+    set_age(tmp_path / "in" / "0000.wav", 0)
+    quoted = mediamill("transcribe", tmp_path / "in", *options, "--settle", "600", "--quote", home=home)
+    assert (quoted.returncode, "a run waits" in quoted.stdout) == (0, True), quoted.stdout
+    assert not (tmp_path / "out").exists()
+    make_wavs(tmp_path / "in", 2)
+    done = mediamill("transcribe", tmp_path / "in", *options, "--settle", "12", home=home)
+    assert done.returncode == 0, done.stderr
+    assert "may still be written: waiting" in done.stderr
+    assert len(read_rows(tmp_path / "out")) == 2
+
+
 def test_the_settle_time_is_a_minute_unless_the_environment_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MEDIAMILL_SETTLE")
     assert make_job(capability="transcribe", source="x").settle == 60
@@ -120,6 +174,7 @@ def test_program_text_is_no_transport_stream(tmp_path: Path) -> None:
     assert ids == ["camera.m2ts", "tv.ts"]
     assert not_taken.extensions == {".ts": 1, ".mod": 1}
     assert looks_like_mpeg((bytes(4) + b"G" + bytes(187)) * 4)
+    assert looks_like_mpeg(bytes(100) + (b"G" + bytes(187)) * 4)  # it begins in the middle of a packet
     assert not looks_like_mpeg(b"")
 
 
@@ -129,19 +184,19 @@ def test_a_run_its_status_its_json_and_its_page_tell(tmp_path: Path) -> None:
     (source / "b.xyz").write_bytes(b"x")
     (source / "0001.wav").replace(source / "fresh.wav")
     for path in source.iterdir():
-        set_age(path, 5 if path.name == "fresh.wav" else 3600)
-    options = ("--provider", "local", "--out", str(out), "--no-prefect", "--settle", "60")
+        set_age(path, 5 if path.name == "fresh.wav" else 90_000)
+    options = ("--provider", "local", "--out", str(out), "--no-prefect", "--settle", "7200")
     home = tmp_path / "home"
     done = mediamill("transcribe", source, *options, home=home)
     assert done.returncode == 0, done.stderr
     assert "not taken: files with other extensions: 1 .xyz" in done.stdout
-    assert "not taken: files changed less than 60 s ago: 1; they wait for the next run" in done.stdout
+    assert "not taken: files changed less than 7200 s ago: 1; they wait for the next run" in done.stdout
     assert "not taken: files with other extensions: 1 .xyz" in mediamill("status", out, home=home).stdout
-    assert "not taken: files changed" in mediamill("quote", source, *options[:4], "--settle", "60", home=home).stdout
+    assert "not taken: files changed" in mediamill("quote", source, *options[:4], "--settle", "7200", home=home).stdout
     page = (out / "report.html").read_text()
     assert "1 .xyz" in page
-    assert "less than 60 s ago: 1" in page
-    set_age(source / "fresh.wav", 3600)
+    assert "less than 7200 s ago: 1" in page
+    set_age(source / "fresh.wav", 90_000)
     (source / "b.xyz").unlink()
     summary = json.loads(mediamill("transcribe", source, *options, "--json", home=home).stdout)
     assert (summary["done"], summary["not_taken"]["extensions"], summary["not_taken"]["unsettled"]) == (1, {}, 0)

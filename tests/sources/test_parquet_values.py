@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,20 @@ def test_moments_that_need_no_nanoseconds_are_as_they_were_so_that_nothing_is_do
     assert dumps(second.row) == b'{"t":"2023-06-05T13:20:00.000123456"}'
 
 
+def from_numbers(numbers: list[int], kind: pa.DataType) -> pa.Array:
+    """Times by the numbers that a file has for them, whatever they are."""
+    return pa.array(numbers, pa.int32() if pa.types.is_time32(kind) else pa.int64()).view(kind)
+
+
+def long_decimals() -> pa.Array:
+    digits = [number.to_bytes(16, "little", signed=True) for number in (12345, 5)]
+    return pa.Array.from_buffers(pa.decimal128(4, 1), 2, [None, pa.py_buffer(b"".join(digits))])
+
+
+def in_maps(values: pa.Array) -> pa.Array:
+    return pa.MapArray.from_arrays(range(len(values) + 1), pa.array(["key"] * len(values)), values)
+
+
 def bad_text() -> pa.Array:
     return pa.Array.from_buffers(pa.string(), 2, pa.array([b"he\xffllo", b"ok"]).buffers())
 
@@ -96,9 +111,18 @@ def bad_text() -> pa.Array:
         (pa.array([3_000_000 * 86_400_000, 0], pa.date64()), "no date of the years 1 to 9999"),
         (pa.array([10**16, 0], pa.duration("s")), "no date of the years 1 to 9999, or more time"),
         (pa.array([[YEAR_10000_S], [0]], pa.list_(pa.timestamp("s"))), "cannot be read"),
+        (from_numbers([99_999_999_999_999_999, 1], pa.time64("ns")), "a time64[ns] that is not within a day"),
+        (from_numbers([-1, 0], pa.time64("us")), "a time64[us] that is not within a day"),
+        (from_numbers([86_400_000, 86_399_999], pa.time32("ms")), "a time32[ms] that is not within a day"),
+        (pa.StructArray.from_arrays([from_numbers([-1, 0], pa.time32("ms"))], ["t"]), "not within a day"),
+        (in_maps(from_numbers([DAY_NS, 1], pa.time64("ns"))), "not within a day"),
+        (long_decimals(), "a decimal128(4, 1) that has more digits than its type"),
         (bad_text(), "text that is not valid UTF-8"),
     ],
-    ids=["year -2000", "year 10000", "date32", "date64", "duration", "list", "text"],
+    ids=[
+        *("year -2000", "year 10000", "date32", "date64", "duration", "list"),
+        *("time64[ns]", "time64[us]", "time32", "time in an object", "time in a map", "decimal", "text"),
+    ],
 )
 def test_a_value_that_cannot_be_read_is_named_and_the_other_rows_are_done(
     tmp_path: Path, values: pa.Array, words: str
@@ -139,3 +163,32 @@ def test_results_and_exports_have_every_digit(tmp_path: Path) -> None:
     exported = mediamill("export", out, "--to", target, "--columns", "in_moment,in_time,in_length", home=home)
     assert exported.returncode == 0, exported.stderr
     assert "2023-06-05T13:20:00.000000123Z,00:00:00.000000123,-1 days +23:59:59.999999995" in target.read_text()
+
+
+def test_numbers_that_are_not_finite_come_out_as_they_went_in(tmp_path: Path) -> None:
+    """JSON has none of them, and the journal keeps rows as JSON."""
+    (tmp_path / "a.wav").write_bytes(b"sound")
+    numbers = [1.5, math.nan, math.inf, -math.inf, None]
+    kind = pa.struct([("y", pa.float32()), ("z", pa.list_(pa.float64()))])
+    table = pa.table(
+        {
+            "path": ["a.wav"] * 5,
+            "x": pa.array(numbers, pa.float64()),
+            "s": pa.array([{"y": n, "z": [n, 0.5]} for n in numbers], kind),
+        }
+    )
+    pq.write_table(table, tmp_path / "m.parquet")
+    source = open_manifest(tmp_path / "m.parquet")
+    schema = source.row_schema()
+    assert schema is not None
+    back = to_table([dumps(item.row) for item in source.items()], schema)
+    assert repr(back.to_pylist()) == repr(table.select(["x", "s"]).to_pylist())
+
+
+def test_a_typed_column_of_text_keeps_numbers_that_are_not_finite(tmp_path: Path) -> None:
+    path = write_manifest(tmp_path, "path,x\na.wav,NaN\nb.wav,-inf\na.wav,1\n")
+    source = open_manifest(path, {"types": {"x": "float64"}})
+    schema = source.row_schema()
+    assert schema is not None
+    back = to_table([dumps(item.row) for item in source.items()], schema)
+    assert repr(back["x"].to_pylist()) == "[nan, -inf, 1.0]"

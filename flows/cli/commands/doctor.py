@@ -17,7 +17,9 @@ from typing import Any, NamedTuple
 import click
 
 from mediamill.flows.cli.console import print_json, print_line
+from mediamill.flows.cli.help_layout import HelpfulCommand
 from mediamill.tasks.errors import UsageError
+from mediamill.tasks.system.asr_choice import choose_asr_engine
 
 _PACKAGES = ("httpx", "aiohttp", "pyarrow", "pandas", "av", "pocketsphinx", "sqlalchemy", "prefect")
 _MIN_FREE_BYTES = 2**30
@@ -37,7 +39,7 @@ class Finding:
         return {"what": self.what, "well": self.well, "told": self.message, "hint": self.hint}
 
 
-@click.command("doctor")
+@click.command("doctor", cls=HelpfulCommand)
 @click.option("--out", default="data/results", metavar="FOLDER", help="where results would go; default data/results")
 @click.option("--json", "as_json", is_flag=True, help="print a JSON list instead of text")
 @click.option("--debug", is_flag=True, help="print tracebacks")
@@ -194,7 +196,7 @@ def _check_disk(out: str) -> list[Finding]:
 def _check_prefect() -> list[Finding]:
     """Check which Prefect runs report to, and that the local one keeps other users and web pages out."""
     from mediamill.flows.prefect_runtime.api_endpoint import choose_prefect
-    from mediamill.flows.prefect_runtime.server import load_up_state
+    from mediamill.flows.prefect_runtime.up_state import load_up_state
 
     findings = [Finding("prefect", well=True, message=choose_prefect(requested=None)[1])]
     state = load_up_state()
@@ -211,8 +213,9 @@ def _check_server() -> list[Finding]:
     from mediamill.tasks.local.spawn import spawn
 
     try:
-        with spawn("pocketsphinx", token=secrets.token_urlsafe(32)) as server:
-            return [Finding("built-in provider", well=True, message=f"{server.engine} answers at {server.origin}")]
+        with spawn("local", token=secrets.token_urlsafe(32)) as server:
+            message = f"{server.engine} answers at {server.origin}"
+            return [Finding("built-in provider", well=True, message=message, hint=choose_asr_engine().reason)]
     except MediamillError as error:
         return [Finding("built-in provider", well=False, message=error.message, hint=error.hint)]
 

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mediamill.flows.cli.completion import complete_out
 from mediamill.flows.cli.console import print_json, print_line
+from mediamill.flows.cli.help_layout import HelpfulCommand
 
 if TYPE_CHECKING:
     from mediamill.tasks.explain.item_story import ItemStory
 
 
-@click.command("explain")
-@click.argument("out", type=click.Path(path_type=Path))
+@click.command("explain", cls=HelpfulCommand)
+@click.argument("out", type=click.Path(path_type=Path), shell_complete=complete_out)
 @click.argument("item")
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object instead of text; its times are UTC")
 @click.option("--debug", is_flag=True, help="print tracebacks")
@@ -27,7 +29,7 @@ def command(out: Path, item: str, *, as_json: bool, debug: bool) -> int:  # noqa
     """
     from mediamill.flows.cli.story import print_story
     from mediamill.tasks.explain.explain import explain
-    from mediamill.tasks.pipeline.run import find_step_folders
+    from mediamill.tasks.out.chain_steps import find_step_folders
 
     steps = find_step_folders(out)
     if not steps:

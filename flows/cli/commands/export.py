@@ -6,11 +6,13 @@ from pathlib import Path
 
 import click
 
+from mediamill.flows.cli.completion import complete_out
 from mediamill.flows.cli.console import print_line
+from mediamill.flows.cli.help_layout import HelpfulCommand
 
 
-@click.command("export")
-@click.argument("out", type=click.Path(path_type=Path))
+@click.command("export", cls=HelpfulCommand)
+@click.argument("out", type=click.Path(path_type=Path), shell_complete=complete_out)
 @click.option("--to", type=click.Path(path_type=Path), required=True, help="file to write: .csv, .jsonl or .parquet")
 @click.option("--columns", metavar="A,B", help="columns to write, in this order; default: all")
 @click.option(
@@ -29,7 +31,7 @@ def command(out: Path, to: Path, columns: str | None, long: str | None, *, debug
     front; .jsonl and .parquet hold every text as it is. With --long a ranking has one row per document and a transcript
     one row per segment, beside the item's other columns.
     """
-    from mediamill.tasks.export import export
+    from mediamill.tasks.out.export import export
 
     chosen = [name.strip() for name in columns.split(",")] if columns else ()
     count = export(out.expanduser(), to.expanduser(), columns=chosen, long=long)

@@ -6,7 +6,9 @@ from dataclasses import asdict, dataclass
 
 import click
 
+from mediamill.flows.cli.completion import complete_provider
 from mediamill.flows.cli.console import print_json, print_line
+from mediamill.flows.cli.help_layout import HelpfulCommand
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +23,13 @@ class ListedModel:
     price: str | None
 
 
-@click.command("models")
-@click.option("--provider", metavar="NAME", help="only this provider's models; default: every provider's")
+@click.command("models", cls=HelpfulCommand)
+@click.option(
+    "--provider",
+    metavar="NAME",
+    shell_complete=complete_provider,
+    help="only this provider's models; default: every provider's",
+)
 @click.option("--live", is_flag=True, help="list what the provider's API lists; needs --provider and its key")
 @click.option(
     "--voices", is_flag=True, help="list the voices of speech models, from the provider's API where a key is set"
@@ -67,16 +74,17 @@ def _list_configured_models(provider: str) -> list[ListedModel]:
     from mediamill.tasks.money.cost import Pricing
     from mediamill.tasks.providers.operations import find_meter, find_priced_as
     from mediamill.tasks.providers.operations.image_config import ImageModel
-    from mediamill.tasks.providers.registry import load_config
+    from mediamill.tasks.providers.registry import find_default_model, load_config
 
     config = load_config(provider)
     pricing = Pricing.load(provider, config.billing, find_meter, find_priced_as)
     models = []
     for operation, facts in config.operations.items():
+        default = find_default_model(provider, operation)
         for name, model in facts.models.items():
             flat = isinstance(model, ImageModel) and model.flat
             price = "free" if config.free else pricing.source(name, operation, flat=flat)
-            models.append(ListedModel(provider, operation, name, name == facts.default_model, model.abilities(), price))
+            models.append(ListedModel(provider, operation, name, name == default, model.abilities(), price))
     return models
 
 

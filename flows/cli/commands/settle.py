@@ -9,27 +9,29 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mediamill.flows.cli.completion import complete_out
 from mediamill.flows.cli.confirm import ask_to_continue, is_at_terminal
 from mediamill.flows.cli.console import print_json, print_line, print_note
+from mediamill.flows.cli.help_layout import HelpfulCommand
 from mediamill.flows.cli.output import format_hold, to_relative_path
 from mediamill.tasks.domain import format_decimal
 from mediamill.tasks.errors import UsageError
 
 if TYPE_CHECKING:
-    from mediamill.tasks.settle import Settlement
+    from mediamill.tasks.out.settle import Settlement
 
 
 _TOO_MUCH = Decimal(1_000_000_000)
 _FINEST = Decimal("0.000000000001")
 
 
-@click.command("settle")
-@click.argument("out", type=click.Path(path_type=Path))
+@click.command("settle", cls=HelpfulCommand)
+@click.argument("out", type=click.Path(path_type=Path), shell_complete=complete_out)
 @click.option("--billed", metavar="USD", help="what the provider's usage page says they cost in all, like 0.0123")
 @click.option("--unbilled", is_flag=True, help="the usage page says that none of them was billed")
 @click.option("--run", "runs", multiple=True, metavar="RUN", help="only those that this run sent; may be repeated")
 @click.option("--above-maximum", is_flag=True, help="book it even where it is more than they can have cost")
-@click.option("--yes", is_flag=True, help="book it without asking first")
+@click.option("-y", "--yes", is_flag=True, help="book it without asking first; needed where nobody can be asked")
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object instead of text")
 @click.option("--debug", is_flag=True, expose_value=False, help="print tracebacks")
 def command(
@@ -50,7 +52,7 @@ def command(
     share for each request by its maximum; what is settled once stays so. The items stay as they are:
     `mediamill retry OUT --only unknown` requests lost answers again.
     """
-    from mediamill.tasks.settle import find_lost_requests, refuse_while_busy, settle
+    from mediamill.tasks.out.settle import find_lost_requests, refuse_while_busy, settle
 
     usd = _parse_billed(billed, unbilled=unbilled)
     found = find_lost_requests(out, runs)
@@ -58,7 +60,11 @@ def command(
         _print_lost(found, as_json=as_json)
         return 0
     refuse_while_busy(out)
-    if found.requests and not yes and is_at_terminal():
+    if found.requests and not yes:
+        if not is_at_terminal():
+            raise UsageError(
+                f"{_format(usd)} would be booked for good, and nobody is there to be asked", hint="-y books it"
+            )
         print_note(f"{_format(usd)} is booked for {found.words}, which hold {_format_hold(found)}")
         ask_to_continue()
     settled = settle(out, usd, runs, above_maximum=above_maximum)

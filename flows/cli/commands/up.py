@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import webbrowser
 from typing import TYPE_CHECKING
@@ -9,14 +10,15 @@ from typing import TYPE_CHECKING
 import click
 
 from mediamill.flows.cli.console import print_line, print_note
+from mediamill.flows.cli.help_layout import HelpfulCommand
 from mediamill.flows.prefect_runtime.api_endpoint import AUTH_VARIABLE, describe_version_mismatch, make_up_endpoint
 
 if TYPE_CHECKING:
     from mediamill.flows.prefect_runtime.api_endpoint import PrefectApi
-    from mediamill.flows.prefect_runtime.server import UpState
+    from mediamill.flows.prefect_runtime.up_state import UpState
 
 
-@click.command("up")
+@click.command("up", cls=HelpfulCommand)
 @click.option("--port", type=click.IntRange(1, 65535), help="port to listen on; default: 4200, or the next free one")
 @click.option("--worker", is_flag=True, help="also start a process worker for the pool")
 @click.option("--pool", default="mediamill", show_default=True, help="work pool of the worker")
@@ -28,24 +30,24 @@ def command(*, port: int | None, worker: bool, pool: str, open_ui: bool, show_pa
     """Start a local Prefect server in the background; runs report to it until `mediamill down`.
 
     It listens on this machine alone and asks everyone for a password that only this user can read: web pages and
-    other users are refused. Prefect keeps its database in its usual place (~/.prefect). The worker takes its keys
-    from this shell's environment.
+    other users are refused. Its database is its own, beside its logs in ~/.local/state/mediamill. The worker takes its
+    keys from this shell's environment, as it is now: after a new key, `mediamill down` and `up --worker` again.
     """
     from mediamill.flows.prefect_runtime.server import close_prefect_home, write_login_page
 
     say = print_note if print_env else print_line
     if closed := close_prefect_home():
         say(f"other users could read {closed}: it is this user's alone now")
+    database_notes = _describe_other_databases()
     state, state_text = _start_or_find_server(port)
     prefect = make_up_endpoint(state)
     say(f"Prefect {state_text}: {prefect.ui}")
-    if mismatch := describe_version_mismatch(prefect):
-        say(f"  {mismatch}")
-    for line in _report_missed_ends(prefect):
+    mismatch = describe_version_mismatch(prefect)
+    for line in (*database_notes, *([f"  {mismatch}"] if mismatch else ()), *_report_missed_ends(prefect)):
         say(line)
-    if worker:
-        state = _ensure_worker(state, pool)
-        say(f"a worker serves the pool {pool!r} (process {state.worker})")
+    if worker or state.has_worker():
+        for line in _ensure_worker(state, pool if worker else None):
+            say(line)
     if open_ui:
         page = write_login_page(state.api).as_uri()
         if not webbrowser.open(page):
@@ -66,30 +68,76 @@ def _start_or_find_server(port: int | None) -> tuple[UpState, str]:
     Raises:
         UsageError: when one is up that has no password.
     """
-    from mediamill.flows.prefect_runtime.server import is_api_up, load_up_state, start_server
+    from mediamill.flows.prefect_runtime.server import is_api_up, start_server
+    from mediamill.flows.prefect_runtime.up_state import load_up_state
     from mediamill.tasks.errors import UsageError
 
     state = load_up_state()
     if state is None or not state.is_running() or not is_api_up(state.api):
+        print_note("mediamill: starting Prefect's server; its first start takes up to a minute")
         return start_server(port), "is up"
     if not state.guarded:
         raise UsageError(
             f"Prefect at {state.api} was started without a password, so any web page can give it commands",
             hint="start it again: mediamill down, then mediamill up",
         )
-    return state, "is up already"
+    since = f" since {state.started[:16].replace('T', ' ')}" if state.started else ""
+    return state, f"is up already{since}, version {state.version} of {state.python or 'another environment'}"
 
 
-def _ensure_worker(state: UpState, pool: str) -> UpState:
-    """Start the server's worker where none runs."""
-    from mediamill.flows.prefect_runtime.server import is_prefect, start_worker
+def _describe_other_databases() -> list[str]:
+    """What is in other databases of Prefect that one may expect here; before the server makes its own."""
+    from mediamill.flows.prefect_runtime.guarded_server import DATABASE_VARIABLES
+    from mediamill.flows.prefect_runtime.server import find_earlier_deployments
 
-    return start_worker(state, pool) if state.worker is None or not is_prefect(state.worker) else state
+    lines = [
+        f"  {name} is not used: this server's database is its own" for name in DATABASE_VARIABLES & os.environ.keys()
+    ]
+    if earlier := find_earlier_deployments():
+        lines.append(f"  deployed before, in Prefect's usual database, and not scheduled here: {', '.join(earlier)}")
+        lines.append("  deploy them again: mediamill deploy JOB.yaml")
+    return lines
+
+
+def _ensure_worker(state: UpState, pool: str | None) -> list[str]:
+    """Start the server's worker where none runs; return what to say of it, a line each.
+
+    Raises:
+        UsageError: when one runs that serves another pool than ``pool``.
+    """
+    from mediamill.flows.prefect_runtime.server import POOL, start_worker
+    from mediamill.tasks.errors import UsageError
+
+    if not state.has_worker():
+        assert pool is not None
+        return [f"a worker serves the pool {pool!r} (process {start_worker(state, pool).worker})"]
+    if pool is not None and state.pool not in (None, pool):
+        raise UsageError(
+            f"the worker that is up serves the pool {state.pool!r}, not {pool!r}",
+            hint=f"mediamill down, then mediamill up --worker --pool {shlex.quote(pool)}",
+        )
+    first = f"a worker serves the pool {state.pool or POOL!r} (process {state.worker})"
+    return [first, *(f"  {line}" for line in _describe_worker_environment(state))]
+
+
+def _describe_worker_environment(state: UpState) -> list[str]:
+    """Which keys a worker that was running before has, and how it gets those of this shell."""
+    from mediamill.tasks.providers.registry import iter_usable_configs
+
+    if state.worker_variables is None:
+        return ["its environment is not known; mediamill down, then mediamill up --worker gives it this shell's"]
+    names = {config.key_env for _, config in iter_usable_configs() if config.key_env}
+    worker_keys, own_keys = names & {*state.worker_variables}, names & {*os.environ}
+    lines = [f"it has the environment of its start, with {', '.join(sorted(worker_keys)) or 'no key'}"]
+    if missing := own_keys - worker_keys:
+        lines.append(f"{', '.join(sorted(missing))} of this shell is not in it")
+    return [*lines, "to give it this shell's environment: mediamill down, then mediamill up --worker"]
 
 
 def _report_missed_ends(prefect: PrefectApi) -> list[str]:
     """Tell the server how runs ended while it was away; return what was corrected, a line each."""
-    from mediamill.flows.prefect_runtime.server import UNREPORTED_FOLDER, get_state_path
+    from mediamill.flows.prefect_runtime.server import UNREPORTED_FOLDER
+    from mediamill.flows.prefect_runtime.up_state import get_state_path
 
     unreported = get_state_path().with_name(UNREPORTED_FOLDER)
     if not any(unreported.glob("*.json")):

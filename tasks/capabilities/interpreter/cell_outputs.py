@@ -12,13 +12,14 @@ from typing import Any
 import orjson
 
 from mediamill.tasks.capabilities.base import CapabilityContext
+from mediamill.tasks.domain import Item
 from mediamill.tasks.errors import BadInput
 
 _SHOWN_TYPES = ("image", "audio", "video")
 _PDF = "application/pdf"
 
 
-def to_output_columns(outputs: Sequence[Mapping[str, Any]], item_id: str, context: CapabilityContext) -> dict[str, Any]:
+def to_output_columns(outputs: Sequence[Mapping[str, Any]], item: Item, context: CapabilityContext) -> dict[str, Any]:
     """A cell's outputs as columns; images and other binary outputs become files under OUT/media."""
     rows: list[dict[str, Any]] = []
     for output in outputs:
@@ -28,7 +29,7 @@ def to_output_columns(outputs: Sequence[Mapping[str, Any]], item_id: str, contex
             if content is None:
                 continue
             text = content if isinstance(content, str) else orjson.dumps(content).decode()
-            file = _publish_binary_output(text, str(mime), f"{item_id}-{len(rows)}", context)
+            file = _publish_binary_output(text, str(mime), item, len(rows), context)
             rows.append({"type": output["type"], "mime": mime, "text": None if file else text, "file": file})
 
     def join_output(kind: str) -> str | None:
@@ -43,7 +44,7 @@ def to_output_columns(outputs: Sequence[Mapping[str, Any]], item_id: str, contex
     }
 
 
-def _publish_binary_output(text: str, mime: str, name: str, context: CapabilityContext) -> str | None:
+def _publish_binary_output(text: str, mime: str, item: Item, number: int, context: CapabilityContext) -> str | None:
     """Write a binary output to a file and return its path relative to OUT; None for what stays text.
 
     A file has the suffix of a picture, a sound, a film or a PDF, or ``.bin``: nobody's click runs it. An SVG is kept
@@ -63,7 +64,7 @@ def _publish_binary_output(text: str, mime: str, name: str, context: CapabilityC
     path = context.scratch / uuid.uuid4().hex
     path.write_bytes(data)
     suffix = mimetypes.guess_extension(plain_mime) if main_type in _SHOWN_TYPES or plain_mime == _PDF else None
-    return publish_media(path, context.out, name, ".svg" if is_svg else suffix or ".bin").file
+    return publish_media(path, context.out, item, ".svg" if is_svg else suffix or ".bin", number).file
 
 
 def _clean_svg(text: str) -> bytes:

@@ -22,6 +22,20 @@ def is_usable_limit(error: CallFailed, limits: AudioLimits) -> bool:
     return seconds is not None and MIN_PIECE_SECONDS + 1 <= seconds < (limits.max_seconds or math.inf)
 
 
+def mend_hint(error: CallFailed, limits: AudioLimits, piece_seconds: float | None) -> None:
+    """Change the hint of a refusal that states a length which no piece was longer than: pieces of it are refused.
+
+    Args:
+        error: the refusal.
+        limits: those by which the pieces were cut.
+        piece_seconds: the maximum length of a piece that was requested; None without one.
+    """
+    longest = min(limits.max_seconds or math.inf, piece_seconds or math.inf)
+    if error.max_seconds is not None and longest <= error.max_seconds:
+        half = max(longest // 2, MIN_PIECE_SECONDS)
+        error.hint = f"no piece was longer than {longest:g} s: try a lower --piece-seconds, e.g. {half:g}"
+
+
 def describe_learned_limit(limits: AudioLimits, model: str) -> list[str]:
     """The warning of a row whose recording was cut for a length that the model stated; nothing for others."""
     if not limits.is_learned:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from mediamill.tasks.capabilities.speech.text_language import detect_text_language
 from mediamill.tasks.capabilities.speech.writing_systems import WHOLE_WORDS, count_words, script_fits
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ FLAG_MEANINGS: Mapping[str, str] = {
     "too_many_words": "more words than anybody speaks in that time",
     "too_few_words": "far fewer words than so much speech holds",
     "language_mismatch": "another language, or another script, than requested",
-    "truncated": "the file ends early: only part of the recording could be transcribed",
+    "truncated": "the file ends early: only part of the recording or video could be used",
     "times_past_end": "times of words or segments past the end of the recording, as the provider stated them",
     "times_in_milliseconds": "the provider's times were in milliseconds; they were turned into seconds",
     "damaged": "parts of the file could not be decoded",
@@ -216,13 +217,17 @@ def _has_repeat(tokens: Sequence[str], period: int, min_matches: int) -> bool:
 
 
 def is_language_mismatch(text: str, language: str | None, expected_language: str | None) -> bool:
-    """True when the detected language, or the text's script, does not fit the expected language."""
-    if (
-        expected_language
-        and language
-        and expected_language != language
-        and not any({expected_language, language} <= similar for similar in _SIMILAR_LANGUAGES)
-    ):
+    """True when the detected language, the text's language, or its script does not fit the expected language."""
+    if expected_language and language and not _is_similar(expected_language, language):
         return True
     text_language = expected_language or language
-    return text_language is not None and not script_fits(text, text_language)
+    if text_language is not None and not script_fits(text, text_language):
+        return True
+    if expected_language is None or (found := detect_text_language(text)) is None:
+        return False
+    return not _is_similar(expected_language, found)
+
+
+def _is_similar(language: str, other: str) -> bool:
+    """Whether two languages are the same, or such as detectors confuse."""
+    return language == other or any({language, other} <= similar for similar in _SIMILAR_LANGUAGES)

@@ -62,6 +62,7 @@ def build_transcript_schema() -> pa.Schema:
                 pa.list_(pa.string()),
                 "every speaker's label; one that is valid in one piece only begins with the piece's number",
             ),
+            make_field("files", pa.list_(pa.string()), "files of its subtitles, paths relative to OUT"),
             make_field("recipe", pa.string(), "how the audio was prepared: as-is, or the format it was converted to"),
             make_field("pieces", pa.int32(), "number of pieces, each a request; 1 for a recording sent whole"),
             make_field(

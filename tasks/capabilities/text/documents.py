@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
-from mediamill.tasks.bounded_files import read_bounded_file
+from mediamill.tasks.bounded.files import read_bounded_file
 from mediamill.tasks.errors import MediamillError
 from mediamill.tasks.job import Columns
 from mediamill.tasks.sinks.atomic_file import hash_file

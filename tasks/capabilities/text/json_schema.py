@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from mediamill.tasks.bounded import schema_check
+from mediamill.tasks.bounded.files import parse_yaml, read_bounded_text
 from mediamill.tasks.bounded.limits import LIMIT_KIND, WorkFailed
+from mediamill.tasks.bounded.values import MAX_DEPTH, check_depth
 from mediamill.tasks.bounded.worker_pool import run_bounded_async
-from mediamill.tasks.bounded_files import parse_yaml, read_bounded_text
-from mediamill.tasks.bounded_values import MAX_DEPTH, check_depth
 from mediamill.tasks.errors import BadReply
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from mediamill.tasks.bounded import templates
 from mediamill.tasks.bounded.limits import DEPTH_MESSAGE, LIMIT_KIND, WorkFailed
 from mediamill.tasks.bounded.template_cost import TemplateCost, find_cost
 from mediamill.tasks.bounded.worker_pool import run_bounded, run_bounded_async
-from mediamill.tasks.capabilities.parameters import Option, ReadsFile, is_from_row
+from mediamill.tasks.capabilities.parameters import Option, ReadsFile, Template, is_from_row
 from mediamill.tasks.domain import JSON, Item
 from mediamill.tasks.errors import BadInput
 
@@ -42,13 +42,13 @@ class PromptParams(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    prompt: str | None = Field(
+    prompt: Annotated[str | None, Template()] = Field(
         None,
         min_length=1,
         max_length=200_000,
         description="the prompt, a template: {{ column }} becomes the row's value",
     )
-    system: str | None = Field(
+    system: Annotated[str | None, Template()] = Field(
         None, max_length=200_000, description="system message before the prompt; a template, too"
     )
     max_tokens: int = Field(
@@ -183,14 +183,14 @@ async def render_row(item: Item, name: str, template: str, context: CapabilityCo
 def _to_bad_input(item: Item, name: str, row: Mapping[str, Any], error: WorkFailed) -> BadInput:
     if error.kind == "undefined":
         return BadInput(
-            f"{item.source}: the {name} needs a column that the row does not have: {error.message}",
-            kind="bad_row",
-            hint=f"its columns are {', '.join(map(str, row)) or 'none'}",
+            f"{item.source}: the {name} needs a value that the row does not have: {error.message}",
+            kind="wrong_row",
+            hint=f"its columns are {', '.join(map(str, row)) or 'none'}; {{{{ column or 'words' }}}} allows none",
         )
     message = f"{item.source}: the {name} cannot be filled: {error.message}"
     if error.kind == LIMIT_KIND:
         return BadInput(message, kind=LIMIT_KIND, hint="simplify the template's loops, or shorten the row's values")
-    return BadInput(message, kind="bad_row")
+    return BadInput(message, kind="wrong_row")
 
 
 @functools.lru_cache(maxsize=256)

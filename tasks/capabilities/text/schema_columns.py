@@ -24,7 +24,16 @@ RESERVED_COLUMNS = frozenset(
     (
         *("item_id", "item_index", "run_id", "capability", "source", "content_sha256", "provider", "model", "engine"),
         *("simulated", "request_key", "request_id", "started_at", "latency_ms", "attempts", "cached", "cost_usd"),
-        *("cost_basis", "price_source", "text", "reasoning", "finish_reason", "answered_by", "input_tokens"),
+        *(
+            "cost_usd_float",
+            "cost_basis",
+            "price_source",
+            "text",
+            "reasoning",
+            "finish_reason",
+            "answered_by",
+            "input_tokens",
+        ),
         *("cached_input_tokens", "output_tokens", "reasoning_tokens", "first_token_ms", "repairs", "choices"),
         *("width", "height", "format", "bytes", "pictures", "warnings", "duplicate_of", "file", "flags", "tool_calls"),
     )

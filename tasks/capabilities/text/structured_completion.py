@@ -21,6 +21,7 @@ from mediamill.tasks.capabilities.text.schema_columns import (
 from mediamill.tasks.domain import Answer, Ask, Input, Item, Usage
 from mediamill.tasks.errors import BadReply
 from mediamill.tasks.providers.operations.chat import ChatModel
+from mediamill.tasks.providers.operations.finish_reasons import is_length_reason, is_refusal_reason
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,12 +33,6 @@ _TOOL_TOKENS = 400
 _MAX_REPAIR_TOKENS = 500
 """Maximum tokens of a repair request: what was wrong with the answer, and the instruction (estimate)."""
 
-_REFUSAL_REASONS = frozenset(
-    {"content_filter", "refusal", "safety", "moderation", "prohibited_content", "blocklist", "sensitive", "error_toxic"}
-)
-"""Vendors' names for an answer that a content filter withheld (provider docs), in lower case."""
-_LENGTH_REASONS = frozenset({"length", "max_tokens", "max_output_tokens", "model_length"})
-"""Vendors' names for an answer that ends at the maximum number of tokens (provider docs), in lower case."""
 _SCHEMA_INSTRUCTION = "Answer with JSON alone, nothing before or after it, that fits this JSON Schema:\n"
 _REPAIR_INSTRUCTION = "That does not fit: {why}. Answer again with the whole JSON alone, as the schema wants it."
 
@@ -161,7 +156,7 @@ class StructuredCompletion:
                 hint="simplify the schema or the prompt, or choose a better --model",
             )
         choices = answer.data["choices"]
-        is_cut_off = any(_ends_at_limit(each["finish_reason"]) for each in choices)
+        is_cut_off = any(is_length_reason(each["finish_reason"]) for each in choices)
         flags = ["cut_off"] if is_cut_off else []
         return {**columns, **_to_token_columns(answers), "flags": flags, "choices": choices}
 
@@ -175,7 +170,7 @@ class StructuredCompletion:
         """
         text, reasoning = split_reasoning(choice["text"] or "")
         finish_reason = choice["finish_reason"]
-        if choice["refusal"] or (finish_reason or "").lower() in _REFUSAL_REASONS:
+        if choice["refusal"] or is_refusal_reason(finish_reason):
             words = choice["refusal"] or text or "the provider's filter withheld the answer"
             raise BadReply(
                 f"refused: {words[:300]}", kind="refused", hint="change the prompt, or choose another --model"
@@ -193,7 +188,7 @@ class StructuredCompletion:
         try:
             value = parse_json(text)
         except ValueError as error:
-            if _ends_at_limit(finish_reason):
+            if is_length_reason(finish_reason):
                 raise _no_answer_error(finish_reason, params) from None
             return columns, str(error)
         violation = await find_violation(value, params.json_schema, context)
@@ -258,12 +253,8 @@ def _to_typed_columns(value: Any, params: PromptParams) -> dict[str, Any]:
     return {to_column_name(field.name): fit_to_type(value.get(field.name), field.type) for field in fields}
 
 
-def _ends_at_limit(finish_reason: str | None) -> bool:
-    return (finish_reason or "").lower() in _LENGTH_REASONS
-
-
 def _no_answer_error(finish_reason: str | None, params: PromptParams) -> BadReply:
-    if _ends_at_limit(finish_reason):
+    if is_length_reason(finish_reason):
         return BadReply(
             f"the answer was cut off at {params.max_tokens} tokens",
             kind="cut_off",

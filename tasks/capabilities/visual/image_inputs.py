@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mediamill.tasks.capabilities.base import FETCHED_BY_PROVIDER, CapabilityContext, prefix_bad_input, to_url_input
 from mediamill.tasks.domain import Input, Item, Preparation
 from mediamill.tasks.errors import BadInput
+from mediamill.tasks.media.images.repair import CUT_OFF
 from mediamill.tasks.providers.operations.vision import Detail, Vision
 from mediamill.tasks.providers.operations.vision_chat import VISION_CHAT, VisionModel
 
@@ -102,6 +103,17 @@ def to_image_columns(images: Sequence[ImageInput]) -> dict[str, Any]:
             for warning in _get_warnings(image)
         ],
     }
+
+
+def find_image_flags(images: Sequence[ImageInput]) -> list[str]:
+    """``truncated`` where an image is shown as viewers show it, although part of it is missing."""
+    is_damaged = any(warning.startswith(CUT_OFF) for image in images for warning in _get_warnings(image))
+    return ["truncated"] if is_damaged else []
+
+
+def is_tiff(image: Mapping[str, Any]) -> bool:
+    """True for a row of the column ``pictures`` that is of a TIFF."""
+    return image.get("format") == "tiff"
 
 
 def get_vision(context: CapabilityContext) -> Vision:

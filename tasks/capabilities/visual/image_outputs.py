@@ -51,7 +51,7 @@ async def publish_image(
         info = await _verify_image(path, number, item, context)
         suffix = _SUFFIXES.get(info.format, f".{info.format}")
         published = await context.run_in_thread(
-            publish_media, path, context.out, item.item_id, suffix if number == 1 else f"-{number}{suffix}"
+            publish_media, path, context.out, item, suffix, None if number == 1 else number
         )
     return {
         "file": published.file,

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from mediamill.tasks.capabilities.parameters import NamesFiles, Option, parse_list
+from mediamill.tasks.capabilities.parameters import NamesFiles, Option, Template, parse_list
 from mediamill.tasks.capabilities.text.prompts import check_template
 from mediamill.tasks.providers.operations.image_config import Quality
 
@@ -25,7 +25,7 @@ class GenerateImageParams(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    prompt: str | None = Field(
+    prompt: Annotated[str | None, Template()] = Field(
         None,
         min_length=1,
         max_length=200_000,
@@ -50,7 +50,7 @@ class GenerateImageParams(BaseModel):
     seed: int | None = Field(
         None, ge=0, lt=2**31, description="random seed, for repeatable images; further requests count up from it"
     )
-    negative_prompt: str | None = Field(
+    negative_prompt: Annotated[str | None, Template()] = Field(
         None, max_length=200_000, description="negative prompt: what to leave out of the image"
     )
     guidance_scale: float | None = Field(

@@ -70,7 +70,7 @@ async def take_frames(
         context: threads and memory.
 
     Returns:
-        The frames, and how many were chosen.
+        The frames, and how many were chosen. A moment that nothing can be decoded for has none, where others have one.
 
     Raises:
         BadInput: ``too_many_pictures`` when one prompt cannot have so many; otherwise as
@@ -89,7 +89,8 @@ async def take_frames(
             frames = await context.run_in_thread(
                 extract_frames, media.path, times, vision.max_side(choice.detail), context.raise_if_stopped
             )
-            return frames, len(times)
+            shown = [frame for frame in frames if not frame.is_stale]
+            return shown or frames[:1], len(times)
 
 
 def find_missing_frames(frames: Sequence[JpegFrame], n_chosen: int) -> list[str]:

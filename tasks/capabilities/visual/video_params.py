@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from mediamill.tasks.capabilities.parameters import NamesFiles, Option, parse_list
+from mediamill.tasks.capabilities.parameters import NamesFiles, Option, Template, parse_list
 from mediamill.tasks.capabilities.text.prompts import check_template
 from mediamill.tasks.domain import JSON
 from mediamill.tasks.errors import BadInput
@@ -38,7 +38,7 @@ class GenerateVideoParams(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    prompt: str | None = Field(
+    prompt: Annotated[str | None, Template()] = Field(
         None,
         min_length=1,
         max_length=32_000,
@@ -61,7 +61,7 @@ class GenerateVideoParams(BaseModel):
     guidance_scale: float | None = Field(
         None, ge=0, le=100, allow_inf_nan=False, description="guidance scale: how closely to follow the prompt"
     )
-    negative_prompt: str | None = Field(
+    negative_prompt: Annotated[str | None, Template()] = Field(
         None, max_length=32_000, description="negative prompt: what to leave out of the video"
     )
     output_format: Literal["mp4", "webm"] | None = Field(None, description="container of the file: mp4 or webm")

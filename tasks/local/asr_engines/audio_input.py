@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from mediamill.tasks.media.decode import Recording
+    from mediamill.tasks.media.recording import Recording
 
     Samples: TypeAlias = npt.NDArray[np.int16]
 

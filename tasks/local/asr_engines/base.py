@@ -35,11 +35,25 @@ class Audio:
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One word; times in seconds from the start of the recording."""
+    """One word; times in seconds from the start of the recording; ``confidence`` from 0 to 1, None where unknown."""
 
     word: str
     start: float
     end: float
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentStats:
+    """What Whisper says of a segment: the temperature at which it was sampled, and how sure it is.
+
+    A text that repeats itself compresses well. ``no_speech_prob`` is the probability that nobody speaks.
+    """
+
+    temperature: float
+    avg_logprob: float
+    compression_ratio: float
+    no_speech_prob: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +63,16 @@ class Segment:
     start: float
     end: float
     text: str
+    stats: SegmentStats | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """What an engine recognised. ``seconds`` is the recording's length by decoded samples, to the microsecond."""
+    """What an engine recognised.
+
+    ``seconds`` is the recording's length by decoded samples, to the microsecond; ``language`` is empty where nobody
+    speaks and none was named.
+    """
 
     text: str
     language: str
@@ -90,11 +109,26 @@ class AsrEngine(Protocol):
         """True when it can tell speakers apart."""
         ...
 
-    async def transcribe(self, audio: Audio, language: str | None, to: str | None = None) -> Transcript:
+    async def transcribe(
+        self,
+        audio: Audio,
+        language: str | None,
+        to: str | None = None,
+        *,
+        prompt: str | None = None,
+        temperature: float | None = None,
+    ) -> Transcript:
         """Transcribe a recording, or translate it to the language ``to`` when that is given.
 
+        Args:
+            audio: the recording.
+            language: of the speech, as an ISO 639-1 code; None to detect it.
+            to: the language to translate to.
+            prompt: names and terms to expect; an engine may ignore it.
+            temperature: sampling temperature from 0 to 1; an engine may ignore it.
+
         Raises:
-            BadInput: when it cannot be decoded.
+            BadInput: when it cannot be decoded; of the kind ``language`` when it does not know the language.
             WorkerDied: when the process that worked on it ended.
         """
         ...

@@ -52,7 +52,15 @@ class EchoEngine:
         self._max_seconds = max_seconds
         self._pool: WorkerPool | None = None
 
-    async def transcribe(self, audio: Audio, language: str | None, to: str | None = None) -> Transcript:
+    async def transcribe(
+        self,
+        audio: Audio,
+        language: str | None,
+        to: str | None = None,
+        *,
+        prompt: str | None = None,
+        temperature: float | None = None,
+    ) -> Transcript:
         """Answer plain WAV at once; decode other audio in a worker to measure its length."""
         seconds = read_wav_seconds(audio)
         if not seconds:

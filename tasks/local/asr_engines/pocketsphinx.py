@@ -46,7 +46,15 @@ class PocketsphinxEngine:
         self._max_seconds = max_seconds
         self._pool = WorkerPool(workers)
 
-    async def transcribe(self, audio: Audio, language: str | None, to: str | None = None) -> Transcript:
+    async def transcribe(
+        self,
+        audio: Audio,
+        language: str | None,
+        to: str | None = None,
+        *,
+        prompt: str | None = None,
+        temperature: float | None = None,
+    ) -> Transcript:
         """Transcribe English; ``language`` was checked before."""
         return await self._pool.run(recognise_with_pocketsphinx, audio, self._max_seconds)
 

@@ -27,7 +27,10 @@ class PaidCall:
         n: number, from 1, in order of arrival.
         status: HTTP status of the reply; 0 before there is one, and when the connection was broken before it.
         billed: the call is charged, whether or not the reply arrived.
-        seconds, usd: charged amounts, as decimal strings; None when nothing is charged.
+        provider: the provider in whose dialect it was asked.
+        seconds: charged seconds, as a decimal string.
+        usd: charged US dollars, as a decimal string; None when nothing is charged, or nobody knows what it costs.
+        price_source: the price, and where and when it was read; ``--price`` for that of the option.
         characters: charged characters of speech; ``file_sha256`` is then the hash of the text.
         input_tokens, output_tokens: charged tokens of a prompt and its answer.
         searches, sessions: charged searches of a reranker, sessions of an interpreter.
@@ -41,6 +44,7 @@ class PaidCall:
 
     n: int
     path: str
+    provider: str = ""
     model: str | None = None
     status: int = 0
     billed: bool = False
@@ -54,6 +58,7 @@ class PaidCall:
     searches: int | None = None
     sessions: int | None = None
     usd: str | None = None
+    price_source: str | None = None
     body_sha256: str | None = None
     file_sha256: str | None = None
     params_sha256: str | None = None
@@ -99,12 +104,12 @@ class Bill:
         self.max_in_flight = self.in_flight
         self.polls = self.downloads = self.download_bytes = self.key_leaked = 0
 
-    def begin(self, path: str) -> PaidCall:
+    def begin(self, path: str, provider: str = "") -> PaidCall:
         """Begin a call for a request that has arrived."""
         self._last_number += 1
         self.in_flight += 1
         self.max_in_flight = max(self.max_in_flight, self.in_flight)
-        return PaidCall(self._last_number, path)
+        return PaidCall(self._last_number, path, provider)
 
     def settle(self, call: PaidCall, status: int) -> None:
         """Enter a call with its status, just before its reply is sent."""
@@ -123,6 +128,7 @@ class Bill:
             "requests": self._requests,
             "billed": sum(m["billed"] for m in self._by_model.values()),
             "usd": f"{self._usd.normalize():f}",
+            "unpriced": sum(m["unpriced"] for m in self._by_model.values()),
             "by_model": {
                 name: {**m, "seconds": str(m["seconds"]), "usd": f"{m['usd'].normalize():f}"}
                 for name, m in self._by_model.items()
@@ -155,6 +161,7 @@ class Bill:
             {
                 "requests": 0,
                 "billed": 0,
+                "unpriced": 0,
                 "seconds": Decimal(0),
                 "input_tokens": 0,
                 "output_tokens": 0,
@@ -170,6 +177,7 @@ class Bill:
         if call.billed:
             usd = Decimal(call.usd or 0)
             totals["billed"] += 1
+            totals["unpriced"] += call.usd is None
             totals["seconds"] = _EXACT.add(totals["seconds"], Decimal(call.seconds or 0))
             totals["input_tokens"] += call.input_tokens or 0
             totals["output_tokens"] += call.output_tokens or 0

@@ -47,11 +47,12 @@ _THREADS = ThreadPoolExecutor(2, thread_name_prefix="images")
 """At most two large bodies or images are processed at a time, over all requests: that bounds the memory."""
 
 
-def _get_max_chat_bytes(state: ServerState, dialect: Dialect) -> int:
+def get_max_chat_bytes(state: ServerState, dialect: Dialect) -> int:
+    """Largest body of a chat request, in bytes."""
     return state.settings.max_bytes or get_chat_dialect(dialect.name).max_bytes
 
 
-async def _read_chat_body(_: ServerState, context: RequestContext) -> Any:
+async def read_chat_body(_: ServerState, context: RequestContext) -> Any:
     """Read the body's JSON, or the ``ApiError`` why there is none; record its hashes. Large bodies use a thread."""
     call, body = context.call, context.body
     if len(body.data) <= _LARGE_BYTES:
@@ -70,14 +71,14 @@ async def _answer_chat(state: ServerState, context: RequestContext, fields: Any)
     response_format, tool = await _read_form(state, fields, params.text, rules)
     params = replace(params, response_format=response_format, tool=tool)
     inputs = await _load_visual_inputs(state, context, rules, params)
-    answers = await _generate_answers(state, params, inputs, context.fault)
-    usage = _charge_chat(state, context, params, inputs, answers)
+    answers = await generate_answers(state, params, inputs, context.fault)
+    usage = charge_chat(state, context, params, inputs, answers)
     build = partial(_build_chat_reply, state, context, params, answers, usage, build_reply_headers(state, context))
     is_long = sum(len(one.text) for one in answers) > _LONG_PROMPT_CHARS
     return await asyncio.to_thread(build) if is_long else build()
 
 
-COMPLETIONS = PaidEndpoint(_read_chat_body, _answer_chat, _get_max_chat_bytes)
+COMPLETIONS = PaidEndpoint(read_chat_body, _answer_chat, get_max_chat_bytes)
 
 
 async def _read_form(
@@ -141,7 +142,7 @@ def _decode_source(source: MediaSource, file: Path | None, rules: ChatDialect, *
     )
 
 
-async def _generate_answers(
+async def generate_answers(
     state: ServerState, params: ChatRequest, inputs: list[VisualInput], fault: Fault | None
 ) -> list[ChatAnswer]:
     """The answers, truncated where they must end, or those that a fault puts in their place."""
@@ -178,7 +179,7 @@ def _to_arguments(given: Any) -> str:
     return given if isinstance(given, str) else orjson.dumps(given).decode()
 
 
-def _charge_chat(
+def charge_chat(
     state: ServerState,
     context: RequestContext,
     params: ChatRequest,
@@ -193,7 +194,7 @@ def _charge_chat(
     if context.is_charged:
         state.prices.charge_tokens(call, usage.prompt, usage.completion)
         state.limiter.charge_tokens(usage.prompt + usage.completion)
-    if context.dialect.name == "xai" and state.prices.has_price(call.model or ""):
+    if context.dialect.name == "xai" and call.usd is not None:
         return replace(usage, usd_ticks=to_usd_ticks(call.usd))
     return usage
 
@@ -210,7 +211,7 @@ def _build_chat_reply(
     kind = "text/event-stream" if params.stream else "application/json"
     headers = {
         **reply_headers,
-        **_build_chat_engine_headers(state, answers),
+        **build_chat_engine_headers(state, answers),
         "content-type": kind,
     }
     with_logprobs = is_echo_engine(state.settings.engine)
@@ -222,7 +223,8 @@ def _build_chat_reply(
     return EventStream(encode_events(chunks, context.fault, error), headers)
 
 
-def _build_chat_engine_headers(state: ServerState, answers: list[ChatAnswer]) -> dict[str, str]:
+def build_chat_engine_headers(state: ServerState, answers: list[ChatAnswer]) -> dict[str, str]:
+    """Headers that name the engine of the answers, and whether they are simulated."""
     simulated = any(completion.simulated for completion in answers)
     name = "extract-1" if simulated else "measure-1"
     identity = state.asr_engine.identity if is_echo_engine(state.settings.engine) else name

@@ -15,7 +15,7 @@ from mediamill.tasks.local.chat.chat_request import ChatRequest
 class TokenUsage:
     """Tokens of the prompt, of the answers with their reasoning, of the reasoning, and of the images in the prompt.
 
-    ``usd_ticks`` is the cost in 1e-10 dollars, when the provider reports it.
+    ``usd_ticks`` is the cost in 1e-10 dollars; None where it is not reported, or nobody knows it.
     """
 
     prompt: int
@@ -70,7 +70,9 @@ def build_usage(usage: TokenUsage, dialect: str) -> dict[str, Any]:
         text = {"text_tokens": usage.prompt - usage.images, "image_tokens": usage.images, "audio_tokens": 0}
         reply["prompt_tokens_details"] = {**text, "cached_tokens": 0}
         reply["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning, "audio_tokens": 0}
-        reply |= {"num_sources_used": 0, "cost_in_usd_ticks": usage.usd_ticks or 0}
+        reply["num_sources_used"] = 0
+        if usage.usd_ticks is not None:
+            reply["cost_in_usd_ticks"] = usage.usd_ticks
     elif dialect == "groq":
         reply |= {"queue_time": 0.001, "prompt_time": 0.001, "completion_time": 0.001, "total_time": 0.002}
         if usage.reasoning:

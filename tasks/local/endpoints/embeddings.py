@@ -56,7 +56,7 @@ async def _embed_texts(state: ServerState, context: RequestContext, fields: Fiel
     body: dict[str, Any] = {"object": "list", "model": model, "data": data}
     if dialect.name != "together":  # its reply has no usage (provider docs)
         body["usage"] = {"prompt_tokens": tokens, "total_tokens": tokens}
-    return JsonReply(body, lambda call: state.prices.charge_tokens(call, tokens, 0), "hashing-1")
+    return JsonReply(body, lambda call: state.prices.charge_tokens(call, tokens, 0, "embeddings"), "hashing-1")
 
 
 def embed_text(text: str, dimensions: int) -> np.ndarray[Any, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from mediamill.tasks.local.endpoints.media_request import (
@@ -41,7 +42,10 @@ _XAI_UNSUPPORTED = ("size", "width", "height")
 
 @dataclass(frozen=True, slots=True)
 class ImageRequest:
-    """A valid request; ``as_base64``: images are in the reply; ``tokens``: output tokens of all images."""
+    """A valid request.
+
+    ``as_base64``: images are in the reply; ``tokens``: output tokens of all images; ``steps``: None for the usual ones.
+    """
 
     model: str
     prompt: str
@@ -50,6 +54,14 @@ class ImageRequest:
     quality: str = "auto"
     background: str = "opaque"
     tokens: int = 0
+    steps: int | None = None
+
+    @property
+    def megapixels(self) -> Decimal | None:
+        """The million pixels that are billed; None where steps are given, for they cost more than the usual ones."""
+        if self.steps is not None:
+            return None
+        return Decimal(sum(image.width * image.height for image in self.images)) / 1_000_000
 
 
 def read_image_request(fields: Any, dialect: str, models: GenerationModels) -> ImageRequest:
@@ -109,7 +121,7 @@ def _read_together_images(fields: Mapping[str, Any], models: GenerationModels) -
     width = read_optional_integer(fields, "width", *served_model.sides) or 1024
     height = read_optional_integer(fields, "height", *served_model.sides) or 1024
     _check_image_size(served_model, width, height)
-    read_optional_integer(fields, "steps", 1, served_model.steps)
+    steps = read_optional_integer(fields, "steps", 1, served_model.steps)
     _check_inputs(fields)
     image_format = read_choice(fields, "output_format", {"jpeg", "png"}, "jpeg")
     reply_format = read_choice(fields, "response_format", {"base64", "url"}, "url")
@@ -119,6 +131,7 @@ def _read_together_images(fields: Mapping[str, Any], models: GenerationModels) -
         prompt,
         _make_image_specs(prompt, seed, width, height, image_format, count),
         as_base64=reply_format == "base64",
+        steps=steps,
     )
 
 

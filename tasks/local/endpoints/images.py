@@ -50,14 +50,15 @@ SIMULATED_HEADERS = {"x-mediamill-engine": "drawing-1", "x-mediamill-simulated":
 def _charge_images(state: ServerState, context: RequestContext, params: ImageRequest) -> dict[str, Any]:
     """Charge for the images, by tokens when the model has such a price; return the reply's usage."""
     call, prompt = context.call, count_tokens(params.prompt)
+    is_by_tokens = context.dialect.name == "openai"
     if context.is_charged:
-        if params.model in state.settings.token_price:
-            state.prices.charge_tokens(call, prompt, params.tokens)
+        if params.model in state.settings.token_price or (is_by_tokens and params.model not in state.settings.price):
+            state.prices.charge_tokens(call, prompt, params.tokens, "image", output_unit="image_output")
             call.images = len(params.images)
         else:
-            state.prices.charge_media(call, images=len(params.images))
+            state.prices.charge_images(call, len(params.images), params.megapixels)
     if context.dialect.name == "xai":
-        return build_usd_ticks(call.usd) if state.prices.has_price(params.model) else {}
+        return {} if call.usd is None else build_usd_ticks(call.usd)
     return {
         "input_tokens": prompt,
         "output_tokens": params.tokens,

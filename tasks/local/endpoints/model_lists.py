@@ -8,11 +8,21 @@ from typing import Any
 
 from aiohttp import web
 
+from mediamill.tasks.local.billing.bill import PaidCall
+from mediamill.tasks.local.server.api_error import ApiError
 from mediamill.tasks.local.server.dialects import Dialect
-from mediamill.tasks.local.server.middleware import build_json_reply
-from mediamill.tasks.local.server.server_state import ServerState
+from mediamill.tasks.local.server.middleware import build_json_reply, check_key
+from mediamill.tasks.local.server.server_state import RequestContext, ServerState
 
 _CREATED = 1735689600
+
+
+async def show_key_owner(state: ServerState, request: web.Request, *, dialect: Dialect) -> web.StreamResponse:
+    """Tell whose key it is, which Together's command line asks before anything else."""
+    check_key(state.settings, RequestContext(request, dialect, PaidCall(0, request.path)))
+    owner = {"id": "mediamill", "name": "mediamill"}
+    key = {"type": "project_api_key", "api_key": {"id": "mediamill"}}
+    return build_json_reply({**key, "organization": owner, "project": {**owner, "slug": "mediamill"}})
 
 
 async def list_voices(state: ServerState, request: web.Request, *, dialect: Dialect) -> web.Response:
@@ -33,9 +43,25 @@ async def list_models(state: ServerState, _: web.Request, *, dialect: Dialect) -
     names = _list_model_names(state, dialect)
     if dialect.name == "together":
         return build_json_reply([_build_together_model(state, name) for name in names])
+    return build_json_reply({"object": "list", "data": [_build_model(name, dialect) for name in names]})
+
+
+async def show_model(state: ServerState, request: web.Request, *, dialect: Dialect) -> web.Response:
+    """One model of the list, as ``GET models/ID`` has it.
+
+    Raises:
+        ApiError: when the provider does not have it; a dialect that takes any name has all.
+    """
+    name = request.match_info["model"]
+    if dialect.strict and name not in _list_model_names(state, dialect):
+        raise ApiError("unknown_model", f"The model `{name}` does not exist.", param="model")
+    is_together = dialect.name == "together"
+    return build_json_reply(_build_together_model(state, name) if is_together else _build_model(name, dialect))
+
+
+def _build_model(name: str, dialect: Dialect) -> dict[str, Any]:
     more: dict[str, Any] = {"active": True, "context_window": 448} if dialect.name == "groq" else {}
-    data = [{"id": n, "object": "model", "created": _CREATED, "owned_by": "mediamill", **more} for n in names]
-    return build_json_reply({"object": "list", "data": data})
+    return {"id": name, "object": "model", "created": _CREATED, "owned_by": "mediamill", **more}
 
 
 async def list_supported_models(state: ServerState, _: web.Request, *, dialect: Dialect) -> web.Response:

@@ -31,6 +31,16 @@ _DEFAULT_RATE = 16_000
 _MAX_TURN_SECONDS = 5.0
 """Seconds after which turn detection ends a turn (provider docs: max_speech_duration_s)."""
 
+_TURN_DETECTION = {
+    "type": "server_vad",
+    "threshold": 0.3,
+    "min_silence_duration_ms": 500,
+    "min_speech_duration_ms": 250,
+    "max_speech_duration_s": _MAX_TURN_SECONDS,
+    "speech_pad_ms": 250,
+}
+"""What turn detection is confirmed with where the client leaves a value out (provider docs)."""
+
 _REPORT_SECONDS = 5.0
 _MAX_BYTES = 128 * 2**20
 
@@ -101,7 +111,9 @@ class _AudioBuffer:
         transcript = await self._transcribe_pcm(pcm)
         if fault is None or fault.billed is not False:
             dialect = session.context.dialect
-            session.state.prices.charge_audio(session.context.call, dialect.compute_billed_seconds(transcript.seconds))
+            billed_seconds = dialect.compute_billed_seconds(transcript.seconds)
+            operation = "realtime" if dialect.name == "xai" else "transcription"
+            session.state.prices.charge_audio(session.context.call, billed_seconds, operation)
         if fault is not None and fault.kind != "delay":
             await self._send_first_half(fault, transcript, failure_type)
             return None
@@ -124,7 +136,10 @@ class _AudioBuffer:
         language = session.query.get("language")
         language = None if language in (None, "", "auto") else language
         model = session.query.get("model") or ""
-        params = TranscriptionRequest(model, "json", language, words=True, segments=True, diarize=False, url=None)
+        prompt = self.prompt if isinstance(self.prompt, str) else None
+        params = TranscriptionRequest(
+            model, "json", language, words=True, segments=True, diarize=False, url=None, prompt=prompt
+        )
         transcript = await run_asr(session.state, session.context.dialect, audio, params)
         session.state.limiter.charge_audio(float(transcript.seconds))
         await simulate_latency(session.state, session.context)
@@ -144,7 +159,8 @@ def _to_wav(pcm: bytes, rate: int) -> bytes:
 async def _run_together_session(session: RealtimeSession) -> None:
     """Together's session (provider docs): a commit ends a turn, and so does turn detection unless it is off."""
     together = _TogetherSession(session)
-    description = {"id": session.id, "object": "realtime.session", "model": session.query.get("model")}
+    description = {"id": session.id, "object": "realtime.session", "modalities": ["audio"]}
+    description["model"] = session.query.get("model")
     await session.send("session.created", event_id="event_1", session=description)
     async for message in session.receive_messages():
         if isinstance(message, bytes):
@@ -191,9 +207,13 @@ class _TogetherSession:
     async def _update_settings(self, given: Any) -> None:
         given = given if isinstance(given, dict) else {}
         self._buffer.prompt = given.get("prompt", self._buffer.prompt)
+        settings = dict(given)
         if "turn_detection" in given:
-            self._detects_turns = given["turn_detection"] is not None
-        await self._session.send("transcription_session.updated", session=given)
+            detection = given["turn_detection"]
+            self._detects_turns = detection is not None
+            if isinstance(detection, dict):
+                settings["turn_detection"] = {**_TURN_DETECTION, **detection}
+        await self._session.send("transcription_session.updated", session=settings)
 
     async def _finish_turn(self, seconds: float | None) -> None:
         """Send one turn: deltas, each of which replaces the one before, then the whole text; nothing for silence."""

@@ -39,11 +39,16 @@ def _check_tts_settings(state: ServerState, context: RequestContext) -> None:
 
 
 async def _run_tts_session(session: RealtimeSession) -> None:
-    """Texts are appended, a commit speaks them; each sentence is an item, unless ``segment=never``."""
+    """Texts are appended, a commit speaks them; each sentence is an item, unless ``segment=never``.
+
+    The provider's examples read until the server ends the session, so one in which nothing more comes is ended.
+    """
     text, voice = "", session.query.get("voice")
     max_characters = _read_query_number(session.query, "max_partial_length", int)
-    await session.send("session.created", session={"id": session.id, "object": "realtime.tts.session"})
-    async for message in session.receive_messages():
+    description: dict[str, Any] = {"id": session.id, "object": "realtime.tts.session", "modalities": ["text", "audio"]}
+    description |= {"model": read_session_model(session.query), "voice": voice}
+    await session.send("session.created", event_id="event_1", session=description)
+    async for message in session.receive_messages(session.state.settings.idle_seconds):
         if isinstance(message, bytes):
             await session.socket.close(code=WSCloseCode.UNSUPPORTED_DATA, message=b"binary frames are not taken")
             return

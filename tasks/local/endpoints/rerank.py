@@ -43,6 +43,8 @@ _FIELDS: Mapping[RerankApi, frozenset[str]] = {
         {"model", "query", "documents", "top_n", "rank_fields", "return_documents", "max_chunks_per_doc"}
     ),
 }
+_WITH_MODEL = frozenset({"together", "cohere", "cohere-v1"})
+"""Those that refuse a request without a model; the one that Cohere's v1 took has ended (provider docs)."""
 _MAX_INDEXES = 16
 
 
@@ -89,8 +91,11 @@ async def _rank_documents(state: ServerState, context: RequestContext, fields: F
     if api in _FIELDS:
         refuse_unknown_fields(fields, _FIELDS[api])
     known = state.catalog.rerank.get(context.dialect.name, frozenset())
-    model = read_model(fields, context.dialect, known, required=api in ("together", "cohere"))
-    query, documents = read_text_field(fields, "query"), _read_documents(fields, api)
+    model = read_model(fields, context.dialect, known, required=api in _WITH_MODEL)
+    query, documents = (
+        read_text_field(fields, "query"),
+        _read_documents(fields, api, takes_objects=api in ("together", "cohere-v1") or context.dialect.name == "local"),
+    )
     top_n = _read_top_n(fields, len(documents), api)
     texts = [_to_document_text(document, fields.get("rank_fields")) for document in documents]
     scores = await asyncio.to_thread(_INDEXES.compute_scores, query, texts)
@@ -112,17 +117,16 @@ def _charge_rerank(state: ServerState, searches: int, tokens: int, call: PaidCal
     if searches:
         state.prices.charge_units(call, "searches", searches)
     else:
-        state.prices.charge_tokens(call, tokens, 0)
+        state.prices.charge_tokens(call, tokens, 0, "rerank")
 
 
-def _read_documents(fields: Fields, api: RerankApi) -> list[Any]:
+def _read_documents(fields: Fields, api: RerankApi, *, takes_objects: bool) -> list[Any]:
     name = "texts" if api == "tei" else "documents"
     documents = fields.get(name)
     if not isinstance(documents, list) or not documents:
         raise ApiError("missing_field" if documents is None else "bad_value", f"{name} must be a list", param=name)
-    objects = api in ("together", "cohere-v1")
-    if not all(isinstance(one, str) or (objects and isinstance(one, dict)) for one in documents):
-        raise ApiError("bad_value", f"{name} must be texts" + " or objects" * objects, param=name)
+    if not all(isinstance(one, str) or (takes_objects and isinstance(one, dict)) for one in documents):
+        raise ApiError("bad_value", f"{name} must be texts" + " or objects" * takes_objects, param=name)
     if api.startswith("cohere") and len(documents) > _MAX_COHERE_DOCUMENTS:
         raise ApiError("bad_value", f"too many documents: at most {_MAX_COHERE_DOCUMENTS}", param=name)
     return documents

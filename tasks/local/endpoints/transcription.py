@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from decimal import Decimal
 from functools import partial
 
@@ -17,6 +18,8 @@ from mediamill.tasks.local.endpoints.transcription_request import (
     read_transcription_request,
     read_translation_request,
 )
+from mediamill.tasks.local.endpoints.transcription_stream import encode_transcription_events
+from mediamill.tasks.local.faults.fault_replies import EventStream
 from mediamill.tasks.local.server.api_error import ApiError, ErrorKind
 from mediamill.tasks.local.server.dialects import Dialect
 from mediamill.tasks.local.server.middleware import PaidEndpoint, build_reply_headers
@@ -72,14 +75,29 @@ async def _answer_transcription(
     transcript = await run_asr(state, dialect, audio, params)
     state.limiter.charge_audio(float(transcript.seconds))
     tokens = params.model in catalog.token_usage and dialect.name == "openai"
-    build = partial(
-        build_transcription_reply, transcript, params, dialect, tokens=tokens, request_id=context.request_id
-    )
-    content, kind = build() if transcript.seconds < _LONG_SECONDS else await asyncio.to_thread(build)
-    reply = web.Response(body=content, headers={"content-type": kind, **build_reply_headers(state, context)})
+    headers = build_reply_headers(state, context)
+    build = partial(_build_reply, transcript, params, dialect, headers, context.request_id, tokens=tokens)
+    reply = build() if transcript.seconds < _LONG_SECONDS else await asyncio.to_thread(build)
     if context.is_charged:
-        state.prices.charge_audio(call, dialect.compute_billed_seconds(transcript.seconds))
+        operation = "translation" if translates else "transcription"
+        state.prices.charge_audio(call, dialect.compute_billed_seconds(transcript.seconds), operation)
     return reply
+
+
+def _build_reply(
+    transcript: Transcript,
+    params: TranscriptionRequest,
+    dialect: Dialect,
+    headers: Mapping[str, str],
+    request_id: str,
+    *,
+    tokens: bool,
+) -> web.Response:
+    if params.stream:
+        events = encode_transcription_events(transcript, params, dialect, tokens=tokens, request_id=request_id)
+        return EventStream(events, {**headers, "content-type": "text/event-stream"})
+    content, kind = build_transcription_reply(transcript, params, dialect, tokens=tokens, request_id=request_id)
+    return web.Response(body=content, headers={"content-type": kind, **headers})
 
 
 def _make_endpoint(*, translates: bool) -> PaidEndpoint[tuple[Form, Audio | None]]:
@@ -116,8 +134,12 @@ async def run_asr(state: ServerState, dialect: Dialect, audio: Audio, params: Tr
         raise ApiError("bad_value", f"the engine {engine.identity} cannot tell speakers apart", param="diarize")
     max_seconds = state.settings.max_seconds or dialect.max_seconds
     try:
-        transcript = await engine.transcribe(audio, params.language, params.to)
+        transcript = await engine.transcribe(
+            audio, params.language, params.to, prompt=params.prompt, temperature=params.temperature
+        )
     except BadInput as error:
+        if error.kind == "language":
+            raise ApiError("bad_value", f"{engine.identity}: {error.message}", param="language") from None
         kind = _ERROR_KINDS.get(error.kind, "unsupported_format")
         raise ApiError(kind, f"The audio file could not be decoded: {error.message}", param="file") from None
     except WorkerDied as error:

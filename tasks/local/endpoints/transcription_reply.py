@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 
 import orjson
 
-from mediamill.tasks.local.asr_engines.base import Segment, Transcript, Word
+from mediamill.tasks.local.asr_engines.base import Segment, SegmentStats, Transcript, Word
 from mediamill.tasks.local.endpoints.transcription_request import TranscriptionRequest
 from mediamill.tasks.local.server.dialects import Dialect
 
@@ -23,6 +24,7 @@ _LANGUAGE_NAMES = {
     "id": "indonesian", "ro": "romanian", "th": "thai", "vi": "vietnamese",
 }  # fmt: skip
 """Whisper's names for the most common languages; others are named by their code."""
+_SIMULATED_STATS = SegmentStats(temperature=0.0, avg_logprob=-0.25, compression_ratio=1.2, no_speech_prob=0.01)
 
 
 def build_transcription_reply(
@@ -48,7 +50,7 @@ def build_transcription_reply(
     else:
         reply = _build_verbose_reply(transcript, params, dialect)
     if dialect.reports_usage and not (dialect.name == "compatible" and params.format != "json"):
-        reply["usage"] = _build_token_usage(transcript) if tokens else _build_duration_usage(transcript, dialect)
+        reply["usage"] = build_usage(transcript, dialect, tokens=tokens)
     if dialect.name == "groq":
         reply["x_groq"] = {"id": request_id}
     return orjson.dumps(reply), "application/json"
@@ -85,10 +87,11 @@ def _build_verbose_reply(transcript: Transcript, params: TranscriptionRequest, d
     }
     if params.segments:
         reply["segments"] = [
-            _build_segment(n, s, stats=dialect.segment_stats) for n, s in enumerate(transcript.segments)
+            _build_segment(n, s, stats=dialect.segment_stats or (s.stats is not None and dialect.name == "local"))
+            for n, s in enumerate(transcript.segments)
         ]
     if params.words:
-        reply["words"] = [{"word": w.word, "start": w.start, "end": w.end} for w in transcript.words]
+        reply["words"] = [_build_word(w, dialect) for w in transcript.words]
     if params.diarize:
         turns = list(_assign_speakers(transcript))
         reply["speaker_segments"] = [_build_speaker_segment(n, turn) for n, turn in enumerate(turns)]
@@ -100,8 +103,15 @@ def _build_verbose_reply(transcript: Transcript, params: TranscriptionRequest, d
 def _build_segment(number: int, segment: Segment, *, stats: bool) -> JsonObject:
     fields: JsonObject = {"id": number, "start": segment.start, "end": segment.end, "text": segment.text}
     if stats:
-        fields |= {"seek": 0, "tokens": [], "temperature": 0.0}
-        fields |= {"avg_logprob": -0.25, "compression_ratio": 1.2, "no_speech_prob": 0.01}
+        fields |= {"seek": 0, "tokens": [], **asdict(segment.stats or _SIMULATED_STATS)}
+    return fields
+
+
+def _build_word(word: Word, dialect: Dialect) -> JsonObject:
+    """A word; only the built-in dialect and speaches state how sure the model is (provider docs)."""
+    fields: JsonObject = {"word": word.word, "start": word.start, "end": word.end}
+    if word.confidence is not None and dialect.name in ("local", "compatible"):
+        fields["probability"] = word.confidence
     return fields
 
 
@@ -128,8 +138,13 @@ def _build_speaker_segment(number: int, turn: tuple[str, Segment, list[Word]]) -
 
 
 def _build_diarized_reply(transcript: Transcript) -> JsonObject:
-    """OpenAI's format: segment ids are strings, speakers are letters."""
-    segments = [
+    segments = build_diarized_segments(transcript)
+    return {"task": "transcribe", "duration": float(transcript.seconds), "text": transcript.text, "segments": segments}
+
+
+def build_diarized_segments(transcript: Transcript) -> list[JsonObject]:
+    """Segments with speakers in OpenAI's format: their ids are strings, speakers are letters."""
+    return [
         {
             "type": "transcript.text.segment",
             "id": f"seg_{number}",
@@ -140,7 +155,11 @@ def _build_diarized_reply(transcript: Transcript) -> JsonObject:
         }
         for number, (_, segment, _) in enumerate(_assign_speakers(transcript))
     ]
-    return {"task": "transcribe", "duration": float(transcript.seconds), "text": transcript.text, "segments": segments}
+
+
+def build_usage(transcript: Transcript, dialect: Dialect, *, tokens: bool) -> JsonObject:
+    """The ``usage`` of a reply: its ``tokens``, or else its seconds."""
+    return _build_token_usage(transcript) if tokens else _build_duration_usage(transcript, dialect)
 
 
 def _build_duration_usage(transcript: Transcript, dialect: Dialect) -> JsonObject:

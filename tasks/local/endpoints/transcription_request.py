@@ -14,6 +14,9 @@ _LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z]{2,4})?")
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _ENGLISH = "en"
 _MAX_PROMPT_TOKENS = 224
+_UNSTREAMED_MODELS = ("whisper-1",)
+"""OpenAI ignores ``stream`` for these (provider docs)."""
+_STREAMED_FORMATS = ("json", "text", "diarized_json")
 _GRANULARITIES = {"word", "segment"}
 
 
@@ -22,7 +25,8 @@ class TranscriptionRequest:
     """A valid request.
 
     ``language`` is the spoken language as an ISO code, None for detection; ``to`` is the language to translate to, None
-    for a transcription; ``url`` is None for an upload.
+    for a transcription; ``url`` is None for an upload; ``stream`` asks for server-sent events; ``temperature`` is
+    from 0 to 1.
     """
 
     model: str
@@ -33,6 +37,9 @@ class TranscriptionRequest:
     diarize: bool
     url: str | None
     to: str | None = None
+    stream: bool = False
+    prompt: str | None = None
+    temperature: float | None = None
 
 
 def read_transcription_request(
@@ -60,7 +67,7 @@ def read_transcription_request(
     if reply_format not in formats:
         what = f"response_format '{reply_format}' is not compatible with model '{model}'. Use one of: "
         raise ApiError("bad_value", what + ", ".join(sorted(formats)), param="response_format")
-    _check_form_number(form, "temperature", 1.0)
+    temperature = _read_form_number(form, "temperature", 1.0)
     _check_prompt(form, dialect)
     granularities = set(form.get_list("timestamp_granularities"))
     if not granularities <= _GRANULARITIES:
@@ -73,6 +80,9 @@ def read_transcription_request(
         segments=dialect.language_style == "code" or "segment" in granularities or not granularities,
         diarize=_read_diarize(form, dialect) or reply_format == "diarized_json",
         url=_read_url(form, dialect),
+        stream=_read_stream(form, dialect, model, reply_format),
+        prompt=form.get("prompt") or None,
+        temperature=temperature,
     )
 
 
@@ -144,7 +154,7 @@ def _read_language(form: Form, dialect: Dialect) -> str | None:
     return language
 
 
-def _check_form_number(form: Form, name: str, maximum: float) -> None:
+def _read_form_number(form: Form, name: str, maximum: float) -> float | None:
     text = form.get(name)
     try:
         number = 0.0 if text is None else float(text)
@@ -152,12 +162,26 @@ def _check_form_number(form: Form, name: str, maximum: float) -> None:
         number = -1.0
     if not 0 <= number <= maximum:
         raise ApiError("bad_value", f"must be a number between 0 and {maximum:g}", param=name)
+    return None if text is None else number
 
 
 def _check_prompt(form: Form, dialect: Dialect) -> None:
     """Groq accepts 224 tokens of prompt; each word is at least one token, so more words are surely too many."""
     if dialect.name == "groq" and len((form.get("prompt") or "").split()) > _MAX_PROMPT_TOKENS:
         raise ApiError("bad_value", f"prompt must be at most {_MAX_PROMPT_TOKENS} tokens", param="prompt")
+
+
+def _read_stream(form: Form, dialect: Dialect, model: str, reply_format: str) -> bool:
+    """Whether the reply is streamed; where the provider or the model has no streams, the field is ignored."""
+    text = form.get("stream")
+    if text is None or not dialect.streams_transcription or model in _UNSTREAMED_MODELS:
+        return False
+    if text.lower() not in _BOOLEANS:
+        raise ApiError("bad_value", "must be true or false", param="stream")
+    streams = _BOOLEANS[text.lower()]
+    if streams and reply_format not in _STREAMED_FORMATS:
+        raise ApiError("bad_value", f"response_format '{reply_format}' cannot be streamed", param="response_format")
+    return streams
 
 
 def _read_diarize(form: Form, dialect: Dialect) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mediamill.tasks.local.billing.price_list import VideoSize
 from mediamill.tasks.local.endpoints.media_request import (
     RATIOS,
     check_boolean,
@@ -38,10 +39,16 @@ _MEDIA_FIELDS = ("frame_images", "frame_videos", "reference_images", "reference_
 
 @dataclass(frozen=True, slots=True)
 class VideoRequest:
-    """A valid request."""
+    """A valid request; ``input_images`` are the keyframes and references that it sends."""
 
     model: str
     spec: VideoSpec
+    input_images: int = 0
+
+    @property
+    def size(self) -> VideoSize:
+        """What its price depends on."""
+        return VideoSize(self.spec.seconds, min(self.spec.width, self.spec.height), self.input_images)
 
 
 def read_video_request(fields: Any, wire: str, models: GenerationModels, *, strict: bool) -> VideoRequest:
@@ -71,7 +78,7 @@ def read_video_request(fields: Any, wire: str, models: GenerationModels, *, stri
     if spec.width * spec.height * spec.fps * spec.seconds > _MAX_PIXELS:
         message = f"the built-in engine renders at most {_MAX_PIXELS} pixels in all frames together"
         raise ApiError("bad_value", message, param="seconds")
-    return VideoRequest(model, spec)
+    return VideoRequest(model, spec, _count_input_images(fields))
 
 
 def _read_video_prompt(fields: Mapping[str, Any], served_model: ServedVideoModel) -> str:
@@ -182,6 +189,17 @@ def _check_media(fields: Mapping[str, Any], served_model: ServedVideoModel) -> N
         frame = one.get("frame")
         if isinstance(frame, bool) or not (frame is None or isinstance(frame, int) or frame in ("first", "last")):
             raise ApiError("bad_value", "frame must be a number, first or last", param="frame_images")
+
+
+def _count_input_images(fields: Mapping[str, Any]) -> int:
+    media = fields.get("media")
+    lists = [
+        holder.get(name)
+        for holder in (fields, media if isinstance(media, dict) else {})
+        for name in ("frame_images", "reference_images", "keyframes")
+    ]
+    singles = [fields.get(name) for name in ("image", "last_frame", "input_reference")]
+    return sum(len(one) for one in lists if isinstance(one, list)) + sum(one is not None for one in singles)
 
 
 def _check_url_object(value: Any, name: str) -> None:

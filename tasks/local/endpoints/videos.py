@@ -83,7 +83,7 @@ def _create_job(state: ServerState, context: RequestContext, params: VideoReques
     outcome = _OUTCOME_BY_FAULT.get(kind, "completed")
     billed = fault.billed if fault is not None else None
     if billed is True or (billed is None and outcome in ("completed", "stuck")):
-        state.prices.charge_media(context.call, videos=1)
+        state.prices.charge_video(context.call, params.size)
     now = time.time()
     body = fault.body if fault is not None else None
     return VideoJob(
@@ -95,11 +95,16 @@ def _create_job(state: ServerState, context: RequestContext, params: VideoReques
         wire=wire,
         created=now,
         ready=now + state.rng.uniform(*state.generation.job_seconds),
-        usd=context.call.usd or "0" if state.prices.has_price(params.model) else "",
+        usd=_find_shown_usd(context.call),
         fate=outcome,
         error=_build_job_error(wire, kind, body),
         odd=str(body or "validating") if kind == "job_status" else None,
     )
+
+
+def _find_shown_usd(call: PaidCall) -> str:
+    """What the job says it cost; '' where nobody knows it, or a server of one's own charges nothing."""
+    return "0" if not call.billed else (call.usd or "") if call.price_source is not None else ""
 
 
 def _build_job_error(wire: str, kind: str, body: Any) -> dict[str, str] | None:

@@ -33,6 +33,7 @@ class Dialect:
         whole_seconds: seconds are billed and reported rounded to whole seconds, half a second up.
         reports_usage: replies in json carry the seconds used.
         segment_stats: verbose segments carry Whisper's statistics.
+        streams_transcription: transcripts may come as server-sent events.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Dialect:
     whole_seconds: bool = False
     reports_usage: bool = False
     segment_stats: bool = False
+    streams_transcription: bool = False
 
     def compute_billed_seconds(self, seconds: Decimal) -> Decimal:
         """The seconds that are billed for a recording of so many seconds."""
@@ -197,6 +199,7 @@ def get_dialect(name: str) -> Dialect:
         "local": Dialect(
             "local", _ALL_FORMATS, _AUDIO_EXTENSIONS | {"mp4", "mpeg", "mpga", "oga"}, _TOGETHER_ERRORS, 1024 * _MIB,
             url_fields=("file", "url"), takes_auto_language=True, takes_diarize=True, strict=False, reports_usage=True,
+            streams_transcription=True,
         ),
         "together": Dialect(
             "together", _JSON_FORMATS, _AUDIO_EXTENSIONS, _TOGETHER_ERRORS, 80 * _MIB, max_seconds=4 * 3600.0,
@@ -205,6 +208,7 @@ def get_dialect(name: str) -> Dialect:
         "openai": Dialect(
             "openai", _ALL_FORMATS, _OPENAI_EXTENSIONS, _OPENAI_ERRORS,
             25 * _MIB, language_style="name", whole_seconds=True, reports_usage=True, segment_stats=True,
+            streams_transcription=True,
         ),
         "groq": Dialect(
             "groq", _JSON_FORMATS | {"text"}, _GROQ_EXTENSIONS,
@@ -213,7 +217,7 @@ def get_dialect(name: str) -> Dialect:
         ),
         "compatible": Dialect(
             "compatible", _ALL_FORMATS, _AUDIO_EXTENSIONS | {"mp4", "mpeg", "mpga", "oga"}, _VLLM_ERRORS, 25 * _MIB,
-            strict=False, reports_usage=True, segment_stats=True,
+            strict=False, reports_usage=True, segment_stats=True, streams_transcription=True,
         ),
         "cohere": Dialect("cohere", frozenset({"json"}), frozenset(), _COHERE_ERRORS, 0),
         "xai": Dialect(

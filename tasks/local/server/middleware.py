@@ -123,7 +123,7 @@ def make_billing_middleware(state: ServerState, paid_routes: Mapping[web.Abstrac
         route = paid_routes.get(request.match_info.route)
         if route is None:
             return await handler(request)
-        context = RequestContext(request, route.dialect, state.bill.begin(request.path))
+        context = RequestContext(request, route.dialect, state.bill.begin(request.path, route.dialect.name))
         try:
             check_media_type(request, *route.endpoint.media_types)
             with await read_body(request, route.endpoint.max_bytes(state, route.dialect)) as context.body:

@@ -45,12 +45,11 @@ def open_server_state(settings: Settings) -> ServerState:
     """
     with (CONFIGS_FOLDER / "server.yaml").open(encoding="utf-8") as file:
         config = yaml.safe_load(file)
-    weights = settings.whisper_model or config["whisper_model"]
     return ServerState(
         settings=settings,
         catalog=read_catalog(config, settings),
         asr_engine=make_asr_engine(
-            _choose_asr_engine(settings.engine), settings.workers, settings.max_seconds or _MAX_SECONDS, weights
+            _choose_asr_engine(settings.engine), settings.workers, settings.max_seconds or _MAX_SECONDS
         ),
         tts_engine=make_tts_engine(settings.engine, settings.workers),
         prices=PriceList(settings.price, settings.token_price),

@@ -20,12 +20,13 @@ _MAX_PORT = 65_535
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m)?")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, None: 1.0}
 _ENGINE_HELP = (
-    "local (pocketsphinx transcribes; flite, espeak-ng or else tones speak), echo, whisper, flite, espeak-ng, tones, "
-    "or MODULE:CLASS, your own class that transcribes"
+    "local (whisper transcribes, pocketsphinx where its weights are not installed; flite, espeak-ng or else tones "
+    "speak), echo, whisper, whisper:NAME (other weights: a folder, or a name of Hugging Face's hub such as small), "
+    "pocketsphinx, flite, espeak-ng, tones, or MODULE:CLASS, your own class that transcribes"
 )
 _PRICE_HELP = (
     "US dollars per minute of transcribed audio, per million characters of speech, per image, video, search or "
-    "interpreter session; IN/OUT per million tokens"
+    "interpreter session; IN/OUT per million tokens (default: the provider's list price, where there is one)"
 )
 _EPILOG = (
     "Paths: /v1 (see --dialect), /together/v1, /openai-api/v1, /groq/openai/v1 or /openai/v1 (Groq's own), "
@@ -101,7 +102,7 @@ def _parse_price(text: str) -> tuple[str, Decimal | tuple[Decimal, Decimal]]:
 
 
 _TIME, _TIME_RANGE = _ParsedValue("TIME", _parse_seconds), _ParsedValue("TIME", _parse_seconds_range)
-_NUMBER = _ParsedValue("N", _parse_positive)
+_NUMBER, _SECONDS = _ParsedValue("N", _parse_positive), _ParsedValue("SECONDS", _parse_positive)
 _FILE = click.Path(path_type=Path)
 
 
@@ -109,15 +110,18 @@ def _add_serving_options(command: F) -> F:
     for option in (
         click.option("--parent", type=int, hidden=True),
         click.option("--token-from-stdin", is_flag=True, hidden=True),
-        click.option("--quiet", is_flag=True, help="print nothing but errors"),
+        click.option("-q", "--quiet", is_flag=True, help="print nothing but errors"),
         click.option(
             "--allow-local-code",
             is_flag=True,
             help="run the code of tci/execute on this machine, in a sandbox; needs --key-env",
         ),
-        click.option("--whisper-model", metavar="NAME", help="weights of the whisper engine"),
         click.option(
-            "--workers", type=int, default=os.cpu_count() or 1, help="processes of the engine (default: one per core)"
+            "--workers",
+            type=int,
+            metavar="N",
+            default=os.cpu_count() or 1,
+            help="processes of the engine (default: one per core)",
         ),
         click.option(
             "--dialect",
@@ -125,7 +129,7 @@ def _add_serving_options(command: F) -> F:
             default="local",
             help="wire format of /v1 (default: a superset)",
         ),
-        click.option("--engine", default="local", show_default=True, help=_ENGINE_HELP),
+        click.option("--engine", metavar="NAME", default="local", show_default=True, help=_ENGINE_HELP),
         click.option(
             "--port",
             type=_ParsedValue("port", _parse_port),
@@ -141,6 +145,7 @@ def _add_serving_options(command: F) -> F:
         ),
         click.option(
             "--host",
+            metavar="ADDRESS",
             default="127.0.0.1",
             show_default=True,
             help="address to listen on; one that other machines reach needs --key-env",
@@ -153,7 +158,9 @@ def _add_serving_options(command: F) -> F:
 def _add_limit_options(command: F) -> F:
     for option in (
         click.option("--faults", type=_FILE, metavar="FILE", help="JSON list of rules: which requests break, and how"),
-        click.option("--seed", type=int, default=0, show_default=True, help="random seed of --fail and --latency"),
+        click.option(
+            "--seed", type=int, metavar="N", default=0, show_default=True, help="random seed of --fail and --latency"
+        ),
         click.option(
             "--fail",
             type=_ParsedValue("SHARE", _parse_share),
@@ -167,9 +174,7 @@ def _add_limit_options(command: F) -> F:
             default="bucket",
             help="token bucket (default) or fixed window",
         ),
-        click.option(
-            "--audio-per-hour", type=_ParsedValue("SECONDS", _parse_positive), help="seconds of audio per hour"
-        ),
+        click.option("--audio-per-hour", type=_SECONDS, help="seconds of audio per hour"),
         click.option("--rpd", type=_NUMBER, help="requests per day, shown in Groq's headers"),
         click.option("--tpm", type=_NUMBER, help="tokens per minute; a second of audio counts as ten"),
         click.option("--rpm", type=_NUMBER, help="requests per minute"),
@@ -193,7 +198,7 @@ def _add_provider_options(command: F) -> F:
         ),
         click.option(
             "--link-seconds",
-            type=_NUMBER,
+            type=_SECONDS,
             default=3600.0,
             help="seconds for which a link to a file works (default: 3600)",
         ),
@@ -204,9 +209,19 @@ def _add_provider_options(command: F) -> F:
             help="time from a video job's creation to its end: 2s, 1s..3s (default: 0..0.2)",
         ),
         click.option("--session-seconds", type=_TIME, default=1800.0, help="how long an interpreter session lives"),
+        click.option(
+            "--idle-seconds",
+            type=_TIME,
+            default=60.0,
+            help="silence of the client that ends a session of speech (default: 60)",
+        ),
         click.option("--cell-seconds", type=_TIME, default=60.0, help="longest time a code cell may run"),
         click.option("--model", multiple=True, metavar="ID", help="a further model that exists"),
-        click.option("--max-seconds", type=_NUMBER, help="longest recording (default: the provider's)"),
+        click.option(
+            "--max-seconds",
+            type=_SECONDS,
+            help="longest recording (default: the provider's)",
+        ),
         click.option("--max-bytes", type=int, metavar="N", help="largest upload (default: the provider's)"),
     ):
         command = option(command)

@@ -11,7 +11,9 @@ import sys
 from dataclasses import replace
 
 from mediamill.tasks.errors import MediamillError, UsageError
+from mediamill.tasks.local.asr_engines.registry import ASR_ENGINE_ALIASES
 from mediamill.tasks.local.server.settings import Settings
+from mediamill.tasks.system.asr_choice import choose_asr_engine
 
 _BACKLOG = 4096
 _SHUTDOWN_SECONDS = 0.5
@@ -147,6 +149,8 @@ def _print_ready(settings: Settings, origin: str, engine: str) -> None:
     if settings.parent is not None:
         _print_line(json.dumps({"ready": True, "origin": origin, "engine": engine, "pid": os.getpid()}))
     elif not settings.quiet:
+        if settings.engine in ASR_ENGINE_ALIASES and (reason := choose_asr_engine().reason):
+            sys.stderr.write(f"mediamill serve: {reason}\n")
         _print_line(f"listening on {origin}")
 
 

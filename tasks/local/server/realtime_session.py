@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
 from mediamill.tasks.local.faults.fault_replies import break_connection
 from mediamill.tasks.local.faults.fault_rules import IMMEDIATE_KINDS, Fault, RequestFacts, find_fault
@@ -26,6 +26,7 @@ from mediamill.tasks.local.server.middleware import (
 from mediamill.tasks.local.server.server_state import RequestContext, ServerState
 
 SWITCHING_PROTOCOLS = 101
+_CLOSING_TYPES = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED)
 MAX_MESSAGE_BYTES = 4 * 2**20
 
 
@@ -61,13 +62,16 @@ class RealtimeSession:
         if not self.muted:
             await self.socket.send_str(orjson.dumps({"type": kind, **fields}).decode())
 
-    async def receive_messages(self) -> Any:
+    async def receive_messages(self, max_idle_seconds: float | None = None) -> Any:
         """The client's messages: JSON objects, and bytes where the wire format has binary frames.
+
+        Args:
+            max_idle_seconds: the session is closed when the client says nothing for so long.
 
         Yields:
             A decoded message, or bytes.
         """
-        async for message in self.socket:
+        while (message := await self._receive(max_idle_seconds)) is not None:
             if message.type is WSMsgType.BINARY:
                 yield message.data
             elif message.type is WSMsgType.TEXT:
@@ -80,11 +84,21 @@ class RealtimeSession:
                     return
                 yield payload
 
+    async def _receive(self, max_idle_seconds: float | None) -> WSMessage | None:
+        """The next message; None when either side has closed the session."""
+        try:
+            async with asyncio.timeout(max_idle_seconds):
+                message = await self.socket.receive()
+        except TimeoutError:
+            await self.socket.close(code=WSCloseCode.OK, message=b"the session was idle")
+            return None
+        return None if message.type in _CLOSING_TYPES else message
+
     def record_commit(self, content: bytes, *extra: Any) -> None:
         """Record a commit on the call: the hash of its content, and that of all other settings."""
         call = self.context.call
         if self.settled:
-            call = self.context.call = self.state.bill.begin(self.context.request.path)
+            call = self.context.call = self.state.bill.begin(self.context.request.path, self.context.dialect.name)
             self.settled = False
         call.model, call.key_seen = read_session_model(self.query), bool(read_bearer_token(self.context.request))
         call.file_sha256 = hashlib.sha256(content).hexdigest()
@@ -179,7 +193,7 @@ async def serve_session(
         run: exchanges the session's messages.
         headers: further headers of the handshake's reply.
     """
-    context = RequestContext(request, dialect, state.bill.begin(request.path))
+    context = RequestContext(request, dialect, state.bill.begin(request.path, dialect.name))
     context.call.model, context.call.key_seen = read_session_model(request.query), bool(read_bearer_token(request))
     session = None
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import re
 import socket
 from collections.abc import Callable
 from functools import cache
@@ -20,16 +21,18 @@ from aiohttp.typedefs import Handler, Middleware
 from mediamill.tasks.local.media_generation.job_store import JobStore
 from mediamill.tasks.local.server.api_error import ApiError
 from mediamill.tasks.local.server.dialects import Dialect
+from mediamill.tasks.local.server.file_store import FileStore
 from mediamill.tasks.local.server.settings import Settings
 
 _WILDCARDS = ("", "0.0.0.0", "::")  # noqa: S104 - recognised, not listened on
 _LINK_FOLDERS = ("/shrt/", "/media/")
+_UPLOAD_PATH = re.compile(r"/(?:[^/]+/)*files/([^/]+)/put")
 _OWN_SITES = ("same-origin", "none")
 """What a browser says of requests by the server's own pages, and by the person who types the address."""
 
 
 def make_guard_middleware(
-    settings: Settings, find_dialect: Callable[[str], Dialect], get_jobs: Callable[[], JobStore]
+    settings: Settings, find_dialect: Callable[[str], Dialect], get_jobs: Callable[[], JobStore], files: FileStore
 ) -> Middleware:
     """A middleware that refuses foreign pages and requests without the token, before anything else is done for them.
 
@@ -37,6 +40,7 @@ def make_guard_middleware(
         settings: of the server.
         find_dialect: returns the dialect of a path, which formats the refusal of a wrong token.
         get_jobs: returns the store that knows the links to generated files.
+        files: the store that knows the addresses to which files are uploaded.
     """
 
     @web.middleware
@@ -46,7 +50,7 @@ def make_guard_middleware(
             return _refuse(request, web.Response(status=403, text=f"refused: {reason}\n"))
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":
             return _refuse(request, web.Response(status=415, text="refused: compressed bodies are not read\n"))
-        if settings.access_token is not None and not _may_enter(request, settings.access_token, get_jobs()):
+        if settings.access_token is not None and not _may_enter(request, settings.access_token, get_jobs(), files):
             error = ApiError("bad_key", "This server requires its token as the API key.")
             status, body = find_dialect(request.path).format_error(error, "")
             status = status if status in (401, 403) else 401  # xAI's error for a wrong key has 400
@@ -100,11 +104,15 @@ def check_media_type(request: web.BaseRequest, *allowed: str) -> None:
         raise ApiError("media_type", f"the Content-Type must be {' or '.join(allowed)}, not {given}")
 
 
-def _may_enter(request: web.BaseRequest, token: str, jobs: JobStore) -> bool:
+def _may_enter(request: web.BaseRequest, token: str, jobs: JobStore, files: FileStore) -> bool:
     kind, _, sent = request.headers.get("Authorization", "").partition(" ")
     if kind.lower() == "bearer" and hmac.compare_digest(sent.strip().encode(), token.encode()):
         return True
     # A link to a generated file is a secret of its own: it has a random id, and programs fetch it without a key.
+    # So is the address that takes an uploaded file's bytes.
+    uploaded = _UPLOAD_PATH.fullmatch(request.path) if request.method == "PUT" else None
+    if uploaded is not None:
+        return files.find_token(uploaded[1]) is not None
     folder = next((folder for folder in _LINK_FOLDERS if request.path.startswith(folder)), None)
     if folder is None:
         return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
@@ -10,12 +9,20 @@ from typing import Any
 from aiohttp import web
 
 from mediamill.tasks.local.chat.completions import COMPLETIONS
+from mediamill.tasks.local.chat.text_completions import TEXT_COMPLETIONS
 from mediamill.tasks.local.endpoints.code_interpreter import CODE_INTERPRETER, list_sessions
 from mediamill.tasks.local.endpoints.control import change_limits, replace_faults, reset_state, show_bill, show_health
 from mediamill.tasks.local.endpoints.downloads import send_content, send_file, send_link
 from mediamill.tasks.local.endpoints.embeddings import EMBEDDINGS
+from mediamill.tasks.local.endpoints.files import add_file_routes
 from mediamill.tasks.local.endpoints.images import IMAGES
-from mediamill.tasks.local.endpoints.model_lists import list_models, list_supported_models, list_voices
+from mediamill.tasks.local.endpoints.model_lists import (
+    list_models,
+    list_supported_models,
+    list_voices,
+    show_key_owner,
+    show_model,
+)
 from mediamill.tasks.local.endpoints.realtime_asr import serve_realtime_asr
 from mediamill.tasks.local.endpoints.realtime_tts import serve_realtime_tts
 from mediamill.tasks.local.endpoints.rerank import RerankApi, make_rerank_endpoint
@@ -23,6 +30,7 @@ from mediamill.tasks.local.endpoints.transcription import TRANSCRIPTIONS, TRANSL
 from mediamill.tasks.local.endpoints.tts import TTS
 from mediamill.tasks.local.endpoints.videos import VIDEOS, poll_job
 from mediamill.tasks.local.server.dialects import Dialect, get_dialect
+from mediamill.tasks.local.server.doubled_slashes import DoubledSlashes, merge_slashes
 from mediamill.tasks.local.server.middleware import (
     PaidEndpoint,
     PaidRoute,
@@ -57,8 +65,12 @@ _ASR_SOCKET_PATHS: Mapping[str, str] = {
 }
 """A dialect's path for transcription on a socket (provider docs)."""
 
+_TEXT_COMPLETIONS = ("local", "together", "openai", "compatible")
+_KEEPING_FILES = ("local", "together", "openai", "groq")
+"""Dialects that continue a text, and those that keep files (provider docs)."""
+
 _RERANK_PATHS: Mapping[str, Mapping[str, RerankApi]] = {
-    "local": {"/v1/rerank": "vllm"},
+    "local": {"/v1/rerank": "vllm", "/v2/rerank": "cohere"},
     "together": {"/v1/rerank": "together"},
     "cohere": {"/v1/rerank": "cohere-v1", "/v2/rerank": "cohere"},
     "compatible": {"/v1/rerank": "vllm", "/v2/rerank": "vllm", "/rerank": "tei"},
@@ -70,7 +82,7 @@ def make_app(state: ServerState) -> web.Application:
     """The application: all routes of all dialects, and the server's own endpoints."""
     paid_routes: dict[web.AbstractRoute, PaidRoute] = {}
     find_dialect = partial(_find_dialect, state)
-    guard = make_guard_middleware(state.settings, find_dialect, lambda: state.generation.jobs)
+    guard = make_guard_middleware(state.settings, find_dialect, lambda: state.generation.jobs, state.files)
     app = web.Application(
         middlewares=[guard, make_error_middleware(find_dialect), make_billing_middleware(state, paid_routes)]
     )
@@ -85,10 +97,12 @@ def make_app(state: ServerState) -> web.Application:
         routes.add(method, "/media/{file:[^/]*}", send_file)
     for prefix, name in {"/v1": state.settings.dialect, **PREFIXES}.items():
         routes.add_dialect(prefix, get_dialect(name))
+    app.router.register_resource(DoubledSlashes(app.router))
     return app
 
 
 def _find_dialect(state: ServerState, path: str) -> Dialect:
+    path = merge_slashes(path)
     name = next((name for prefix, name in PREFIXES.items() if path.startswith((prefix, _to_v2_prefix(prefix)))), None)
     return get_dialect(name or state.settings.dialect)
 
@@ -96,12 +110,6 @@ def _find_dialect(state: ServerState, path: str) -> Dialect:
 def _to_v2_prefix(prefix: str) -> str:
     """The prefix of version 2 beside that of version 1."""
     return prefix.removesuffix("/v1") + "/v2"
-
-
-def _spell_path(path: str) -> tuple[str, ...]:
-    """A path, and with the doubled slash of a client whose base URL ends with one."""
-    doubled = re.sub(r"(/v[12])/", r"\1//", path, count=1)
-    return (path,) if doubled == path else (path, doubled)
 
 
 class _Routes:
@@ -116,14 +124,12 @@ class _Routes:
 
     def add(self, method: str, path: str, handler: Callable[..., Awaitable[web.StreamResponse]], **kwargs: Any) -> None:
         """Add a route that is not billed; ``handler`` takes the server's state, the request and ``kwargs``."""
-        for spelling in _spell_path(path):
-            self._router.add_route(method, spelling, partial(handler, self._state, **kwargs))
+        self._router.add_route(method, path, partial(handler, self._state, **kwargs))
 
     def add_paid(self, path: str, endpoint: PaidEndpoint[Any], dialect: Dialect) -> None:
         """Add a billed route."""
         route = PaidRoute(self._state, endpoint, dialect)
-        for spelling in _spell_path(path):
-            self._paid_routes[self._router.add_route("POST", spelling, route.answer)] = route
+        self._paid_routes[self._router.add_route("POST", path, route.answer)] = route
 
     def add_dialect(self, prefix: str, dialect: Dialect) -> None:
         """Add all routes of a provider."""
@@ -132,9 +138,15 @@ class _Routes:
             return
         self._add_speech_routes(prefix, dialect)
         self.add_paid(f"{prefix}/chat/completions", COMPLETIONS, dialect)
+        if dialect.name in _TEXT_COMPLETIONS:
+            self.add_paid(f"{prefix}/completions", TEXT_COMPLETIONS, dialect)
+        if dialect.name in _KEEPING_FILES:
+            add_file_routes(self.add, prefix, dialect)
         self.add("GET", f"{prefix}/models", list_models, dialect=dialect)
+        self.add("GET", f"{prefix}/models/{{model:.+}}", show_model, dialect=dialect)
         if dialect.name == "together":
             self.add("GET", f"{_to_v2_prefix(prefix)}/supported-models", list_supported_models, dialect=dialect)
+            self.add("GET", f"{prefix.removesuffix('/v1')}/v3/whoami", show_key_owner, dialect=dialect)
         if dialect.name != "groq":
             self._add_media_routes(prefix, dialect)
 

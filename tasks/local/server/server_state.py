@@ -15,6 +15,7 @@ from mediamill.tasks.local.media_generation.generation_state import GenerationSt
 from mediamill.tasks.local.sandbox.sandbox_sessions import SandboxSessions
 from mediamill.tasks.local.server.bounded_workers import BoundedWorkers
 from mediamill.tasks.local.server.dialects import Dialect
+from mediamill.tasks.local.server.file_store import FileStore
 from mediamill.tasks.local.server.model_catalog import ModelCatalog
 from mediamill.tasks.local.server.rate_limits import RateLimiter
 from mediamill.tasks.local.server.request_body import ReceivedBody
@@ -38,6 +39,7 @@ class ServerState:
         generation: jobs and files of images and videos.
         fault_rules: which requests break, and how.
         workers: processes for what a request could make endless.
+        files: what clients have uploaded to be kept.
     """
 
     settings: Settings
@@ -52,11 +54,13 @@ class ServerState:
     generation: GenerationState
     fault_rules: list[FaultRule] = field(default_factory=list)
     workers: BoundedWorkers = field(default_factory=BoundedWorkers)
+    files: FileStore = field(default_factory=FileStore)
 
     def reset(self) -> None:
-        """Clear the bill, the jobs and the fault rules; limits start unused, and the random numbers from the seed."""
+        """Clear the bill, jobs, files and fault rules; limits start unused, and the random numbers from the seed."""
         self.bill.reset()
         self.generation.jobs.reset()
+        self.files.clear()
         self.fault_rules = []
         self.rng = random.Random(self.settings.seed)  # noqa: S311 - a rehearsal must be repeatable
         self.limiter = RateLimiter(self.limiter.settings, asyncio.get_running_loop().time)

@@ -21,7 +21,6 @@ class Settings:
     engine: str
     dialect: str
     workers: int
-    whisper_model: str | None
     allow_local_code: bool
     quiet: bool
     parent: int | None
@@ -40,6 +39,7 @@ class Settings:
     model: tuple[str, ...]
     cell_seconds: float
     session_seconds: float
+    idle_seconds: float
     job_seconds: tuple[float, float]
     link_seconds: float
     stream_shape: str | None

@@ -16,9 +16,14 @@ T = TypeVar("T")
 MAX_REPAIR_BYTES = 64 * 2**20
 MAX_MISSING_SHARE = 0.5
 """A JPEG of which more is missing is refused: what is left says little of the picture."""
+CUT_OFF = "truncated:"
+"""How the warning for an image without its end begins."""
 METADATA_WARNING = "metadata: damaged or too large, and passed over"
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
-_PNG_PICTURE = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS"})
+_PNG_PICTURE = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
+_PNG_COLOUR_TYPE_AT = 25
+_PNG_TRANSPARENCY_BYTES = {0: range(2, 3), 2: range(6, 7), 3: range(1, 257)}
+"""How long the chunk of transparent colours is, by the type of a PNG's colours."""
 _MAX_EXIF_BYTES = 64 * 1024
 _JPEG_MAGIC, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _START_OF_SCAN, _COMMENT, _ADOBE, _PROGRESSIVE_FRAME = 0xDA, 0xFE, 0xEE, 0xC2
@@ -106,7 +111,7 @@ def _to_cut_off_warning(missing: float, *, is_progressive: bool) -> str:
         shown = f"the lowest {max(missing, 0.01):.0%} of the image is missing"
     else:
         shown = "the image may lack detail" if is_progressive else "nearly all of the image is there"
-    return f"truncated: the file ends early; {shown}"
+    return f"{CUT_OFF} the file ends early; {shown}"
 
 
 def measure_missing(data: bytes) -> float | None:
@@ -125,12 +130,14 @@ def measure_missing(data: bytes) -> float | None:
 
 
 def strip_png(data: bytes) -> bytes:
-    """A PNG with its picture alone, and its orientation where that is intact."""
+    """A PNG with its picture alone, and its transparent colours and its orientation where they are intact."""
     parts, at = [_PNG_MAGIC], len(_PNG_MAGIC)
+    transparency = _PNG_TRANSPARENCY_BYTES.get(data[_PNG_COLOUR_TYPE_AT] if len(data) > _PNG_COLOUR_TYPE_AT else -1, ())
     while at + 12 <= len(data):
         length = int.from_bytes(data[at : at + 4], "big")
         name, end = data[at + 4 : at + 8], at + 12 + length
-        if name in _PNG_PICTURE or (name == b"eXIf" and length <= _MAX_EXIF_BYTES and _has_right_crc(data, at, end)):
+        lengths = {b"eXIf": range(_MAX_EXIF_BYTES + 1), b"tRNS": transparency}.get(name, ())
+        if name in _PNG_PICTURE or (length in lengths and _has_right_crc(data, at, end)):
             parts.append(data[at:end])
         at = end
     return b"".join(parts)

@@ -2,12 +2,14 @@
 
 A paid answer is not thrown away for its form (user reports): Python servers write ``NaN`` and ``Infinity``, C programs
 ``nan`` and ``inf``; tokens of half a character become lone surrogates or bytes that are no UTF-8; files begin with a
-byte order mark; raw control characters stand in texts.
+byte order mark; raw control characters stand in texts. JavaScript's escapes and commas are written, guards against
+inclusion (``)]}'``) and comments stand before the value, and marks of a cache behind it.
 """
 
 from __future__ import annotations
 
 import codecs
+import json
 import re
 from typing import Any
 
@@ -16,13 +18,18 @@ import orjson
 _TOKEN = re.compile(
     r'"(?:[^"\\]++|\\.)*+"?'
     r"|(?<![\w.])[+-]?(?:nan(?:\(\w{0,40}\))?|inf(?:inity)?)(?!\w)"
-    r"|(?<![\w.])-?\d++(?:\.\d++)?(?:e[+-]?\d++)?(?!\w)",
+    r"|(?<![\w.])-?\d++(?:\.\d++)?(?:e[+-]?\d++)?(?!\w)"
+    r"|,(?=\s*[}\]])",
     re.IGNORECASE | re.DOTALL,
 )
-"""A text (to the end where it is not closed), a number that is not finite, or any other number."""
+"""A text (to the end where it is not closed), a number that is not finite, any other number, or a last comma."""
 _ESCAPE = re.compile(
     r"\\(?:ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}|(?P<lone>ud[89a-f][0-9a-f]{2})|.)", re.IGNORECASE | re.DOTALL
 )
+_ESCAPED = frozenset('"\\/bfnrtu')
+_GUARD = re.compile(r"(?:\s*(?:\)\]\}',?|(?:while|for)\s*\((?:1|;;)\);?|:[^\n]*\n))+\s*")
+"""What stands before JSON against its inclusion as a script, or as a comment that keeps the connection open."""
+_VALUE_STARTS = re.compile(r"[{\[\"]")
 _CONTROL = re.compile(r"[\x00-\x1f]")
 _REPLACEMENT = "\\ufffd"
 _BYTE_ORDER_MARKS = (
@@ -46,7 +53,30 @@ def read_json(body: bytes | str) -> Any:
         return orjson.loads(body)
     except ValueError:
         text = decode_text(body) if isinstance(body, bytes) else body
-        return orjson.loads(_TOKEN.sub(_mend_token, text).encode("utf-8", "replace"))
+        mended = _TOKEN.sub(_mend_token, text).encode("utf-8", "replace")
+        try:
+            return orjson.loads(mended)
+        except ValueError:
+            return orjson.loads(_cut_out(mended.decode()))  # strict, so that depth stays bounded
+
+
+def _cut_out(text: str) -> str:
+    """The object or list that a text holds beside what is no JSON.
+
+    Raises:
+        ValueError: when there is none, it is cut off, or another value follows it.
+    """
+    guard = _GUARD.match(text)
+    start = guard.end() if guard else len(text) - len(text.lstrip())
+    if not text.startswith(("{", "["), start):
+        raise ValueError("no object or list")
+    try:
+        _, end = json.JSONDecoder().raw_decode(text, start)
+    except RecursionError:
+        raise ValueError("the depth is beyond the limit") from None
+    if _VALUE_STARTS.search(text.replace("[DONE]", ""), end):
+        raise ValueError("more than one value")
+    return text[start:end]
 
 
 def decode_text(body: bytes) -> str:
@@ -56,11 +86,25 @@ def decode_text(body: bytes) -> str:
             name = encoding if encoding != "utf-8" else "utf-8-sig"
             return body.decode(name, "replace")
     try:
-        return body.decode()
+        return body.decode(_find_encoding(body))
     except UnicodeDecodeError:
-        text = body.decode("utf-8", "replace")
+        try:
+            return _join_surrogates(body.decode("utf-8", "surrogatepass"))
+        except UnicodeDecodeError:
+            text = body.decode("utf-8", "replace")
         has_characters = any(character > "\x7f" and character != "\ufffd" for character in set(text))
         return text if has_characters else body.decode("cp1252", "replace")
+
+
+def _join_surrogates(text: str) -> str:
+    """A text whose halves of characters are joined, as Java writes them to UTF-8; a single half is U+FFFD."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _find_encoding(body: bytes) -> str:
+    """UTF-8, or UTF-16 and UTF-32 where an object or a list begins in that, without a byte order mark."""
+    begins = body[:4].replace(b"\0", b"")[:1] in (b"{", b"[")
+    return json.detect_encoding(body) if begins and b"\0" in body[:4] else "utf-8"
 
 
 def _mend_token(match: re.Match[str]) -> str:
@@ -68,13 +112,20 @@ def _mend_token(match: re.Match[str]) -> str:
     if token[0] == '"':
         mended = _ESCAPE.sub(_mend_escape, token) if "\\" in token else token
         return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", mended)
+    if token.startswith(","):
+        return ""
     if token[-1].isdigit() and _is_finite(token):
         return token
     return "null"
 
 
 def _mend_escape(match: re.Match[str]) -> str:
-    return _REPLACEMENT if match["lone"] else match[0]
+    if match["lone"]:
+        return _REPLACEMENT
+    escaped = match[0][1]
+    if escaped in _ESCAPED:
+        return match[0]
+    return escaped if escaped in "'`$\n" else "\\" + match[0]
 
 
 def _is_finite(number: str) -> bool:

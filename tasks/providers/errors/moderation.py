@@ -11,7 +11,8 @@ from mediamill.tasks.wire import Problem, Reply
 MODERATED = "moderated"
 _HINT = "the provider refuses this content; change the prompt or the images"
 _CODES = re.compile(
-    r"moderat|content_?policy|content_?filter|safety|nsfw|blocked_by|responsible_?ai|data_?inspection|prohibited_content",
+    r"moderat|content_?policy|content_?filter|safety|nsfw|blocked_by|responsible_?ai|data_?inspection|prohibited_content"
+    r"|guardrail|sensitive|content_?blocked|content_?violation|policy_?violation|harmful|recitation",
     re.IGNORECASE,
 )
 _PHRASES = re.compile(
@@ -19,9 +20,18 @@ _PHRASES = re.compile(
     r"|safety[ _-](system|check|filter)|nsfw|usage guidelines"
     r"|moderat(ed\b|ion[ _](block|fail|refus|reject|check|system))|(fail|not pass)\w* (the |our )?moderation"
     r"|(rejected|blocked|refused|not allowed) (by|due to) .{0,40}(moderation|safety|polic)"
-    r"|violat\w+ .{0,60}(polic|guideline)|flagged (as|by|for)",
+    r"|violat\w+ .{0,60}(polic|guideline|terms)|flagged (as|by|for)|content exists risk|considered high risk"
+    r"|blocked by .{0,40}(content|filter|guardrail)|banned words|copyright violation|guardrail|new_sensitive"
+    r"|(inappropriate|sensitive|unsafe|prohibited|harmful|explicit) (content|input|material|words)"
+    r"|(input|prompt|output|content|image|audio|text)\b.{0,30}\b(is|are|was|were|be|contains?) .{0,30}"
+    r"(inappropriate|sensitive(?! to)|unsafe|prohibited|harmful|explicit)"
+    r"|safety (settings|reasons|concerns|violation)|responsible ai|\u654f\u611f|\u4e0d\u5b89\u5168|\u8fdd\u89c4",
     re.IGNORECASE,
 )
+_CONTENT = re.compile(
+    r"\b(content|input|prompt|image|text|audio)\b.{0,20}\b(violat\w+|flagged)|failed check: ?\w*safety", re.IGNORECASE
+)
+"""Said of the content alone, also where the account is named as well, as xAI names the team and the key."""
 _ACCOUNT = re.compile(r"\b(account|organi[sz]ation|team|project|api key|ip address)\b", re.IGNORECASE)
 _STATUSES = frozenset({200, 202, 400, 403, 422, 451})
 
@@ -39,7 +49,7 @@ def is_content_refusal(status: int, codes: Iterable[str], message: str) -> bool:
     """
     if status not in _STATUSES:
         return False
-    if any(_CODES.search(code) for code in codes):
+    if any(_CODES.search(code) for code in codes) or _CONTENT.search(message):
         return True
     return bool(_PHRASES.search(message)) and not _ACCOUNT.search(message)
 

@@ -5,7 +5,12 @@ from __future__ import annotations
 import re
 
 _UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
-_NUMBER = r"(?P<number>\d{1,6}(?:\.\d{1,6})?)[\s-]?(?P<unit>s(?:ec(?:ond)?s?)?|m(?:in(?:ute)?s?)?|h(?:ours?|rs?)?)\b"
+_MILLISECOND_UNITS = ("ms", "msec", "millis")
+_NUMBER = (
+    r"(?:(?P<clock>\d{1,2}(?::\d{2}){1,2})(?![:\d])"
+    r"|(?P<number>\d{1,9}(?:\.\d{1,6})?)[\s-]?"
+    r"(?P<unit>ms(?:ecs?)?|milli(?:second)?s?|s(?:ec(?:ond)?s?)?|m(?:in(?:ute)?s?)?|h(?:ours?|rs?)?)\b)"
+)
 _TOPIC = re.compile(r"\b(audio|clip|recording|duration|video)\b", re.IGNORECASE)
 _RATE = re.compile(r"\brate\b|\bper (second|minute|hour|day)\b|try again in", re.IGNORECASE)
 _LIMITS = (
@@ -26,9 +31,21 @@ def read_stated_limit(message: str) -> float | None:
         return None
     for limit in _LIMITS:
         if found := limit.search(message):
-            seconds = float(found["number"]) * _UNIT_SECONDS[found["unit"][0].lower()]
+            seconds = _to_seconds(found)
             return seconds if seconds > 0 else None
     return None
+
+
+def _to_seconds(found: re.Match[str]) -> float:
+    if found["clock"]:
+        seconds = 0
+        for part in found["clock"].split(":"):
+            seconds = seconds * 60 + int(part)
+        return float(seconds)
+    unit = found["unit"].lower()
+    if unit.startswith(_MILLISECOND_UNITS):
+        return float(found["number"]) / 1000
+    return float(found["number"]) * _UNIT_SECONDS[unit[0]]
 
 
 def states_length_limit(message: str) -> bool:

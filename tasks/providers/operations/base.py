@@ -14,6 +14,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
 from mediamill.tasks.domain import Ask, Usage
 from mediamill.tasks.errors import UsageError
+from mediamill.tasks.model_names import find_undated_name
 from mediamill.tasks.money.meter import Meter
 from mediamill.tasks.providers.errors.classify import classify_error
 from mediamill.tasks.providers.provider_info import ProviderInfo
@@ -94,10 +95,11 @@ class Operation(ABC, Generic[ConfigT, FactsT]):
         self.config = config
 
     def model_facts(self, model: str) -> FactsT:
-        """The facts about a model; for one that is not listed, ``any_model`` or the facts about the first model."""
+        """The facts about a model, those without its name's date, ``any_model``, or the facts about the first model."""
         listed = self.config.models
-        if model in listed:
-            return listed[model]  # type: ignore[no-any-return]
+        known = model if model in listed else find_undated_name(model)
+        if known is not None and known in listed:
+            return listed[known]  # type: ignore[no-any-return]
         fallback = self.config.any_model or next(iter(listed.values()), None)
         return fallback or self.facts_model()  # type: ignore[return-value]
 

@@ -11,6 +11,7 @@ from pydantic import Field
 from mediamill.tasks.domain import JSON, Ask, Input
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.money.tokens import TokenMeter
+from mediamill.tasks.providers.operations.answer_forms import read_plain_answer
 from mediamill.tasks.providers.operations.base import ModelFacts, Operation, OperationConfig, to_parsed
 from mediamill.tasks.providers.operations.chat_reply import classify_choices, parse_completion
 from mediamill.tasks.providers.operations.chat_stream import classify_completion_stream, has_token, is_completion_stream
@@ -27,7 +28,9 @@ StructuredOutput = Literal["json_schema", "json_object", "tool", "none"]
 """How a model is bound to a schema: by the endpoint, to JSON only, by a tool's parameters, or by the prompt only."""
 
 _WIRE_PART_TYPES = {IMAGE_PART: "image_url", VIDEO_PART: "video_url"}
-_ERROR_FINISH = re.compile(rb'"finish_reason"\s*:\s*"error"')
+_UNUSUAL_FINISH = re.compile(
+    rb'"(?:finish|done|stop)_?[Rr]eason"\s*:\s*"(?!(?:stop|length|tool_calls|end_turn)")|"error"\s*:\s*[{"]'
+)
 _MIN_TIMEOUT_SECONDS = 300.0
 _SECONDS_PER_TOKEN = 0.1
 _DEFAULT_SCHEMA_NAME = "answer"
@@ -136,7 +139,9 @@ class CompletionOperation(Operation[ConfigT, ModelT]):
         if is_completion_stream(reply):
             return classify_completion_stream(self.provider, reply)
         problem = super().classify(reply)
-        if problem is None and _ERROR_FINISH.search(reply.body):
+        if problem is not None and problem.kind == "bad_body" and read_plain_answer(reply) is not None:
+            return None
+        if problem is None and _UNUSUAL_FINISH.search(reply.body):
             return classify_choices(self.provider, reply)
         return problem
 

@@ -9,12 +9,19 @@ import orjson
 
 from mediamill.tasks.domain import Usage
 from mediamill.tasks.errors import BadReply
+from mediamill.tasks.providers.operations.answer_forms import (
+    is_servers_word,
+    read_inner_json,
+    read_plain_answer,
+    unwrap,
+)
 from mediamill.tasks.providers.operations.chat_stream import (
     classify_generation_error,
     find_choice_error,
     is_completion_stream,
     merge_chunks,
 )
+from mediamill.tasks.providers.operations.foreign_completions import to_usual_completion
 from mediamill.tasks.providers.operations.reply_json import USD_PER_TICK, decode_reply, to_count, to_list, to_mapping
 from mediamill.tasks.providers.provider_info import ProviderInfo
 from mediamill.tasks.wire import FIRST_CHUNK_HEADER, Problem, Reply
@@ -28,7 +35,7 @@ def parse_completion(reply: Reply) -> tuple[Data, Usage]:
     Raises:
         BadReply: when it is not a completion, or the stream is incomplete.
     """
-    completion = merge_chunks(reply.body) if is_completion_stream(reply) else _decode_completion(reply.body)
+    completion = merge_chunks(reply.body) if is_completion_stream(reply) else _decode_completion(reply)
     choices = [choice for choice in to_list(completion.get("choices")) if isinstance(choice, dict)]
     if not choices:
         raise BadReply("the reply holds no choices")
@@ -45,7 +52,10 @@ def parse_completion(reply: Reply) -> tuple[Data, Usage]:
 
 def classify_choices(provider: ProviderInfo, reply: Reply) -> Problem | None:
     """What it means that every choice of a completion ended in an error; None where any is an answer."""
-    choices = to_list(to_mapping(decode_reply(reply.body)).get("choices"))
+    try:
+        choices = to_list(_decode_completion(reply).get("choices"))
+    except BadReply:
+        return None
     errors = [error for choice in choices if (error := find_choice_error(choice)) is not None]
     if not errors or len(errors) < len(choices):
         return None
@@ -84,7 +94,10 @@ def parse_token_usage(fields: Any) -> tuple[Usage, int | None]:
 
 
 def _parse_choice(choice: Mapping[str, Any]) -> Data:
-    message = to_mapping(choice.get("message"))
+    stated = choice.get("message") or choice.get("delta")
+    message = {"content": stated} if isinstance(stated, str) else to_mapping(stated)
+    if not message and "text" in choice:  # a text completion's
+        message = {"content": choice["text"]}
     calls = message.get("tool_calls")
     return {
         "text": _join_text(message.get("content")),
@@ -108,11 +121,25 @@ def _parse_tool_call(call: Mapping[str, Any]) -> Data:
     }
 
 
-def _decode_completion(body: bytes) -> Data:
-    content = decode_reply(body)
+def _decode_completion(reply: Reply) -> Data:
+    try:
+        whole = decode_reply(reply.body)
+    except BadReply:
+        whole = read_plain_answer(reply)
+        if whole is None:
+            raise
+    if isinstance(whole, str) and whole.strip() and read_inner_json(whole) is None and not is_servers_word(whole):
+        return {"choices": [{"message": {"content": whole}}]}
+    content = unwrap(whole, _is_completion)
     if not isinstance(content, dict):
         raise BadReply("the reply is not a completion")
-    return content
+    return to_usual_completion(content) or content
+
+
+def _is_completion(value: Any) -> bool:
+    if isinstance(value, dict) and not value.get("choices") and "done" not in value and "response" in value:
+        return False  # a wrapper's field, where Ollama does not say that it is done
+    return to_usual_completion(value) is not None
 
 
 def _find_usage(content: Mapping[str, Any]) -> Any:
@@ -123,5 +150,5 @@ def _find_usage(content: Mapping[str, Any]) -> Any:
 def _join_text(value: Any) -> str | None:
     """Text as it is; text in parts, as some servers send it, joined."""
     if isinstance(value, list):
-        value = "".join(str(to_mapping(part).get("text") or "") for part in value)
+        value = "".join(part if isinstance(part, str) else str(to_mapping(part).get("text") or "") for part in value)
     return value if isinstance(value, str) else None

@@ -13,6 +13,8 @@ import orjson
 from mediamill.tasks.errors import BadReply
 from mediamill.tasks.providers.errors.classify import classify_error
 from mediamill.tasks.providers.errors.lenient_json import read_json
+from mediamill.tasks.providers.operations.answer_forms import is_event_stream
+from mediamill.tasks.providers.operations.finish_reasons import is_error_reason
 from mediamill.tasks.providers.operations.reply_json import to_list, to_mapping
 from mediamill.tasks.providers.provider_info import ProviderInfo
 from mediamill.tasks.providers.sse import parse_events
@@ -25,9 +27,7 @@ _TOKEN_FIELD = re.compile(rb'"(?:content|reasoning|reasoning_content|arguments)"
 
 def is_completion_stream(reply: Reply) -> bool:
     """True for a success that consists of server-sent events."""
-    return reply.status < HTTPStatus.MULTIPLE_CHOICES and reply.headers.get("content-type", "").startswith(
-        "text/event-stream"
-    )
+    return reply.status < HTTPStatus.MULTIPLE_CHOICES and is_event_stream(reply)
 
 
 def has_token(chunk: bytes) -> bool:
@@ -78,9 +78,11 @@ def classify_generation_error(provider: ProviderInfo, reply: Reply, error: Any, 
 def find_choice_error(choice: Any) -> Any:
     """The error of a choice that ended in one, as aggregators send it (provider docs: OpenRouter); None without."""
     fields = to_mapping(choice)
-    if fields.get("finish_reason") != "error":
-        return None
-    return fields.get("error") or to_mapping(fields.get("message")).get("error") or _NO_WORDS
+    message = to_mapping(fields.get("message") or fields.get("delta"))
+    error = fields.get("error") or message.get("error")
+    if is_error_reason(fields.get("finish_reason")):
+        return error or _NO_WORDS
+    return error if not message.get("content") and not message.get("tool_calls") else None
 
 
 def merge_chunks(body: bytes) -> dict[str, Any]:

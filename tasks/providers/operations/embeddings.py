@@ -17,6 +17,7 @@ from pydantic import Field
 from mediamill.tasks.domain import JSON, Ask, Usage
 from mediamill.tasks.errors import BadInput, BadReply
 from mediamill.tasks.money.tokens import TokenMeter
+from mediamill.tasks.providers.operations.answer_forms import unwrap
 from mediamill.tasks.providers.operations.base import ModelFacts, Operation, OperationConfig, to_parsed
 from mediamill.tasks.providers.operations.reply_json import decode_reply, to_mapping
 from mediamill.tasks.wire import Batching, Parsed, Quota, Reply, Request, Wire
@@ -107,8 +108,9 @@ class EmbeddingOperation(Operation[EmbeddingConfig, EmbeddingModel]):
         Raises:
             BadReply: when a text has no vector, or its vector holds anything but finite numbers.
         """
-        content = to_mapping(decode_reply(reply.body))
-        data = content.get("data")
+        whole = decode_reply(reply.body)
+        content = to_mapping(whole)
+        data = _find_vectors(unwrap(whole, lambda value: _find_vectors(value) is not None))
         if not isinstance(data, list) or len(data) != len(asks):
             found = len(data) if isinstance(data, list) else "none"
             raise BadReply(f"the reply to {len(asks)} texts has the wrong number of vectors: {found}")
@@ -120,11 +122,25 @@ class EmbeddingOperation(Operation[EmbeddingConfig, EmbeddingModel]):
         ]
 
 
+def _find_vectors(value: Any) -> list[Any] | None:
+    """The vectors of a reply: OpenAI's ``data``, or ``embeddings`` or a bare list as other servers send them."""
+    if isinstance(value, dict):
+        if "embedding" in value and "index" not in value:
+            return [value]
+        value = value.get("data", value.get("embeddings"))
+        value = value.get("float") if isinstance(value, dict) else value
+    return value if isinstance(value, list) and value and all(map(_is_vector_entry, value)) else None
+
+
+def _is_vector_entry(entry: Any) -> bool:
+    return (isinstance(entry, dict) and "embedding" in entry) or (isinstance(entry, list) and bool(entry))
+
+
 def _order_vectors(data: Sequence[Any]) -> list[tuple[str, int]]:
     """The vectors in the order of the texts: by their ``index``, or in the order of the reply if they have none."""
     vectors: list[tuple[str, int] | None] = [None] * len(data)
     for n, entry in enumerate(data):
-        fields = entry if isinstance(entry, dict) else {}
+        fields = entry if isinstance(entry, dict) else {"embedding": entry}
         index = fields.get("index", n)
         if not isinstance(index, int) or not 0 <= index < len(data) or vectors[index] is not None:
             raise BadReply(f"a vector has a wrong or repeated index: {index!r}")
@@ -142,6 +158,10 @@ def encode_vector(vector: Any) -> tuple[str, int]:
         BadReply: when it is neither, is empty, or holds a value that is not a finite number.
     """
     numbers = array.array("f")
+    if isinstance(vector, list) and len(vector) == 1 and isinstance(vector[0], list):  # llama.cpp's
+        vector = vector[0]
+    if isinstance(vector, str) and vector.lstrip().startswith("["):
+        vector = decode_reply(vector.encode())
     try:
         if isinstance(vector, str):
             numbers.frombytes(base64.b64decode(vector, validate=True))

@@ -17,7 +17,7 @@ from pydantic import Field
 from mediamill.tasks.domain import JSON
 from mediamill.tasks.errors import BadInput, BadReply
 from mediamill.tasks.providers.errors.classify import classify_error
-from mediamill.tasks.providers.errors.error_body import redact_line
+from mediamill.tasks.providers.errors.error_body import find_error, read_error_phrase, read_status_line, redact_line
 from mediamill.tasks.providers.errors.lenient_json import read_json
 from mediamill.tasks.providers.operations.base import API_STYLE, ModelFacts, StrictModel
 from mediamill.tasks.providers.provider_info import ProviderInfo
@@ -39,6 +39,11 @@ _BY_CLOSE_CODE: Mapping[int, tuple[Verdict, str]] = {
 """What close codes mean (RFC 6455; 4503 is Together's: no worker available).
 
 After all of these nothing was done. Other codes are temporary failures, after which something may have been done."""
+
+_STATUS_BY_CLOSE_CODE = {3000: 401, 3003: 403, 3008: 408}
+"""Registered codes (IANA), and the HTTP statuses that they are."""
+_FIRST_OWN_CODE = 4000
+"""Above it a server's own codes begin; many are 4000 and an HTTP status."""
 
 _OTHER_MODEL_HINT = "choose another --model, or a dedicated endpoint's with --base-url"
 
@@ -146,6 +151,23 @@ def decode_message(text: str) -> dict[str, Any]:
     return content
 
 
+def read_json_message(message: bytes) -> str | None:
+    """A binary message that is the text of a JSON object; None for any other."""
+    try:
+        text = message.decode()
+    except UnicodeDecodeError:
+        return None
+    return text if text.lstrip().startswith("{") else None
+
+
+def reports_failure(frame: Mapping[str, Any], failures: Collection[str]) -> bool:
+    """True for a message that reports a failure: by its type, or an error that has no type."""
+    message_type = str(frame.get("type") or "")
+    if not message_type:
+        return find_error({"error": frame.get("error")}) is not None
+    return message_type in failures or message_type.endswith(".error")
+
+
 def classify_session(
     provider: ProviderInfo, reply: Reply, *, billable: Collection[str], failures: Collection[str]
 ) -> Problem | None:
@@ -164,13 +186,13 @@ def classify_session(
         frames = parse_frames(reply.body)
     except BadReply:
         frames = []
-    failure = next((frame for frame in frames if str(frame.get("type")) in failures), None)
+    failure = next((frame for frame in frames if reports_failure(frame, failures)), None)
     if failure is not None:
         problem = _classify_failure_message(provider, reply, failure)
     elif end == OVER:
         return None
     else:
-        problem = _classify_close(provider.name, end)
+        problem = _classify_close(provider, end)
     if problem.verdict == "stop" or not any(str(frame.get("type")) in billable for frame in frames):
         return problem
     return replace(problem, verdict="unknown", billed=True)
@@ -230,13 +252,22 @@ def _classify_refused_handshake(provider: ProviderInfo, reply: Reply) -> Problem
     return replace(problem, billed=False)
 
 
-def _classify_close(provider: str, end: str) -> Problem:
+def _classify_close(provider: ProviderInfo, end: str) -> Problem:
+    """What a close code means, or a reason that says it in words, or an HTTP status that the code is made of."""
     end_kind, _, rest = end.partition(" ")
     code, _, reason = rest.partition(" ")
     number = int(code) if code.isdecimal() else 0
-    verdict, kind = _BY_CLOSE_CODE.get(number, ("retry", "server_error"))
     explanation = f" ({redact_line(reason)})" if reason else ""
-    text = f"{provider} closed the socket early, code {code or 'none'}{explanation}"
+    text = f"{provider.name} closed the socket early, code {code or 'none'}{explanation}"
+    status = read_status_line(reason) or read_error_phrase(reason) or _STATUS_BY_CLOSE_CODE.get(number)
+    if status is None and number not in _BY_CLOSE_CODE and 400 <= number - _FIRST_OWN_CODE < 600:  # noqa: PLR2004
+        status = number - _FIRST_OWN_CODE
+    if status is not None:
+        body = orjson.dumps({"error": {"message": reason}})
+        classified = classify_error(provider, Reply(status, {}, body))
+        if classified is not None:
+            return replace(classified, message=text)
+    verdict, kind = _BY_CLOSE_CODE.get(number, ("retry", "server_error"))
     if end_kind == CLOSED and number not in _BY_CLOSE_CODE:
         return Problem("unknown", kind, text, billed=True)
     return Problem(verdict, kind, text)

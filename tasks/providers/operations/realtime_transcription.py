@@ -8,7 +8,13 @@ from typing import Any
 
 from mediamill.tasks.domain import JSON, Ask, Payload
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.providers.operations.realtime import SocketConfig, decode_message, encode_message
+from mediamill.tasks.providers.operations.realtime import (
+    SocketConfig,
+    decode_message,
+    encode_message,
+    read_json_message,
+    reports_failure,
+)
 from mediamill.tasks.websocket_session import MessageFlags
 
 SAMPLE_RATE_HZ = 16_000
@@ -51,6 +57,10 @@ class TranscriptionSession:
         """A message with the audio in base64 (provider docs)."""
         self._sent_seconds += len(audio) / BYTES_PER_SECOND
         return encode_message("input_audio_buffer.append", audio=b64encode(audio).decode())
+
+    def read_binary(self, message: bytes) -> str | None:
+        """A message that comes as bytes; no audio comes back."""
+        return read_json_message(message)
 
     def can_send(self) -> bool:
         """Always true: the server does not report its progress."""
@@ -138,7 +148,7 @@ class TogetherSession(TranscriptionSession):
                 if received.get("event_type") == _PARTIAL_EVENT
                 else MessageFlags.KEEP | MessageFlags.OVER
             )
-        elif message_type == "error":
+        elif reports_failure(received, ("error",)):
             return MessageFlags.KEEP | MessageFlags.OVER
         elif message_type == "input_audio_buffer.processed":
             processed_ms = _parse_bounded_number(received.get("processed_ms"))
@@ -170,12 +180,12 @@ class VllmSession(TranscriptionSession):
 
     def receive(self, message: str) -> MessageFlags:
         """Process a message; deltas are skipped, because the last message has the full text."""
-        message_type = decode_message(message).get("type")
-        if message_type == "session.created":
+        received = decode_message(message)
+        if received.get("type") == "session.created":
             return MessageFlags.READY
         return (
             MessageFlags.KEEP | MessageFlags.OVER
-            if message_type in ("transcription.done", "error")
+            if received.get("type") == "transcription.done" or reports_failure(received, FAILURE_TYPES)
             else MessageFlags.SKIP
         )
 
@@ -197,7 +207,7 @@ class XaiSession(TranscriptionSession):
         message_type = received.get("type")
         if message_type == "transcript.created":
             return MessageFlags.READY
-        if message_type in ("transcript.done", "error"):
+        if message_type == "transcript.done" or reports_failure(received, FAILURE_TYPES):
             return MessageFlags.KEEP | MessageFlags.OVER
         return (
             MessageFlags.KEEP

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Sequence
 
 from mediamill.tasks.domain import Payload
-from mediamill.tasks.providers.operations.realtime import SocketConfig, decode_message, encode_message
+from mediamill.tasks.providers.operations.realtime import (
+    SocketConfig,
+    decode_message,
+    encode_message,
+    read_json_message,
+    reports_failure,
+)
 from mediamill.tasks.websocket_session import MessageFlags
 
 _AUDIO_DELTA = "conversation.item.audio_output.delta"
@@ -61,7 +68,13 @@ class TtsSession:
                 self._open_items.clear()
             self._any_done = True
             return MessageFlags.KEEP
-        return MessageFlags.KEEP | MessageFlags.OVER if message_type in FAILURE_TYPES else MessageFlags.SKIP
+        failed = reports_failure(received, FAILURE_TYPES)
+        return MessageFlags.KEEP | MessageFlags.OVER if failed else MessageFlags.SKIP
+
+    def read_binary(self, message: bytes) -> str | None:
+        """Audio that comes as bytes, or a message that does."""
+        audio = b64encode(message).decode()
+        return read_json_message(message) or encode_message(_AUDIO_DELTA, delta=audio)
 
     def can_send(self) -> bool:
         """Always true: a text is short."""

@@ -17,6 +17,7 @@ from pydantic import Field
 from mediamill.tasks.domain import JSON, Ask, Usage
 from mediamill.tasks.errors import BadInput, BadReply
 from mediamill.tasks.money.per_unit import UnitMeter
+from mediamill.tasks.providers.operations.answer_forms import unwrap
 from mediamill.tasks.providers.operations.base import API_STYLE, ModelFacts, Operation, OperationConfig, to_parsed
 from mediamill.tasks.providers.operations.reply_json import decode_reply
 from mediamill.tasks.wire import Parsed, Reply, Request, Wire
@@ -57,6 +58,10 @@ class RerankConfig(OperationConfig[RerankModel]):
     other_styles: frozenset[RerankStyle] = Field(
         default=frozenset(), description="API styles that a job may choose instead"
     )
+
+
+_RESULT_FIELDS = ("results", "data", "rankings", "scores")
+_SCORE_FIELDS = ("relevance_score", "score", "logit")
 
 
 class RerankOperation(Operation[RerankConfig, RerankModel]):
@@ -100,9 +105,8 @@ class RerankOperation(Operation[RerankConfig, RerankModel]):
         documents = asks[0].params["documents"]
         assert isinstance(documents, list)
         content = decode_reply(reply.body)
-        listed = (content.get("results") or content.get("data")) if isinstance(content, dict) else None
-        results = content if isinstance(content, list) else listed
-        if not isinstance(results, list):
+        results = _find_results(unwrap(content, lambda value: _find_results(value) is not None))
+        if results is None:
             raise BadReply("the reply holds no results")
         scores = _parse_scores(results, len(documents))
         usage = _parse_rerank_usage(content if isinstance(content, dict) else {})
@@ -140,13 +144,28 @@ def flatten_document(document: Any, fields: Any) -> str:
     )
 
 
+def _find_results(value: Any) -> list[Any] | None:
+    """The results of a reply, under the names that servers give them; scores alone are in the documents' order."""
+    if isinstance(value, dict):
+        named = (value[name] for name in _RESULT_FIELDS if isinstance(value.get(name), list))
+        value = next(named, None)
+    if not isinstance(value, list) or not value:
+        return None
+    if all(isinstance(score, int | float) and not isinstance(score, bool) for score in value):
+        return [{"index": index, "score": score} for index, score in enumerate(value)]
+    return value if all(isinstance(result, dict) and "index" in result for result in value) else None
+
+
 def _parse_scores(results: Sequence[Any], count: int) -> list[float]:
     """The scores in the order of the documents, whatever the order of the results."""
     scores: list[float | None] = [None] * count
     for result in results:
         entry: Mapping[str, Any] = result if isinstance(result, dict) else {}
         index: Any
-        index, score = (_to_number(v) for v in (entry.get("index"), entry.get("relevance_score", entry.get("score"))))
+        index, score = (
+            _to_number(v)
+            for v in (entry.get("index"), next((entry[name] for name in _SCORE_FIELDS if name in entry), None))
+        )
         if not _is_valid_score(index, score, count):
             raise BadReply(f"a result has no valid index and score: {orjson.dumps(result).decode()[:80]}")
         if scores[index] is not None:

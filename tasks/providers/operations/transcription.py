@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal, TypeVar
 
-import orjson
 from pydantic import Field
 
 from mediamill.tasks.domain import JSON, Ask, Payload, Usage
-from mediamill.tasks.errors import BadInput
+from mediamill.tasks.errors import BadInput, BadReply
 from mediamill.tasks.languages import to_iso_code
 from mediamill.tasks.money.audio import AudioMeter
 from mediamill.tasks.providers.errors.classify import classify_error
+from mediamill.tasks.providers.errors.error_body import read_status_line
+from mediamill.tasks.providers.operations.answer_forms import read_transcript
 from mediamill.tasks.providers.operations.base import AudioOperation, OperationConfig, to_parsed
 from mediamill.tasks.providers.operations.realtime import (
     SocketConfig,
@@ -31,13 +33,16 @@ from mediamill.tasks.providers.operations.realtime_transcription import (
     build_session_params,
     to_transcript,
 )
-from mediamill.tasks.providers.operations.transcription_reply import parse_transcription
+from mediamill.tasks.providers.operations.reply_json import decode_reply
+from mediamill.tasks.providers.operations.transcription_reply import parse_transcription, parse_transcription_reply
 from mediamill.tasks.wire import AudioLimits, Parsed, Problem, Reply, Request, Wire
 
 TRANSCRIPTION = "transcription"
 """The operation's name, also in price lists."""
 
 _EXTRA_TIMEOUT_SECONDS = 60.0
+_MAX_ERROR_BYTES = 2000
+"""A longer reply has another text than one line of a server."""
 
 
 class TranscriptionModel(SpeechModel):
@@ -48,6 +53,9 @@ class TranscriptionModel(SpeechModel):
     times: bool = Field(default=True, description="accepts timestamp_granularities with verbose_json")
     diarize: bool = False
     prompt: bool = False
+    glossary_field: str | None = Field(
+        default=None, description="field that takes terms to expect, one value each; by default they go into the prompt"
+    )
     diarized_format: bool = Field(default=False, description="returns speakers in response_format diarized_json")
     max_seconds: float | None = Field(
         default=None, gt=0, description="maximum seconds of audio in one request, where lower than the endpoint's"
@@ -63,6 +71,10 @@ class TranscriptionModel(SpeechModel):
         """Times, words, speakers and prompt, if it supports them."""
         flags = (self.verbose, "times"), (self.words, "words"), (self.diarize, "speakers"), (self.prompt, "prompt")
         return tuple(word for supported, word in flags if supported)
+
+    def takes_glossary(self, transport: Any) -> bool:
+        """Whether terms to expect can be sent; over a socket none are."""
+        return transport != "socket" and self.transport != "socket" and bool(self.prompt or self.glossary_field)
 
 
 ModelT = TypeVar("ModelT", bound=TranscriptionModel)
@@ -122,10 +134,22 @@ class SpeechToTextOperation(AudioOperation[ConfigT, ModelT]):
         return Wire(
             origin=origin,
             path=self.path,
-            params=self.build_form_fields(ask.model, facts, ask.params),
+            params=self._build_fields_with_glossary(ask.model, facts, ask.params),
             encoding="multipart",
             timeout=self.config.attempt_timeout(ask),
         )
+
+    def _build_fields_with_glossary(self, model: str, facts: ModelT, params: Mapping[str, JSON]) -> dict[str, JSON]:
+        """The form fields, with the glossary's terms in their own field or in the prompt, if the model takes them."""
+        terms = params.get("glossary")
+        if not isinstance(terms, list) or not facts.takes_glossary(None):
+            return self.build_form_fields(model, facts, params)
+        if facts.glossary_field is None:
+            prompt = ", ".join(str(part) for part in (params.get("prompt"), *terms) if part)
+            return self.build_form_fields(model, facts, {**params, "prompt": prompt})
+        fields = self.build_form_fields(model, facts, params)
+        before = fields.get(facts.glossary_field)
+        return {**fields, facts.glossary_field: [*(before if isinstance(before, list) else []), *terms]}
 
     def build_form_fields(self, model: str, facts: ModelT, params: Mapping[str, JSON]) -> dict[str, JSON]:
         """The form fields, without the recording.
@@ -170,16 +194,34 @@ class SpeechToTextOperation(AudioOperation[ConfigT, ModelT]):
             BadReply: when the reply holds no text, or a message from the socket is not a JSON object.
         """
         if not reply.socket_end:
-            data, usage = parse_transcription(reply.body, asks[0].ceiling.audio_seconds)
+            data, usage = parse_transcription_reply(reply, asks[0].ceiling.audio_seconds)
             return [to_parsed(reply, data, usage)]
-        data, _ = parse_transcription(orjson.dumps(to_transcript(parse_frames(reply.body), asks[0])))
+        data, _ = parse_transcription(to_transcript(parse_frames(reply.body), asks[0]))
         return [to_parsed(reply, data, Usage(audio_seconds=asks[0].ceiling.audio_seconds, requests=1))]
 
     def classify(self, reply: Reply) -> Problem | None:
         """What an error reply means; None for a success."""
         if reply.socket_end:
             return classify_session(self.provider, reply, billable=BILLABLE_TYPES, failures=FAILURE_TYPES)
-        return suggest_socket(self.provider.name, classify_error(self.provider, reply))
+        problem = classify_error(self.provider, reply)
+        if problem is None:
+            return self._classify_text(reply)
+        if problem.kind == "bad_body" and read_transcript(reply) is not None:
+            return None
+        return suggest_socket(self.provider.name, problem)
+
+    def _classify_text(self, reply: Reply) -> Problem | None:
+        """What a server's error means that stands where the text is; None for any other text."""
+        if len(reply.body) > _MAX_ERROR_BYTES:
+            return None
+        try:
+            content = decode_reply(reply.body)
+        except BadReply:
+            return None
+        text = content.get("text") if isinstance(content, dict) else None
+        if not isinstance(text, str) or read_status_line(text) is None:
+            return None
+        return classify_error(self.provider, replace(reply, body=text.encode()))
 
     def audio_limits(self, model: str, transport: str | None) -> AudioLimits:
         """What audio the endpoint accepts; a socket accepts only 16 kHz samples.

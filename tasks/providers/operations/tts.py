@@ -189,7 +189,10 @@ class TtsOperation(Operation[TtsConfig, TtsModel]):
             return classify_session(self.provider, reply, billable=BILLABLE_TYPES, failures=FAILURE_TYPES)
         if reply.status < HTTPStatus.MULTIPLE_CHOICES and holds_audio(reply):
             return classify_speech_stream(self.provider, reply) if is_event_stream(reply) else None
-        return suggest_socket(self.provider.name, classify_error(self.provider, reply))
+        problem = classify_error(self.provider, reply)
+        if problem is not None and problem.kind == "bad_body":
+            problem = replace(problem, message=problem.message.replace("instead of JSON", "instead of audio"))
+        return suggest_socket(self.provider.name, problem)
 
 
 def _build_session_params(ask: Ask, facts: TtsModel) -> dict[str, JSON]:

@@ -17,6 +17,7 @@ from mediamill.tasks.media.encoded_audio import detect_container, detect_lettere
 from mediamill.tasks.providers.errors.classify import classify_error
 from mediamill.tasks.providers.errors.error_body import ErrorBody, find_error, redact_line
 from mediamill.tasks.providers.errors.lenient_json import read_json
+from mediamill.tasks.providers.operations.json_audio import find_json_audio, is_text
 from mediamill.tasks.providers.operations.reply_json import to_count
 from mediamill.tasks.providers.provider_info import ProviderInfo
 from mediamill.tasks.providers.sse import Event, parse_events
@@ -26,6 +27,7 @@ _HINT = "mediamill retry OUT --only bad_reply buys it again"
 _RATE_PARAMETER = re.compile(r"rate=(\d{4,6})")
 _DONE_TYPES = frozenset({"done", "speech.audio.done", "conversation.item.audio_output.done"})
 _PCM_TYPES = ("audio/pcm", "audio/l16", "audio/raw", "audio/x-pcm", "application/octet-stream")
+_AUDIO_TYPES = ("audio/", "application/octet-stream")
 _FRAME_BYTES = 2
 
 
@@ -79,6 +81,9 @@ def parse_speech(reply: Reply, ask: Ask, rate: int) -> tuple[Speech, Usage]:
         if not stream.done:
             raise BadReply("the stream ended before the audio was complete", hint=_HINT)
         audio, usage, media_type = bytes(stream.audio), stream.usage or {}, "audio/pcm"
+    elif (inner := find_json_audio(audio)) is not None:
+        audio, usage = inner
+        media_type = _PCM_TYPES[0] if ask.params["format"] == "pcm" else ""
     speech = _to_speech(audio, str(ask.params["format"]), media_type, reply.headers, rate)
     text = str(ask.params["text"])
     input_tokens, output_tokens = (to_count(usage.get(name)) for name in ("input_tokens", "output_tokens"))
@@ -156,8 +161,7 @@ def holds_audio(reply: Reply) -> bool:
     media_type = read_media_type(reply)
     if is_event_stream(reply) or detect_container(reply.body[:12]) is not None:
         return True
-    looks_like_text = reply.body[:1] in b"{[<"
-    return media_type.startswith("audio/") or (media_type == "application/octet-stream" and not looks_like_text)
+    return media_type.startswith(_AUDIO_TYPES) and not is_text(reply.body)
 
 
 def read_media_type(reply: Reply) -> str:

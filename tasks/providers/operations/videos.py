@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal, InvalidOperation
+from http import HTTPStatus
 from typing import Any, Literal
 
 import orjson
@@ -33,8 +34,27 @@ VIDEO = "video"
 KeyframePosition = Literal["first", "last"]
 
 _TIMEOUT_SECONDS = 120.0
-_DONE_STATES = frozenset({"completed", "done", "succeeded", "success"})
-_FAILED_STATES = frozenset({"failed", "error", "cancelled", "canceled"})
+_DONE_STATES = frozenset(
+    {"completed", "complete", "done", "succeeded", "succeed", "success", "successful", "finished", "ready", "ok"}
+)
+_FAILED_STATES = frozenset(
+    {
+        *("failed", "fail", "failure", "error", "errored", "cancelled", "canceled", "rejected", "aborted"),
+        *("timeout", "timed_out", "blocked", "moderated", "unsuccessful"),
+    }
+)
+_STATE_FIELDS = ("status", "state", "task_status", "taskStatus", "job_status")
+_ID_FIELDS = ("id", "job_id", "task_id", "taskId", "generation_id", "request_id")
+_REASON_FIELDS = ("message", "failure_reason", "fail_reason", "status_msg", "msg")
+_WRAPPERS = ("data", "output", "result", "task", "job", "response")
+_URL_PLACES: tuple[tuple[str | int, ...], ...] = (
+    *(("outputs", "video_url"), ("video", "url"), ("video_url",), ("videoUrl",), ("output", "video_url")),
+    *(("output", "url"), ("result", "video_url"), ("result", "url"), ("videos", 0, "url"), ("videos", 0)),
+    *(("video_result", 0, "url"), ("data", 0, "url"), ("output", 0, "url"), ("output", 0), ("output",)),
+    *(("outputs", 0, "url"), ("outputs", 0), ("assets", "video"), ("content", "video_url"), ("video",), ("url",)),
+)
+"""Where servers name the video of a finished job (provider docs)."""
+_NO_VIDEO_HINT = "mediamill explain shows what it names; mediamill retry OUT --only bad_reply buys another"
 _WITHHELD_MESSAGE = "the provider generated the video and withheld it: its moderation refused it"
 _BUILD_FIELDS = {"together": build_together_fields, "openai": build_openai_fields, "xai": build_xai_fields}
 
@@ -138,11 +158,13 @@ class VideoOperation(JobOperation[VideoConfig, VideoModel]):
     def classify(self, reply: Reply) -> Problem | None:
         """What an error means; a content refusal has the kind ``moderated``."""
         job = _decode_job(reply.body)
-        if reply.status < 300 and _find_job_id(job) is not None:  # noqa: PLR2004 - a failed job is not a failed request
+        problem = mark_refusal(super().classify(reply), reply)
+        if problem is None or reply.status >= HTTPStatus.MULTIPLE_CHOICES:
+            return problem
+        if _find_state(job) is not None:  # a failed job is not a failed request
             return None
-        if reply.status == 200 and isinstance(job.get("status"), str):  # noqa: PLR2004
-            return None
-        return mark_refusal(super().classify(reply), reply)
+        is_job = _find_job_id({name: value for name, value in job.items() if name != "request_id"}) is not None
+        return None if is_job else problem  # errors have a request_id as well
 
     def parse_job_id(self, reply: Reply) -> str:
         """The job's id.
@@ -160,9 +182,12 @@ class VideoOperation(JobOperation[VideoConfig, VideoModel]):
         return Request("GET", f"{wire.path.removesuffix('/generations')}/{remote_id}")
 
     def parse_poll(self, reply: Reply) -> Poll:
-        """The state of the job. An unknown state counts as pending, because undocumented states have been seen."""
+        """The state of the job. An unknown state with a video is done, and any other one is pending.
+
+        Undocumented states have been seen.
+        """
         job = _decode_job(reply.body)
-        status = str(job.get("status") or "").lower()
+        status = _find_state(job) or ""
         if status in _DONE_STATES:
             return Poll("done", status=status)
         if status == "expired":
@@ -170,7 +195,7 @@ class VideoOperation(JobOperation[VideoConfig, VideoModel]):
             return Poll("failed", Problem("unknown", "expired", message, billed=True), status=status)
         if status in _FAILED_STATES:
             return Poll("failed", _classify_failed_job(job, status), status=status)
-        return Poll("pending", status=status or "unknown")
+        return Poll("done" if _find_url(job) else "pending", status=status or "unknown")
 
     def parse(self, reply: Reply, asks: Sequence[Ask]) -> Sequence[Parsed]:
         """``job_id``, ``url`` or ``content`` (a path of the API), ``seconds``, ``size``, ``states``, ``refused``.
@@ -181,11 +206,11 @@ class VideoOperation(JobOperation[VideoConfig, VideoModel]):
         job = _decode_job(reply.body)
         job_id = reply.headers.get(JOB_ID_HEADER) or _find_job_id(job)
         video, outputs = to_mapping(job.get("video")), to_mapping(job.get("outputs"))
-        url = outputs.get("video_url") or video.get("url")
+        url = outputs.get("video_url") or video.get("url") or _find_url(job)
         content = f"{self._versioned_path}/{job_id}/content" if self.config.api_style == "openai" else None
         refused = video.get("respect_moderation") is False
         if not job_id or (not url and content is None and not refused):
-            raise BadReply("the finished job names no video")
+            raise BadReply("the finished job names no video", hint=_NO_VIDEO_HINT)
         states = _parse_states(reply.headers.get(JOB_STATES_HEADER))
         seconds = _parse_decimal(job.get("seconds") or video.get("duration"))
         data = {
@@ -215,6 +240,7 @@ def _classify_failed_job(job: Mapping[str, Any], status: str) -> Problem:
         error_fields.get("message")
         or (error if isinstance(error, str) else None)
         or info_errors
+        or next((job[name] for name in _REASON_FIELDS if isinstance(job.get(name), str)), None)
         or f"the job is {status}"
     )
     code = str(error_fields.get("code") or "") or None
@@ -237,15 +263,40 @@ def _parse_states(header: str | None) -> list[dict[str, Any]]:
 
 
 def _find_job_id(job: Mapping[str, Any]) -> str | None:
-    job_id = job.get("id") or job.get("request_id")
+    job_id = next((job[name] for name in _ID_FIELDS if job.get(name)), None)
     return job_id if isinstance(job_id, str) and job_id else None
 
 
+def _find_state(job: Mapping[str, Any]) -> str | None:
+    """The job's state in small letters, without a prefix such as ``TASK_STATUS_``; None where it names none."""
+    state = next((job[name] for name in _STATE_FIELDS if isinstance(job.get(name), str)), None)
+    return None if state is None else state.lower().rpartition("status_")[2].replace(" ", "_")
+
+
+def _find_url(job: Mapping[str, Any]) -> str | None:
+    for place in _URL_PLACES:
+        value: Any = job
+        for step in place:
+            if isinstance(step, int):
+                value = value[step] if isinstance(value, list) and len(value) > step else None
+            else:
+                value = value.get(step) if isinstance(value, dict) else None
+        if isinstance(value, str) and value.startswith(("http://", "https://")):
+            return value
+    return None
+
+
 def _decode_job(body: bytes) -> Mapping[str, Any]:
+    """The job's fields, also of one in a wrapper; empty for what is no object."""
     try:
-        return to_mapping(read_json(body))
+        job = to_mapping(read_json(body))
     except ValueError:
         return {}
+    inner = next((job[name] for name in _WRAPPERS if isinstance(job.get(name), dict)), None)
+    if inner is None or job.get("id"):
+        return job
+    is_job = _find_state(inner) is not None or any(inner.get(name) for name in _ID_FIELDS[:-1])
+    return {**job, **inner} if is_job else job
 
 
 _PLAUSIBLE_EXPONENTS = range(-12, 10)

@@ -11,7 +11,7 @@ import orjson
 from mediamill.tasks.errors import MediamillError
 from mediamill.tasks.job import Job, make_job
 from mediamill.tasks.plugins import CAPABILITY_GROUP, PROVIDER_GROUP
-from mediamill.tasks.run import Run
+from mediamill.tasks.run.run import Run
 from tests.helpers.plugins import write_entry_points
 
 HERE = "tests.calls.call_patterns"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mediamill.tasks.capabilities.speech.length_limits import is_usable_limit
+from mediamill.tasks.capabilities.speech.length_limits import is_usable_limit, mend_hint
 from mediamill.tasks.errors import CallFailed
 from mediamill.tasks.wire import AudioLimits
 from tests.helpers.cli_runs import mediamill, read_rows
@@ -74,3 +74,21 @@ def test_a_length_is_usable_when_it_is_shorter_than_the_known_one(
     assert not is_usable_limit(error, AudioLimits(frozenset(), 1, known))
     error.max_seconds = stated
     assert is_usable_limit(error, AudioLimits(frozenset(), 1, known)) is is_usable
+
+
+@pytest.mark.parametrize(
+    ("stated", "piece_seconds", "hint"),
+    [
+        (1400, None, "no piece was longer than 1400 s: try a lower --piece-seconds, e.g. 700"),
+        (1400, 600, "no piece was longer than 600 s: try a lower --piece-seconds, e.g. 300"),
+        (1000, None, "as it was"),
+        (None, 600, "as it was"),
+    ],
+)
+def test_a_length_that_every_piece_had_is_no_advice(
+    stated: float | None, piece_seconds: float | None, hint: str
+) -> None:
+    error = CallFailed("too long", kind="too_long", hint="as it was")
+    error.max_seconds = stated
+    mend_hint(error, AudioLimits(frozenset(), 1, 1400), piece_seconds)
+    assert error.hint == hint

@@ -13,9 +13,9 @@ from mediamill.tasks.capabilities.visual.video_params import (
     find_documented_warnings,
 )
 from mediamill.tasks.errors import BadInput, UsageError
-from mediamill.tasks.params import validate_params
 from mediamill.tasks.providers import registry
 from mediamill.tasks.providers.operations.videos import VIDEO, VideoConfig, VideoModel
+from mediamill.tasks.run.params import validate_params
 
 
 @pytest.mark.parametrize(

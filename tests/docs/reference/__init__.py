@@ -10,6 +10,7 @@ from tests.docs.reference.columns import make_columns_page
 from tests.docs.reference.jobs import make_jobs_page
 from tests.docs.reference.packages import make_packages_page
 from tests.docs.reference.python import make_python_page
+from tests.docs.reference.stubs import make_aio_stub, make_functions_stub
 from tests.helpers.paths import ROOT
 
 COMMAND = "uv run python -m tests.docs.reference"
@@ -23,3 +24,9 @@ PAGES: Mapping[Path, Callable[[], str]] = {
     ROOT / "docs" / "reference" / "python.md": make_python_page,
 }
 """Each page and what makes its text."""
+
+STUBS: Mapping[Path, Callable[[], str]] = {
+    ROOT / "mediamill" / "aio.pyi": make_aio_stub,
+    ROOT / "mediamill" / "capability_functions.pyi": make_functions_stub,
+}
+"""Each stub file and what makes its text."""

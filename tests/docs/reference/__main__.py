@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from tests.docs.reference import PAGES
+from tests.docs.reference import PAGES, STUBS
 from tests.helpers.paths import ROOT
 
 
 def main() -> None:
     """Write every page and print which ones changed."""
-    for path, make_page in PAGES.items():
+    for path, make_page in (*PAGES.items(), *STUBS.items()):
         text = make_page()
         changed = not path.exists() or path.read_text(encoding="utf-8") != text
         path.parent.mkdir(parents=True, exist_ok=True)

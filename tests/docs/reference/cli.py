@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from mediamill.flows.cli.capability_command import make_capability_command
+from mediamill.flows.cli.examples import EXAMPLES
 from mediamill.flows.cli.main import COMMANDS, cli
 from mediamill.flows.cli.options import make_job_options, make_run_options
 from mediamill.tasks.capabilities import BUILT_IN
@@ -64,7 +65,10 @@ def describe_command(name: str, command: click.Command, shared: Sequence[click.P
     taken = [row for row in shared_rows if row in [describe_option(option) for option in options]]
     arguments = [param.make_metavar(click.Context(command)) for param in command.params if _is_argument(param)]
     usage = " ".join(["mediamill", name, "[OPTIONS]", *arguments])
+    examples = "\n".join(f"{line}\n    {meaning}" for line, meaning in EXAMPLES.get(name, ()))
     blocks = [f"## mediamill {name}", f"```\n{usage}\n```", *format_help(command.help), *format_help(command.epilog)]
+    if examples:
+        blocks.append(f"```\n{examples}\n```")
     if own:
         blocks.append(format_options(own))
     if len(taken) > len(shared_rows) // 2:
@@ -103,7 +107,8 @@ def format_options(options: Sequence[click.Parameter]) -> str:
 def describe_option(option: click.Option) -> list[str]:
     """An option's row: its names, what its value looks like, its default where click states one, and its meaning."""
     names = ", ".join(format_code(name) for name in (*option.opts, *option.secondary_opts))
-    value = "" if option.is_flag else format_code(option.make_metavar(click.Context(click.Command("mediamill"))))
+    has_value = not (option.is_flag or option.count)
+    value = format_code(option.make_metavar(click.Context(click.Command("mediamill")))) if has_value else ""
     notes = [escape(option.help or "")]
     if option.required:
         notes.append("required")

@@ -13,12 +13,12 @@ from mediamill.tasks import capabilities
 from mediamill.tasks.capabilities.speech.transcript_checks import FLAG_MEANINGS
 from mediamill.tasks.not_taken import NotTaken
 from mediamill.tasks.providers.registry import make_provider
-from mediamill.tasks.publish import PartRecord, RunRecord
+from mediamill.tasks.run.publish import PartRecord, RunRecord
 from mediamill.tasks.sinks.calls import CALLS_SCHEMA
 from mediamill.tasks.sinks.failures import build_failures_schema
 from mediamill.tasks.sinks.results import RESULT_COLUMNS
 from mediamill.tasks.sinks.schema import DESCRIPTION, to_schema
-from mediamill.tasks.summary import FailureGroup, Summary
+from mediamill.tasks.summary import FailureGroup, SidecarCounts, Summary
 from tests.docs.reference.markdown import NOTE, escape, format_code, format_table, join_blocks
 
 _PERMISSIONS = {"execute": {"allow_local_code": True}}
@@ -110,6 +110,7 @@ def _describe_run_record() -> list[str]:
         "`summary`": Summary,
         "`summary.failures[]`": FailureGroup,
         "`summary.not_taken`": NotTaken,
+        "`summary.sidecars`": SidecarCounts,
         "`parts[]`": PartRecord,
     }
     blocks = ["Written last, once a run has ended: a run without it was cut short. `--json` prints the summary."]

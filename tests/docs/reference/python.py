@@ -15,8 +15,9 @@ from tests.docs.reference.markdown import NOTE, escape, format_code, format_tabl
 _INTRODUCTION = """\
 Everything here is imported from `mediamill`. Other modules may change from one release to the next.
 `mediamill.transcribe(source, **options)` is `mediamill.run("transcribe", source, **options)`, and so for each
-capability. Options are those of the command, with underscores ([job.md](job.md)); the summary's fields are in
-[columns.md](columns.md#runsrunjson)."""
+capability; `mediamill.aio` has `run`, `quote` and the same functions to be awaited. Options are those of the command,
+with underscores ([job.md](job.md)); the summary's fields are in [columns.md](columns.md#runsrunjson). Examples:
+[python.md](../python.md)."""
 
 
 def make_python_page() -> str:

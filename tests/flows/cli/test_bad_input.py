@@ -64,40 +64,40 @@ def test_an_empty_folder_and_one_without_audio_are_refused(tmp_path: Path) -> No
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_an_unreadable_file_fails_alone(tmp_path: Path, own_local_server: RunningServer) -> None:
+def test_an_unreadable_file_fails_alone(tmp_path: Path, local_server: RunningServer) -> None:
     make_wavs(tmp_path / "in", 2)
     (tmp_path / "in" / "0001.wav").chmod(0)
-    done = transcribe(tmp_path / "in", tmp_path / "out", own_local_server.origin)
+    done = transcribe(tmp_path / "in", tmp_path / "out", local_server.origin)
     assert done.returncode == 3
     assert "0001.wav" in done.stdout
 
 
-def test_bad_files_are_named_and_cost_nothing(tmp_path: Path, own_local_server: RunningServer) -> None:
+def test_bad_files_are_named_and_cost_nothing(tmp_path: Path, local_server: RunningServer) -> None:
     make_wavs(tmp_path / "in", 2)
     (tmp_path / "in" / "text.mp3").write_text("this is no music")
     (tmp_path / "in" / "zero.wav").touch()
     (tmp_path / "in" / "renamed.mp3").write_bytes((tmp_path / "in" / "0000.wav").read_bytes())
-    done = transcribe(tmp_path / "in", tmp_path / "out", own_local_server.origin)
+    done = transcribe(tmp_path / "in", tmp_path / "out", local_server.origin)
     assert done.returncode == 3, done.stderr
     assert "text.mp3" in done.stdout
     assert "zero.wav" in done.stdout
     assert {row["error_kind"] for row in read_rows(tmp_path / "out", "failures")} == {"not_audio", "empty"}
-    assert own_local_server.bill()["requests"] == 2  # the renamed one is a twin
+    assert local_server.bill()["requests"] == 2  # the renamed one is a twin
 
 
-def test_duplicate_ids_are_refused_before_anything_is_sent(tmp_path: Path, own_local_server: RunningServer) -> None:
+def test_duplicate_ids_are_refused_before_anything_is_sent(tmp_path: Path, local_server: RunningServer) -> None:
     make_wavs(tmp_path, 3)
     (tmp_path / "list.csv").write_text("id,path\na,0000.wav\nb,0001.wav\na,0002.wav\n")
-    done = transcribe(tmp_path / "list.csv", tmp_path / "out", own_local_server.origin)
+    done = transcribe(tmp_path / "list.csv", tmp_path / "out", local_server.origin)
     assert done.returncode == 2
     assert "'a'" in done.stderr
-    assert own_local_server.bill()["requests"] == 0
+    assert local_server.bill()["requests"] == 0
 
 
-def test_a_broken_manifest_row_fails_alone(tmp_path: Path, own_local_server: RunningServer) -> None:
+def test_a_broken_manifest_row_fails_alone(tmp_path: Path, local_server: RunningServer) -> None:
     make_wavs(tmp_path, 1)
     (tmp_path / "list.jsonl").write_text('{"id": "a", "path": "0000.wav"}\n{"id": \n{"id": "c", "path": "no.wav"}\n')
-    done = transcribe(tmp_path / "list.jsonl", tmp_path / "out", own_local_server.origin)
+    done = transcribe(tmp_path / "list.jsonl", tmp_path / "out", local_server.origin)
     assert done.returncode == 3, done.stderr
     assert len(read_rows(tmp_path / "out")) == 1
     assert len(read_rows(tmp_path / "out", "failures")) == 2
@@ -144,14 +144,14 @@ def test_a_missing_or_wrong_key_and_a_key_in_place_of_its_name_are_refused(tmp_p
     assert "verysecret" not in output
 
 
-def test_a_model_that_does_not_exist_stops_the_run(tmp_path: Path, own_local_server: RunningServer) -> None:
+def test_a_model_that_does_not_exist_stops_the_run(tmp_path: Path, local_server: RunningServer) -> None:
     make_wavs(tmp_path / "in", 20)
     done = transcribe(
-        tmp_path / "in", tmp_path / "out", own_local_server.origin, "--model", "no/such", "--concurrency", "2"
+        tmp_path / "in", tmp_path / "out", local_server.origin, "--model", "no/such", "--concurrency", "2"
     )
     assert done.returncode == 4, done.stdout
     assert "no/such" in done.stdout
-    assert own_local_server.bill()["requests"] <= 2
+    assert local_server.bill()["requests"] <= 2
 
 
 def test_a_provider_that_does_not_answer_stops_the_run(tmp_path: Path) -> None:
@@ -162,11 +162,11 @@ def test_a_provider_that_does_not_answer_stops_the_run(tmp_path: Path) -> None:
     assert "check the network and --base-url" in done.stdout
 
 
-def test_a_pipe_among_the_files_does_not_hang_the_run(tmp_path: Path, own_local_server: RunningServer) -> None:
+def test_a_pipe_among_the_files_does_not_hang_the_run(tmp_path: Path, local_server: RunningServer) -> None:
     make_wavs(tmp_path / "in", 1)
     os.mkfifo(tmp_path / "in" / "pipe.wav")
     (tmp_path / "list.csv").write_text("id,path\na,in/0000.wav\nb,in/pipe.wav\nc,in\n")
-    done = transcribe(tmp_path / "list.csv", tmp_path / "out", own_local_server.origin)
+    done = transcribe(tmp_path / "list.csv", tmp_path / "out", local_server.origin)
     assert done.returncode == 3, done.stderr
     assert sorted(str(row["item_id"]) for row in read_rows(tmp_path / "out", "failures")) == ["b", "c"]
 

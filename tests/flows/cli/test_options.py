@@ -21,7 +21,7 @@ from mediamill.tasks.job import Job, load_job, make_job
 from tests.helpers.paths import ROOT
 
 JOBS = sorted((ROOT / "configs" / "jobs").glob("*.yaml"))
-FIELDS_WITHOUT_OPTION = {"capability", "source", "params", "columns", "allow_hosts", "schedule"}
+FIELDS_WITHOUT_OPTION = {"capability", "source", "params", "columns", "allow_hosts", "schedule", "confirmed", "notify"}
 """Job's fields that are the command, its argument, another command, or options with another name."""
 
 
@@ -31,13 +31,13 @@ def get_options(name: str) -> dict[str, click.Option]:
     return {p.name: p for p in command.params if isinstance(p, click.Option) and p.name}
 
 
-@pytest.mark.parametrize("name", ["transcribe", "quote", "run"])
+@pytest.mark.parametrize("name", ["quote", "run"])
 def test_every_field_of_a_job_is_an_option_with_its_own_help(name: str) -> None:
     options = get_options(name)
     for field, info in Job.model_fields.items():
         if field not in FIELDS_WITHOUT_OPTION:
             assert options[field].help == info.description
-            assert options[field].opts == ["--" + field.replace("_", "-")]
+            assert options[field].opts[-1] == "--" + field.replace("_", "-")
 
 
 def test_options_of_a_capability_are_its_parameters_with_their_own_help() -> None:
@@ -52,7 +52,7 @@ def test_every_command_has_help_and_knows_debug() -> None:
         command = cli.get_command(click.Context(cli), name)
         assert command is not None
         assert command.help
-        assert name == "serve" or "debug" in get_options(name)
+        assert "--debug" in {flag for param in command.params for flag in param.opts}
 
 
 def test_settings_are_yaml_and_override_the_file(tmp_path: Path) -> None:

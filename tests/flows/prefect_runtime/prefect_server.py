@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import psutil
 
-from tests.helpers.cli_runs import bare_environment
+from tests.helpers.cli_runs import bare_environment, confirm
 
 T = TypeVar("T")
 
@@ -119,7 +119,7 @@ class PrefectServer:
     def cli(self, *arguments: str | Path, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
         """Run mediamill to its end."""
         return subprocess.run(
-            [sys.executable, "-m", "mediamill.flows.cli", *map(str, arguments)],
+            [sys.executable, "-m", "mediamill.flows.cli", *confirm([*map(str, arguments)])],
             env=self.env(**env),
             cwd=cwd,
             capture_output=True,
@@ -130,7 +130,7 @@ class PrefectServer:
 
     def start(self, *arguments: str | Path, **env: str) -> subprocess.Popen[str]:
         """Start mediamill in the background."""
-        command = [sys.executable, "-m", "mediamill.flows.cli", *map(str, arguments)]
+        command = [sys.executable, "-m", "mediamill.flows.cli", *confirm([*map(str, arguments)])]
         return subprocess.Popen(command, env=self.env(**env), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def prefect(self, *arguments: str, **env: str) -> subprocess.Popen[str]:

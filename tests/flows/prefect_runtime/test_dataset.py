@@ -28,7 +28,12 @@ def test_a_deployed_chain_runs_its_steps_as_subflows(
         {"name": "english", "task": {"capability": "translate", **where}},
     ]
     path = tmp_path / "chain.yaml"
-    path.write_text(yaml.safe_dump({"source": str(tmp_path / "in"), "out": str(tmp_path / "out"), "steps": steps}))
+    chain = {"source": str(tmp_path / "in"), "out": str(tmp_path / "out"), "steps": steps}
+    path.write_text(yaml.safe_dump(chain))
+    refused = prefect_server.cli("deploy", path, "--pool", "chains")
+    assert refused.returncode == 2
+    assert "budget: USD, or confirmed: true" in refused.stderr
+    path.write_text(yaml.safe_dump({**chain, "budget": 5}))
     deployed = prefect_server.cli("deploy", path, "--pool", "chains")
     assert deployed.returncode == 0, deployed.stderr
     assert "dataset/chain" in deployed.stdout
@@ -38,6 +43,7 @@ def test_a_deployed_chain_runs_its_steps_as_subflows(
     state = prefect_server.wait_for_end(run["id"])
     assert state["type"] == "COMPLETED", worker_output
     assert "3 rows" in state["message"]
+    assert "chain: at least $" in worker_output
     names = {run["name"] for run in prefect_server.flow_runs()}
     assert {"transcribe in: 4 items", "translate manifest.parquet: 3 items"} <= names
     assert len(pd.read_parquet(tmp_path / "out" / "results")) == 3
@@ -81,4 +87,4 @@ def test_a_chain_called_from_python_returns_its_result_or_raises_the_refusal(
     assert complete["steps"][0]["runs"]["heard"]["done"] == 2
     assert "budget" in over_budget["stopped"]
     assert "stepps" in refused["refused"]
-    assert state == "Failed"
+    assert state == "Refused"

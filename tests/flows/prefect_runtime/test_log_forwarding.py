@@ -80,7 +80,7 @@ def test_a_long_outage_has_a_line_a_minute(target: tuple[logging.Logger, list[st
     assert len(lines) == 3 + 9
 
 
-@pytest.mark.long
+@pytest.mark.proof
 def test_the_flow_run_of_a_throttled_run_has_few_lines(
     prefect_server: PrefectServer, own_local_server: RunningServer, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -21,9 +21,10 @@ from tests.flows.prefect_runtime.prefect_server import (
 )
 from tests.helpers.cli_runs import make_wavs
 from tests.helpers.local_server import RunningServer
+from tests.helpers.machine_load import measure_slowdown
 
 MAX_EXIT_SECONDS = 10.0
-"""Seconds between the end of the work and the end of the process."""
+"""Seconds between the end of the work and the end of the process, where nothing else runs."""
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,11 @@ def make_command(tmp_path: Path, server: RunningServer) -> list[str | Path]:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("items", "number"), [(1000, signal.SIGKILL), (150, signal.SIGSTOP)], ids=["killed", "hung"])
+@pytest.mark.parametrize(
+    ("items", "number"),
+    [(1000, signal.SIGKILL), pytest.param(150, signal.SIGSTOP, marks=pytest.mark.proof)],
+    ids=["killed", "hung"],
+)
 def test_a_server_lost_during_a_run_does_not_delay_its_exit(
     doomed_server: DoomedPrefectServer, unlimited_server: RunningServer, tmp_path: Path, items: int, number: int
 ) -> None:
@@ -74,7 +79,7 @@ def test_a_server_lost_during_a_run_does_not_delay_its_exit(
     assert "the end of this run could not be reported to Prefect" in stderr
     assert "Traceback" not in stderr
     assert count_rows(tmp_path / "out") == items == unlimited_server.bill()["requests"]
-    assert exit_seconds < MAX_EXIT_SECONDS
+    assert exit_seconds < MAX_EXIT_SECONDS * measure_slowdown()
 
 
 @pytest.mark.long
@@ -96,7 +101,7 @@ def test_a_flow_called_from_python_returns_its_result_and_the_interpreter_ends(
     exit_seconds = time.time() - read_work_end(tmp_path / "out")
     assert process.returncode == 0
     assert stdout.splitlines()[-1] == "100 done"
-    assert exit_seconds < MAX_EXIT_SECONDS
+    assert exit_seconds < MAX_EXIT_SECONDS * measure_slowdown()
 
 
 @pytest.mark.long
@@ -120,7 +125,7 @@ def test_a_run_on_a_worker_exits_in_time_and_the_next_run_reports_its_end(
         engine = find_engine_process(run_id)
         doomed_server.send_signal(signal.SIGKILL)
         wait_until(lambda: list((tmp_path / "out" / "runs").glob("*.json")), "the work to end", 120)
-        engine.wait(MAX_EXIT_SECONDS)
+        engine.wait(MAX_EXIT_SECONDS * measure_slowdown())
     finally:
         worker.kill()
         worker.communicate(timeout=60)

@@ -7,11 +7,13 @@ import json
 import os
 import re
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -91,7 +93,13 @@ def test_the_password_reaches_worker_runs_and_prefects_commands_and_nobody_else(
         f"capability: transcribe\nsource: {tmp_path / 'in'}\nout: {tmp_path / 'worker-out'}\nprovider: together\n"
         f"base_url: {own_local_server.origin}/together/v1\nbudget: 1\n"
     )
-    run("mediamill", "deploy", spec)
+    assert "run it now: mediamill run --deployed transcribe/nightly\n" in run("mediamill", "deploy", spec)
+    assert "transcribe in: 2 items: Completed" in run("mediamill", "run", "--deployed", "nightly")
+    other = tmp_path / "other.yaml"
+    other.write_text(spec.read_text().replace("together\nbase_url", "groq\nbudget: 1\n#"))
+    refused = run_up_or_down(home, "deploy", str(other))
+    assert refused.returncode == 2
+    assert "was started without GROQ_API_KEY" in refused.stderr
     script = 'eval "$(mediamill up --print-env)" && prefect deployment run transcribe/nightly --watch'
     assert "Completed" in run("sh", "-c", script)
     assert (tmp_path / "worker-out" / "runs").is_dir()
@@ -104,6 +112,35 @@ def test_the_password_reaches_worker_runs_and_prefects_commands_and_nobody_else(
     assert find_open_to_others(home / ".prefect") == []
     assert find_open_to_others(home / STATE) == []
     assert find_with(password, home, tmp_path / "out", tmp_path / "worker-out") == [home / STATE / "prefect-password"]
+
+
+def test_the_database_is_the_servers_own_and_what_another_one_holds_is_told(home: Path, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(home / ".prefect" / "prefect.db")) as earlier, earlier:
+        earlier.execute("CREATE TABLE flow (id TEXT, name TEXT)")
+        earlier.execute("CREATE TABLE deployment (name TEXT, flow_id TEXT, tags TEXT)")
+        earlier.execute("CREATE TABLE alembic_version (version_num TEXT)")
+        earlier.execute("INSERT INTO alembic_version VALUES ('of-another-version')")
+        earlier.execute("INSERT INTO flow VALUES ('1', 'transcribe')")
+        rows = [("nightly", '["mediamill", "transcribe"]'), ("somebody-elses", "[]")]
+        earlier.executemany("INSERT INTO deployment VALUES (?, '1', ?)", rows)
+    content = (home / ".prefect" / "prefect.db").read_bytes()
+    other = f"sqlite+aiosqlite:///{tmp_path}/other.db"
+    first = run_up_or_down(home, "up", "--worker", env={"PREFECT_API_DATABASE_CONNECTION_URL": other})
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert "PREFECT_API_DATABASE_CONNECTION_URL is not used" in first.stdout
+    assert "not scheduled here: transcribe/nightly\n" in first.stdout
+    assert (home / ".prefect" / "prefect.db").read_bytes() == content
+    assert not (tmp_path / "other.db").exists()
+    assert (home / STATE / "prefect.db").stat().st_mode & 0o077 == 0
+
+    again = run_up_or_down(home, "up", env={"GROQ_API_KEY": SENTINEL})
+    assert f"of {sys.prefix}" in again.stdout
+    assert "it has the environment of its start, with TOGETHER_API_KEY\n" in again.stdout
+    assert "GROQ_API_KEY of this shell is not in it" in again.stdout
+    assert SENTINEL not in (home / STATE / "prefect.json").read_text()
+    another_pool = run_up_or_down(home, "up", "--worker", "--pool", "another")
+    assert another_pool.returncode == 2
+    assert "mediamill down, then mediamill up --worker --pool another" in another_pool.stderr
 
 
 def test_the_browser_is_logged_in_by_a_page_that_others_cannot_read(home: Path, tmp_path: Path) -> None:

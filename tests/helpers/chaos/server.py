@@ -82,6 +82,10 @@ class ChaosServer:
                     (int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0
                 )
                 body = await reader.readexactly(length)
+                if head.startswith(b"GET "):
+                    if not await self._answer_unpaid(reader, writer):
+                        return
+                    continue
                 if not await self._answer(json.loads(body), reader, writer):
                     return
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
@@ -122,6 +126,19 @@ class ChaosServer:
             _reset(writer)
             return False
         writer.write(self._build_reply_of(kind, prompt, headers))
+        await writer.drain()
+        return True
+
+    async def _answer_unpaid(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Answer what asks for nothing that is sold, and is not logged; whether the connection goes on."""
+        kind = self._find_outage("", 0, self.now)
+        if kind == "hang":
+            await reader.read()
+            return False
+        if kind == "reset":
+            _reset(writer)
+            return False
+        writer.write(_build_reply(503 if kind else 404, b"{}", {}))
         await writer.drain()
         return True
 

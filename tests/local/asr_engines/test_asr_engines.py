@@ -57,7 +57,7 @@ def test_identities_name_the_version_without_loading_the_engine() -> None:
 @pytest.mark.skipif(find_spec("faster_whisper") is not None, reason="the whisper extra is installed")
 def test_whisper_without_its_extra_fails_and_names_the_extra() -> None:
     with pytest.raises(UsageError, match=r"mediamill\[whisper\]"):
-        make_asr_engine("whisper", 1, None, "small")
+        make_asr_engine("whisper", 1, None)
     with pytest.raises(UsageError, match=r"mediamill\[whisper\]"), running_server(engine="whisper"):
         pass
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from mediamill.tasks.local.billing.bill import Bill
 from mediamill.tasks.local.billing.price_list import PriceList
+from tests.helpers import loopback
 from tests.helpers.local_server import running_server
 from tests.helpers.tiers import mark_rest_long
 from tests.helpers.visual_samples import HOUSE, PAGE, data_url
@@ -109,13 +110,11 @@ def test_equal_prompts_are_counted_as_sent_again_streamed_or_not() -> None:
 
 def test_chat_models_are_listed_with_their_prices() -> None:
     with running_server(engine="echo", price=["my/model=0.17/0.25"]) as server:
-        listed = httpx.get(f"{server.origin}/together/v1/models", trust_env=False).json()
+        listed = loopback.get(f"{server.origin}/together/v1/models").json()
         by_name = {model["id"]: model for model in listed}
         assert "*" not in by_name
         assert (by_name["my/model"]["type"], by_name["my/model"]["pricing"]["output"]) == ("chat", 0.25)
         assert by_name["openai/whisper-large-v3"]["type"] == "transcribe"
         for dialect in ("openai-api", "groq/openai", "xai"):
-            names = [
-                one["id"] for one in httpx.get(f"{server.origin}/{dialect}/v1/models", trust_env=False).json()["data"]
-            ]
+            names = [one["id"] for one in loopback.get(f"{server.origin}/{dialect}/v1/models").json()["data"]]
             assert MODEL[{"openai-api": "openai", "groq/openai": "groq"}.get(dialect, dialect)] in names

@@ -21,8 +21,10 @@ from mediamill.tasks.local.chat.response_format import read_answer_form
 from mediamill.tasks.local.chat.token_usage import build_usage, count_usage, truncate_answer
 from mediamill.tasks.local.server.api_error import ApiError
 from mediamill.tasks.local.server.settings import DIALECTS
+from tests.helpers import loopback
 from tests.helpers.hypothesis_profile import repeatable
-from tests.helpers.local_server import JSON_TYPE, RunningServer, running_server
+from tests.helpers.local_server import JSON_TYPE, RunningServer, SharedServers, running_server
+from tests.helpers.tiers import mark_rest_long
 from tests.helpers.transcription_requests import PATHS
 from tests.helpers.visual_samples import HOUSE, data_url
 from tests.local.chat.test_schema_faker import JSON
@@ -54,7 +56,7 @@ def server_options() -> dict[str, Any]:
 def ask(server: RunningServer, dialect: str, body: Any = None, **more: Any) -> httpx.Response:
     fields = {"model": MODEL[dialect], "messages": HELLO, **more} if body is None else body
     content = fields if isinstance(fields, bytes) else orjson.dumps(fields)
-    return httpx.post(server.origin + CHAT[dialect], content=content, headers=JSON_TYPE, timeout=60, trust_env=False)
+    return loopback.post(server.origin + CHAT[dialect], content=content, headers=JSON_TYPE, timeout=60)
 
 
 def error_message(dialect: str, body: Any) -> str:
@@ -84,12 +86,18 @@ def test_any_request_is_read_or_refused(fields: Any, name: str, data: st.DataObj
     assert encode_events(build_chunks(params, [answer], usage, name, "r", with_logprobs=True), None, {})
 
 
+@pytest.fixture(scope="module")
+def server_for_all_examples(shared_servers: SharedServers, server_options: dict[str, Any]) -> RunningServer:
+    """A server that is not reset between the examples of a property."""
+    return shared_servers.take(server_options)
+
+
 @repeatable
 @given(st.sampled_from(sorted(CHAT)), SHAPED | st.binary(max_size=9))
-def test_no_request_breaks_the_server(shared_local_server: RunningServer, dialect: str, fields: Any) -> None:
+def test_no_request_breaks_the_server(server_for_all_examples: RunningServer, dialect: str, fields: Any) -> None:
     body = {"model": MODEL[dialect], "messages": HELLO, **fields} if isinstance(fields, dict) else fields
-    assert ask(shared_local_server, dialect, body).status_code < 500
-    assert shared_local_server.bill()["in_flight"] == 0
+    assert ask(server_for_all_examples, dialect, body).status_code < 500
+    assert server_for_all_examples.bill()["in_flight"] == 0
 
 
 TOOL = {"type": "function", "function": {"name": "look"}}
@@ -146,6 +154,13 @@ def test_json_object_requires_the_word_json_where_the_provider_does(local_server
     for dialect, status in (("openai", 400), ("groq", 400), ("together", 200)):
         assert ask(local_server, dialect, **plain).status_code == status
         assert ask(local_server, dialect, response_format={"type": "json_object"}).status_code == 200
+
+
+@pytest.mark.parametrize("dialect", mark_rest_long(sorted(CHAT), ["together"]))
+def test_json_object_answers_with_a_json_object(dialect: str, local_server: RunningServer) -> None:
+    messages = [{"role": "user", "content": "List 3 colors as JSON array"}]
+    reply = ask(local_server, dialect, messages=messages, response_format={"type": "json_object"}).json()
+    assert isinstance(orjson.loads(reply["choices"][0]["message"]["content"]), dict)
 
 
 def test_messages_with_tool_calls_and_results_are_accepted(local_server: RunningServer) -> None:

@@ -10,6 +10,7 @@ import httpx
 import orjson
 import pytest
 
+from tests.helpers import loopback
 from tests.helpers.local_server import RunningServer
 from tests.local.chat.test_chat_request import CHAT, HELLO, MODEL, ask
 
@@ -24,7 +25,7 @@ def server_options() -> dict[str, Any]:
 @contextmanager
 def streaming(server: RunningServer, dialect: str, timeout: float = 60, **more: Any) -> Iterator[httpx.Response]:
     body = {"model": MODEL[dialect], "messages": HELLO, "stream": True, **more}
-    with httpx.stream("POST", server.origin + CHAT[dialect], json=body, timeout=timeout, trust_env=False) as reply:
+    with loopback.stream("POST", server.origin + CHAT[dialect], json=body, timeout=timeout) as reply:
         yield reply
 
 

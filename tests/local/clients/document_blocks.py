@@ -1,13 +1,20 @@
-"""The Python blocks of documents as text, and what is replaced in them so that they run against another server."""
+"""The blocks of documents as text, and what is replaced in them so that they run against another server."""
 
 from __future__ import annotations
 
 import ast
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.helpers.paths import RECORDINGS
+
+KEY = "a-key-of-more-than-sixteen-letters"
+"""The key that the blocks are given."""
+SPEECH = RECORDINGS / "station.mp3"
+"""The recording that the blocks name."""
 
 _FENCE = re.compile(r"\s*`{3,}(\w*)")
 _FIRST_IMPORT = re.compile(r"(from \w+ import \w|import \w+$)")
@@ -27,24 +34,28 @@ client = Together()
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A block of Python: the document's file, the line on which it begins, and its text."""
+    """A block of a program: the document's file, the line on which it begins, and its text."""
 
     document: str
     line: int
     text: str
 
 
-def find_blocks(document: Path) -> list[Block]:
-    """The blocks between fences, and those that begin with an import and have none."""
+PYTHON = ("py", "python")
+
+
+def find_blocks(document: Path, languages: Collection[str] = PYTHON) -> list[Block]:
+    """The blocks of these languages between fences; those of Python, too, that begin with an import and have none."""
     lines = document.read_text(encoding="utf-8", errors="replace").split("\n")
     fenced = list(_find_fenced(lines))
     inside = {at for start, end, _ in fenced for at in range(start, end + 1)}
     found = [
         (start, textwrap.dedent("\n".join(lines[start + 1 : end])))
         for start, end, language in fenced
-        if language in ("py", "python")
+        if language in languages
     ]
-    found += _find_unfenced(lines, inside)
+    if "python" in languages:
+        found += _find_unfenced(lines, inside)
     return [Block(document.name, at + 1, text) for at, text in sorted(found)]
 
 

@@ -7,23 +7,21 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.helpers.local_server import RunningServer, running_server
-from tests.helpers.paths import OUTSIDE_DOCUMENTS, RECORDINGS
+from tests.helpers.local_server import RunningServer
+from tests.helpers.paths import OUTSIDE_DOCUMENTS
 from tests.helpers.sandbox import needs_sandbox
 from tests.helpers.transcription_requests import tone_wav
-from tests.helpers.visual_samples import DAY, HOUSE, PAGE, serve_folder
-from tests.local.clients.document_blocks import Block, find_blocks, list_file_names, localize
+from tests.helpers.visual_samples import HOUSE
+from tests.local.clients.document_blocks import KEY, SPEECH, Block, find_blocks, list_file_names, localize
 from tests.local.clients.sdk_environments import Ended, Program, run_all
 
 pytestmark = [pytest.mark.long, needs_sandbox]
 
-KEY = "a-key-of-more-than-sixteen-letters"
 FIRST, SECOND, THIRD = "1.6.0", "2.42.0", "3.1.1"
 VERSIONS = {
     r'file=\w*"|file=audio_file|\bfile=(?:name|file)\b|stream_to_file|code_interpreter|voice\[|\.translations\.': FIRST,
@@ -33,41 +31,15 @@ VERSIONS = {
 ``file``, and neither code_interpreter.run nor frame_images and reference_images of videos."""
 DEDICATED = ["me/Qwen/Qwen3-VL-8B-Instruct-0a1b"]
 CANNOT = {
-    r"async for message in ws(?s:.)*audio_output\.done": "waits for the server to end a session that it may go on with",
     r"audio\.speech\.create(?s:.)*response\.content": "no version's reply of audio.speech has the attribute content",
 }
-"""Blocks that never end or fail with every version, and why."""
+"""Blocks that fail with every version, and why."""
 
 
 @pytest.fixture(scope="module")
-def media(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of the files that the blocks fetch."""
-    folder = tmp_path_factory.mktemp("media")
-    for path, name in ((HOUSE, "house.jpg"), (PAGE, "page.png"), (DAY, "day.mp4"), (_SPEECH, "speech.mp3")):
-        shutil.copy(path, folder / name)
-    with serve_folder(folder) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def servers() -> Iterator[tuple[RunningServer, RunningServer]]:
-    """A server that answers at once, and one whose interpreter runs code."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DOCUMENTS_TEST_KEY", KEY)
-        common: dict[str, Any] = {
-            "key_env": "DOCUMENTS_TEST_KEY",
-            "workers": 1,
-            "url_host": ["127.0.0.1"],
-            "job_seconds": "0..0",
-            "model": DEDICATED,
-        }
-        # the first SDK reads streamed speech in this form only
-        quick_server = running_server(stream_shape="item", **common)
-        with quick_server as quick, running_server(engine="local", allow_local_code=True, **common) as running:
-            yield quick, running
-
-
-_SPEECH = RECORDINGS / "station.mp3"
+def guide_options() -> dict[str, Any]:
+    """What the blocks need: a server that ends a session, a dedicated model, and speech as the first SDK reads it."""
+    return {"idle_seconds": "4s", "model": DEDICATED, "stream_shape": "item"}
 
 
 def run_document(
@@ -96,7 +68,7 @@ def _prepare(block: Block, version: str, origin: str, media: str, folder: Path) 
         if path.suffix == ".wav":
             path.write_bytes(tone_wav(3.0))
         else:
-            shutil.copy(_SPEECH if path.suffix == ".mp3" else HOUSE, path)
+            shutil.copy(SPEECH if path.suffix == ".mp3" else HOUSE, path)
     keys = dict.fromkeys(("TOGETHER_API_KEY", "OPENAI_API_KEY", "GROQ_API_KEY", "XAI_API_KEY"), KEY)
     bases = {
         "TOGETHER_BASE_URL": f"{origin}/together" + ("" if version == THIRD else "/v1"),

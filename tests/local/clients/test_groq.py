@@ -61,3 +61,12 @@ def test_models_are_listed(local_server: RunningServer) -> None:
 def test_real_speech_is_transcribed(recognising_server: RunningServer, speech: Path) -> None:
     reply = make_groq_client(recognising_server).audio.transcriptions.create(file=speech, model=MODEL, language="en")
     assert len(reply.text.split()) > 2
+
+
+def test_a_file_is_kept_until_it_is_deleted(local_server: RunningServer) -> None:
+    files = make_groq_client(local_server).files
+    file = files.create(file=("lines.jsonl", b'{"custom_id": "a"}\n'), purpose="batch")
+    assert file.id is not None
+    assert files.info(file.id).bytes == 19
+    assert files.content(file.id).read() == b'{"custom_id": "a"}\n'
+    assert files.delete(file.id).deleted

@@ -7,12 +7,12 @@ import io
 from pathlib import Path
 from typing import Any
 
-import httpx
 import openai
 import pytest
 import together
 from PIL import Image
 
+from tests.helpers import loopback
 from tests.helpers.local_server import RunningServer
 from tests.helpers.media_requests import FLUX, PIXVERSE, decode_image, decode_video
 from tests.local.clients.sdk_clients import make_openai_client, make_together_client
@@ -37,7 +37,7 @@ def test_together_generates_images(local_server: RunningServer) -> None:
         assert decode_image(base64.b64decode(one.b64_json)).size == (256, 256)
     (linked,) = client.images.generate(model=FLUX, prompt="a fox", width=256, height=256).data
     assert linked.type == "url"
-    assert decode_image(httpx.get(linked.url, follow_redirects=True, trust_env=False).content).format == "JPEG"
+    assert decode_image(loopback.get(linked.url, follow_redirects=True).content).format == "JPEG"
     with pytest.raises(together.BadRequestError, match="multiples of 8"):
         client.images.generate(model=FLUX, prompt="a fox", width=257)
     assert local_server.bill()["usd"] == "0.009"
@@ -50,7 +50,7 @@ def test_together_generates_a_video(local_server: RunningServer) -> None:
     assert (job.status, job.size, job.seconds) == ("completed", "360x360", "5")
     assert job.outputs is not None
     assert job.outputs.cost == 0.15
-    data = httpx.get(job.outputs.video_url, follow_redirects=True, trust_env=False).content
+    data = loopback.get(job.outputs.video_url, follow_redirects=True).content
     assert decode_video(data).frames == 120
     local_server.faults({"fault": {"kind": "job_fail"}})
     failed = client.videos.retrieve(client.videos.create(model=PIXVERSE, prompt="a fox").id)

@@ -97,3 +97,32 @@ def test_real_speech_is_transcribed(recognising_server: RunningServer, speech: P
     )
     assert len(reply.text.split()) > 2
     assert reply.language == "english"
+
+
+def test_a_transcript_is_streamed(local_server: RunningServer, audio: Path) -> None:
+    events = list(
+        make_openai_client(local_server).audio.transcriptions.create(file=audio, model="gpt-transcribe", stream=True)
+    )
+    done = events[-1]
+    assert done.type == "transcript.text.done"
+    assert "".join(event.delta for event in events if event.type == "transcript.text.delta") == done.text
+    assert done.usage is not None
+    assert done.usage.input_tokens == 30
+
+
+def test_a_file_is_kept_until_it_is_deleted(local_server: RunningServer, tmp_path: Path) -> None:
+    client = make_openai_client(local_server)
+    file = client.files.create(file=("lines.jsonl", b'{"custom_id": "a"}\n'), purpose="batch")
+    assert [one.id for one in client.files.list()] == [file.id]
+    assert client.files.content(file.id).content == b'{"custom_id": "a"}\n'
+    assert client.files.delete(file.id).deleted
+    with pytest.raises(openai.NotFoundError):
+        client.files.retrieve(file.id)
+
+
+def test_chat_models_do_not_continue_texts_at_openai_but_at_vllm(local_server: RunningServer) -> None:
+    with pytest.raises(openai.NotFoundError, match="chat model"):
+        make_openai_client(local_server).completions.create(model="gpt-5.4-mini", prompt="a")
+    reply = make_openai_client(local_server, "/compatible/v1").completions.create(model="any", prompt="a", logprobs=1)
+    assert reply.choices[0].logprobs is not None
+    assert reply.choices[0].text

@@ -70,3 +70,26 @@ def test_real_speech_is_transcribed(recognising_server: RunningServer, speech: P
     )
     assert len(reply.words) > 2
     assert 0 <= reply.words[0].start < reply.words[-1].end <= reply.duration
+
+
+def test_text_is_continued_with_and_without_a_stream(local_server: RunningServer) -> None:
+    create = make_together_client(local_server).completions.create
+    fields: Any = {"model": "meta-llama/Llama-3.3-70B-Instruct-Turbo", "prompt": "Models are ", "stop": ["."]}
+    reply = create(**fields, echo=True)
+    assert reply.prompt[0].text == "Models are "
+    chunks = list(create(**fields, stream=True))
+    assert "".join(chunk.choices[0].text or "" for chunk in chunks) == reply.choices[0].text
+    assert chunks[-1].finish_reason == "stop"
+
+
+def test_a_file_is_uploaded_once_read_and_deleted(local_server: RunningServer, tmp_path: Path) -> None:
+    client = make_together_client(local_server)
+    path = tmp_path / "lines.jsonl"
+    path.write_text('{"text": "hello"}\n', encoding="utf-8")
+    file = client.files.upload(path, purpose="fine-tune", check=True)
+    assert client.files.upload(path, purpose="fine-tune", check=False).id == file.id
+    assert [one.id for one in client.files.list().data] == [file.id]
+    assert client.files.content(file.id).read() == path.read_bytes()
+    assert client.files.delete(file.id).deleted
+    assert client.files.list().data == []
+    assert local_server.bill()["key_leaked"] == 0

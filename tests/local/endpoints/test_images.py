@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.helpers import loopback
 from tests.helpers.local_server import JSON_TYPE, RunningServer
 from tests.helpers.media_requests import FLUX, decode_image, fetch
 
@@ -25,7 +26,7 @@ def server_options() -> dict[str, Any]:
 def generate(server: RunningServer, prefix: str, **fields: Any) -> httpx.Response:
     body = {"model": MODELS.get(prefix, "any"), "prompt": "a red fox", **fields}
     sent = {name: value for name, value in body.items() if value is not None}
-    return httpx.post(f"{server.origin}{prefix}/images/generations", json=sent, trust_env=False, timeout=60)
+    return loopback.post(f"{server.origin}{prefix}/images/generations", json=sent, timeout=60)
 
 
 def test_together_replies_with_image_links_or_base64(local_server: RunningServer) -> None:
@@ -148,8 +149,5 @@ def test_an_image_whose_reply_is_lost_is_billed(local_server: RunningServer) -> 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b"null", b'{"prompt": 3}'])
 def test_an_invalid_body_is_refused(body: bytes, local_server: RunningServer) -> None:
     for path in ("/v1/images/generations", "/v2/videos", "/openai-api/v1/videos", "/xai/v1/videos/generations"):
-        assert (
-            httpx.post(f"{local_server.origin}{path}", content=body, headers=JSON_TYPE, trust_env=False).status_code
-            == 400
-        )
+        assert loopback.post(f"{local_server.origin}{path}", content=body, headers=JSON_TYPE).status_code == 400
     assert local_server.bill()["billed"] == 0

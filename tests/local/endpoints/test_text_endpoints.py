@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mediamill.tasks.local.endpoints.embeddings import embed_text
+from tests.helpers import loopback
 from tests.helpers.local_server import JSON_TYPE, RunningServer, running_server
 
 DOCUMENTS = ["a river", "a bridge over the river", "winter", "the"]
@@ -22,11 +23,12 @@ def server_options() -> dict[str, Any]:
 
 
 def post_json(server: RunningServer, path: str, fields: Any) -> httpx.Response:
-    return httpx.post(f"{server.origin}{path}", json=fields, trust_env=False, timeout=60)
+    return loopback.post(f"{server.origin}{path}", json=fields, timeout=60)
 
 
 RERANK_PATHS = [
     ("/v1/rerank", "m"),
+    ("/v2/rerank", "m"),
     ("/together/v1/rerank", "m"),
     ("/cohere/v1/rerank", "rerank-v3.5"),
     ("/cohere/v2/rerank", "rerank-v3.5"),
@@ -66,6 +68,7 @@ def test_every_rerank_api_ranks_the_best_document_first(path: str, model: str, l
         ("/together/v1/rerank", {"model": "nobody", "query": "q", "documents": ["a"]}, 400),
         ("/together/v1/rerank", {"model": "m", "query": "q", "documents": ["a"], "top_n": 0}, 400),
         ("/cohere/v2/rerank", {"model": "rerank-v3.5", "query": "q", "documents": [{"text": "a"}]}, 400),
+        ("/cohere/v1/rerank", {"query": "q", "documents": ["a"]}, 400),
         ("/cohere/v2/rerank", {"query": "q", "documents": ["a"]}, 400),
         ("/openai-api/v1/embeddings", {"model": "text-embedding-3-small"}, 400),
         ("/openai-api/v1/embeddings", {"model": "text-embedding-3-small", "input": []}, 400),
@@ -91,9 +94,7 @@ def test_refused_requests_are_free(path: str, fields: Any, status: int, local_se
 @pytest.mark.parametrize("path", ["/v1/rerank", "/v1/embeddings", "/v1/tci/execute"])
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff"])
 def test_a_body_that_is_not_a_json_object_is_refused(path: str, body: bytes, local_server: RunningServer) -> None:
-    assert (
-        httpx.post(f"{local_server.origin}{path}", content=body, headers=JSON_TYPE, trust_env=False).status_code == 400
-    )
+    assert loopback.post(f"{local_server.origin}{path}", content=body, headers=JSON_TYPE).status_code == 400
 
 
 def test_long_documents_count_as_several_searches(local_server: RunningServer) -> None:
@@ -142,3 +143,17 @@ def test_the_echo_engine_simulates_running_code() -> None:
         fields = {"language": "python", "code": "raise ValueError", "session_id": data["session_id"]}
         assert post_json(server, "/together/v1/tci/execute", fields).json()["data"]["outputs"][0]["type"] == "error"
         assert server.bill()["usd"] == "0.03"
+
+
+def test_the_superset_ranks_objects_as_together_does(local_server: RunningServer) -> None:
+    documents = [{"text": "winter"}, {"text": "a river"}]
+    reply = post_json(local_server, "/v1/rerank", {"model": "m", "query": "river", "documents": documents})
+    assert [one["index"] for one in reply.json()["results"]] == [1, 0]
+
+
+def test_one_model_is_shown_as_its_list_has_it(local_server: RunningServer) -> None:
+    url = f"{local_server.origin}/openai/v1/models"
+    first = loopback.get(url, timeout=60).json()["data"][0]
+    assert loopback.get(f"{url}/{first['id']}", timeout=60).json() == first
+    unknown = loopback.get(f"{url}/no/such-model", timeout=60)
+    assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "model_not_found")

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.helpers import loopback
 from tests.helpers.local_server import RunningServer, running_server
 from tests.helpers.transcription_requests import MODELS, PATHS, tone_wav
 
@@ -15,11 +16,10 @@ VERBOSE: dict[str, Any] = {"response_format": "verbose_json"}
 
 def post_translation(origin: str, dialect: str, **fields: Any) -> httpx.Response:
     form = {"model": MODELS[dialect], **fields}
-    return httpx.post(
+    return loopback.post(
         f"{origin}{PATHS[dialect]}/audio/translations",
         data=form,
         files={"file": ("tone.wav", tone_wav(3.0))},
-        trust_env=False,
         timeout=60,
     )
 
@@ -73,7 +73,7 @@ def test_models_that_do_not_translate_are_refused_and_free(
 
 
 def test_xai_has_no_translation_endpoint(local_server: RunningServer) -> None:
-    assert httpx.post(f"{local_server.origin}/xai/v1/audio/translations", trust_env=False).status_code == 404
+    assert loopback.post(f"{local_server.origin}/xai/v1/audio/translations").status_code == 404
 
 
 def test_the_local_engine_refuses_to_translate() -> None:

@@ -12,6 +12,7 @@ import av
 import httpx
 import pytest
 
+from tests.helpers import loopback
 from tests.helpers.local_server import JSON_TYPE, RunningServer, running_server
 from tests.helpers.transcription_requests import tone_wav
 
@@ -29,7 +30,7 @@ def speak(origin: str, prefix: str, **fields: Any) -> httpx.Response:
     body = {"model": MODELS.get(prefix), "input": TEXT, "voice": "tara", "response_format": "wav", **fields}
     path = "/tts" if prefix == "/xai/v1" else "/audio/speech"
     sent = {name: value for name, value in body.items() if value is not None}
-    return httpx.post(f"{origin}{prefix}{path}", json=sent, trust_env=False, timeout=60)
+    return loopback.post(f"{origin}{prefix}{path}", json=sent, timeout=60)
 
 
 def decode_audio(body: bytes) -> tuple[str, int, float]:
@@ -82,18 +83,14 @@ def test_xai_has_its_own_paths_and_fields(local_server: RunningServer) -> None:
     refused = speak(local_server.origin, "/xai/v1", text=TEXT, **none)
     assert refused.status_code == 400
     assert set(refused.json()) == {"code", "error"}
-    voices = httpx.get(f"{local_server.origin}/xai/v1/tts/voices", trust_env=False).json()
+    voices = loopback.get(f"{local_server.origin}/xai/v1/tts/voices").json()
     assert voices["voices"][0]["voice_id"]
     form = {"language": "en", "format": "true", "diarize": "true"}
     files = {"file": ("a.wav", tone_wav(3.0))}
-    transcript = httpx.post(
-        f"{local_server.origin}/xai/v1/stt", data=form, files=files, trust_env=False, timeout=60
-    ).json()
+    transcript = loopback.post(f"{local_server.origin}/xai/v1/stt", data=form, files=files, timeout=60).json()
     assert transcript["duration"] == 3.0
     assert {"text", "start", "end", "speaker", "confidence"} == set(transcript["words"][0])
-    bad = httpx.post(
-        f"{local_server.origin}/xai/v1/stt", data={"format": "true"}, files=files, trust_env=False, timeout=60
-    )
+    bad = loopback.post(f"{local_server.origin}/xai/v1/stt", data={"format": "true"}, files=files, timeout=60)
     assert bad.status_code == 400
 
 
@@ -124,13 +121,13 @@ def test_requests_that_the_provider_refuses_are_refused_and_free(
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b"null"])
 def test_a_body_that_is_not_a_json_object_is_refused(body: bytes, local_server: RunningServer) -> None:
-    reply = httpx.post(f"{local_server.origin}/v1/audio/speech", content=body, headers=JSON_TYPE, trust_env=False)
+    reply = loopback.post(f"{local_server.origin}/v1/audio/speech", content=body, headers=JSON_TYPE)
     assert reply.status_code == 400
     assert local_server.bill()["billed"] == 0
 
 
 def test_voices_are_listed_in_togethers_form(local_server: RunningServer) -> None:
-    entries = httpx.get(f"{local_server.origin}/together/v1/voices", trust_env=False).json()["data"]
+    entries = loopback.get(f"{local_server.origin}/together/v1/voices").json()["data"]
     assert {entry["model"] for entry in entries} >= {"hexgrad/Kokoro-82M"}
     assert all(voice["name"] for entry in entries for voice in entry["voices"])
 
@@ -158,18 +155,15 @@ def speaking_server(request: pytest.FixtureRequest) -> Iterator[RunningServer]:
 
 
 def test_installed_voices_generate_speech(speaking_server: RunningServer) -> None:
-    reply = httpx.post(f"{speaking_server.origin}/v1/audio/speech", json={"model": "x", "input": TEXT}, trust_env=False)
+    reply = loopback.post(f"{speaking_server.origin}/v1/audio/speech", json={"model": "x", "input": TEXT})
     assert reply.headers["x-mediamill-simulated"] == "false"
     assert reply.headers["x-mediamill-engine"].startswith(("flite-2", "espeak-ng-1"))
     assert 0.8 < decode_audio(reply.content)[2] < 5
     unknown = {"model": "x", "input": TEXT, "voice": "nobody"}
-    refused = httpx.post(f"{speaking_server.origin}/v1/audio/speech", json=unknown, trust_env=False)
+    refused = loopback.post(f"{speaking_server.origin}/v1/audio/speech", json=unknown)
     assert refused.status_code == 400
     odd = {"model": "x", "input": "$(reboot) `ls` -- \u4f60\u597d <speak>"}
-    assert (
-        httpx.post(f"{speaking_server.origin}/v1/audio/speech", json=odd, trust_env=False, timeout=60).status_code
-        == 200
-    )
+    assert loopback.post(f"{speaking_server.origin}/v1/audio/speech", json=odd, timeout=60).status_code == 200
 
 
 def test_an_engine_that_is_not_installed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

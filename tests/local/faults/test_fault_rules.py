@@ -9,6 +9,7 @@ import httpx
 import orjson
 import pytest
 
+from tests.helpers import loopback
 from tests.helpers.local_server import RunningServer, running_server
 from tests.helpers.transcription_requests import post_transcription, read_error, tone_wav
 
@@ -114,13 +115,13 @@ def test_rules_match_their_requests(local_server: RunningServer) -> None:
 def test_invalid_rules_are_refused(local_server: RunningServer, tmp_path: Path) -> None:
     wrong: list[Any] = [{}, [{"match": {}}], [{"fault": {"kind": "resett"}}], [{"fault": {"sttus": 1}}], [{"falt": 1}]]
     for rules in wrong:
-        reply = httpx.post(f"{local_server.origin}/mediamill/faults", json=rules, trust_env=False)
+        reply = loopback.post(f"{local_server.origin}/mediamill/faults", json=rules)
         assert reply.status_code == 400
     assert (
         "did you mean 'reset'"
-        in read_error(
-            httpx.post(f"{local_server.origin}/mediamill/faults", json=[{"fault": {"kind": "resett"}}], trust_env=False)
-        )["message"]
+        in read_error(loopback.post(f"{local_server.origin}/mediamill/faults", json=[{"fault": {"kind": "resett"}}]))[
+            "message"
+        ]
     )
 
 

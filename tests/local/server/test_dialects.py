@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.helpers import loopback
 from tests.helpers.local_server import RunningServer, running_server
 from tests.helpers.transcription_requests import MODELS, PATHS, post_transcription, read_error, tone_wav
 
@@ -136,9 +137,9 @@ def test_a_missing_file_or_text_instead_of_one_is_refused(local_server: RunningS
     for dialect, status in (("together", 400), ("openai", 400), ("compatible", 422)):
         url = f"{local_server.origin}{PATHS[dialect]}/audio/transcriptions"
         parts: dict[str, Any] = {"model": (None, MODELS[dialect])}
-        assert httpx.post(url, files=parts, trust_env=False).status_code == status
+        assert loopback.post(url, files=parts).status_code == status
     parts["file"] = (None, "https://example.com/a.wav")
-    assert httpx.post(url, files=parts, trust_env=False).status_code == 422
+    assert loopback.post(url, files=parts).status_code == 422
 
 
 @pytest.mark.long
@@ -157,7 +158,7 @@ def test_uploads_and_recordings_above_the_limits_are_refused() -> None:
 
 def test_models_are_listed_in_each_providers_form(local_server: RunningServer) -> None:
     def listed(dialect: str) -> Any:
-        return httpx.get(f"{local_server.origin}{PATHS[dialect]}/models", trust_env=False).json()
+        return loopback.get(f"{local_server.origin}{PATHS[dialect]}/models").json()
 
     assert {m["type"] for m in listed("together")} == {"transcribe", "chat", "image", "video"}
     for dialect in ("openai", "groq", "local", "compatible"):
@@ -179,7 +180,7 @@ def test_keys_are_required_when_the_settings_say_so(monkeypatch: pytest.MonkeyPa
 
 
 def test_unknown_paths_and_methods_are_refused(local_server: RunningServer) -> None:
-    with httpx.Client(base_url=local_server.origin, trust_env=False) as client:
+    with httpx.Client(base_url=local_server.origin, trust_env=False, verify=False) as client:
         assert client.get("/v1/audio/transcriptions").status_code == 405
         assert client.post("/together/v1/nothing").status_code == 404
         assert "id" in client.post("/together/v1/nothing").json()
@@ -190,8 +191,8 @@ def test_audio_by_url_is_fetched_only_from_allowed_hosts(local_server: RunningSe
     url = f"{local_server.origin}/health"
     host = local_server.origin.removeprefix("http://")
     parts: dict[str, Any] = {"model": (None, MODELS["together"]), "file": (None, url)}
-    refused = httpx.post(f"{local_server.origin}/together/v1/audio/transcriptions", files=parts, trust_env=False)
+    refused = loopback.post(f"{local_server.origin}/together/v1/audio/transcriptions", files=parts)
     assert "--url-host" in read_error(refused)["message"]
     with running_server(url_host=host) as running:
-        fetched = httpx.post(f"{running.origin}/together/v1/audio/transcriptions", files=parts, trust_env=False)
+        fetched = loopback.post(f"{running.origin}/together/v1/audio/transcriptions", files=parts)
         assert read_error(fetched)["code"] == "unsupported_format"  # it was fetched, and is not audio

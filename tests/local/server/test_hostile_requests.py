@@ -18,6 +18,7 @@ import orjson
 import pytest
 
 from mediamill.tasks.local.server.bounded_workers import MAX_CPU_SECONDS
+from tests.helpers import loopback
 from tests.helpers.local_server import RunningServer, running_server
 
 CHAT = "/v1/chat/completions"
@@ -76,7 +77,7 @@ def send_beside_health(origin: str, data: bytes) -> tuple[int, bytes, float]:
     longest = 0.0
     while hostile.is_alive():
         began = time.monotonic()
-        assert httpx.get(f"{origin}/health", trust_env=False, timeout=END_SECONDS).status_code == 200
+        assert loopback.get(f"{origin}/health", timeout=END_SECONDS).status_code == 200
         longest = max(longest, time.monotonic() - began)
         hostile.join(0.02)
     return *found[0], longest

@@ -22,7 +22,7 @@ PARENT = """
 import os, sys, httpx
 from mediamill.tasks.local.spawn import spawn
 server = spawn("local", workers=1)
-reply = httpx.post(server.origin + "/v1/audio/transcriptions", data={"model": "x"}, trust_env=False,
+reply = httpx.post(server.origin + "/v1/audio/transcriptions", data={"model": "x"},
                    files={"file": ("a.wav", open(sys.argv[1], "rb").read())}, timeout=60)
 if "fork" in sys.argv and os.fork() == 0:
     sys.stdin.read()

@@ -16,6 +16,7 @@ import pytest
 
 from mediamill.tasks.local.server.options import command
 from mediamill.tasks.local.spawn import Server, spawn
+from tests.helpers import loopback
 from tests.helpers.local_server import RunningServer
 
 CHAT = "/v1/chat/completions"
@@ -40,8 +41,8 @@ def send(origin: str, path: str, **headers: str) -> httpx.Response:
     """A request with these headers, underscores for dashes; POST for paths that take one."""
     names = {name.replace("_", "-"): value for name, value in headers.items()}
     if path in (CHAT, "/mediamill/reset", "/mediamill/faults"):
-        return httpx.post(origin + path, json=[] if "faults" in path else HELLO, headers=names, trust_env=False)
-    return httpx.get(origin + path, headers=names, trust_env=False)
+        return loopback.post(origin + path, json=[] if "faults" in path else HELLO, headers=names)
+    return loopback.get(origin + path, headers=names)
 
 
 @pytest.mark.parametrize("path", ["/health", "/mediamill/bill", "/mediamill/reset", "/mediamill/faults", CHAT, "/none"])
@@ -91,7 +92,7 @@ def test_a_socket_opens_for_programs_and_not_for_foreign_pages(path: str, local_
 def test_a_preflight_gets_no_permission(local_server: RunningServer) -> None:
     asked = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
     for headers, status in ((asked, 403), ({}, 405)):
-        reply = httpx.options(local_server.origin + CHAT, headers=headers, trust_env=False)
+        reply = loopback.options(local_server.origin + CHAT, headers=headers)
         assert reply.status_code == status
         assert not [name for name in reply.headers if name.startswith("access-control")]
 
@@ -105,7 +106,7 @@ def test_a_preflight_gets_no_permission(local_server: RunningServer) -> None:
 def test_a_body_that_a_form_could_send_is_refused(path: str, kind: str | None, local_server: RunningServer) -> None:
     body = httpx.Request("POST", "http://x", json=HELLO).content
     headers = {"Content-Type": kind} if kind else {}
-    reply = httpx.post(local_server.origin + path, content=body, headers=headers, trust_env=False)
+    reply = loopback.post(local_server.origin + path, content=body, headers=headers)
     assert (reply.status_code, "application/json" in reply.text) == (415, True)
     assert local_server.bill()["billed"] == 0
 
@@ -133,10 +134,10 @@ def test_without_its_token_every_route_of_a_runs_server_answers_401(path: str, c
 def test_a_link_to_a_file_works_without_the_token(closed_server: Server) -> None:
     key = {"Authorization": f"Bearer {TOKEN}"}
     body = {"model": "any", "prompt": "a house", "response_format": "url", "size": "64x64"}
-    made = httpx.post(f"{closed_server.origin}/v1/images/generations", json=body, headers=key, trust_env=False)
+    made = loopback.post(f"{closed_server.origin}/v1/images/generations", json=body, headers=key)
     link = made.json()["data"][0]["url"]
     assert TOKEN not in made.text
-    assert httpx.get(link, follow_redirects=True, trust_env=False).content[:4] == b"\x89PNG"
+    assert loopback.get(link, follow_redirects=True).content[:4] == b"\x89PNG"
 
 
 def test_the_token_is_in_no_argument_and_no_environment(closed_server: Server) -> None:

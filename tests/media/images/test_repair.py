@@ -120,6 +120,9 @@ DAMAGED_PNGS = {
     "many texts": insert_chunks(PNG, *[to_chunk(b"tEXt", b"k\0" + b"v" * 1_000_000) for _ in range(70)]),
     "text with a wrong sum": insert_chunks(PNG, to_chunk(b"tEXt", b"k\0v")[:-1] + b"\0"),
     "profile that is none": insert_chunks(PNG, to_chunk(b"iCCP", b"p\0\0no zlib")),
+    "transparent colour that is empty": insert_chunks(PNG, to_chunk(b"tRNS", b"")),
+    "transparent colour of half its length": insert_chunks(PNG, to_chunk(b"tRNS", b"\0\1\0")),
+    "transparent colour with a wrong sum": insert_chunks(PNG, to_chunk(b"tRNS", bytes(6))[:-1] + b"\0"),
     "exif that is none": insert_chunks(PNG, to_chunk(b"eXIf", b"\xff" * 40)),
     "international text that is none": insert_chunks(PNG, to_chunk(b"iTXt", b"k\0\1\0\0\0no zlib")),
 }
@@ -217,7 +220,7 @@ def test_a_file_that_is_no_picture_says_what_it_is(data: bytes) -> None:
         prepare(data)
     assert (wrong.value.kind, OTHERS[data] in wrong.value.message) == ("not_a_picture", True)
     assert "git" not in OTHERS[data].lower() or "git" in (wrong.value.hint or "")
-    assert OTHERS[data] in undecodable_error(data).message
+    assert OTHERS[data] in undecodable_error(data, Path("x")).message
 
 
 @pytest.mark.parametrize(
@@ -249,5 +252,6 @@ def test_a_caption_of_a_damaged_picture_says_so_in_its_row(tmp_path: Path) -> No
     assert done.returncode == 3, done.stderr
     assert "it holds a PDF document" in done.stdout
     warnings = {row["item_id"]: row["warnings"] for row in read_rows(out)}
+    assert {row["item_id"]: row["flags"] for row in read_rows(out)} == {"a.jpg": ["truncated"], "b.png": []}
     assert warnings["a.jpg"] == ["truncated: the file ends early; nearly all of the image is there"]
     assert warnings["b.png"] == ["metadata: damaged or too large, and passed over"]

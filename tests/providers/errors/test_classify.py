@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mediamill.tasks.retry_after import MAX_WAIT
+from mediamill.tasks.retry_after import MAX_HINT
 from tests.providers.builders import SECRET_KEY, build_provider, build_reply
 
 BAD: dict[str, Any] = {"type": "invalid_request_error"}
@@ -46,7 +46,7 @@ def make_coded_error(code: str | int | None, message: str = "no", **more: Any) -
         ("openai", 429, make_coded_error(None, type="insufficient_quota"), ("stop", "credits")),
         ("openai", 404, make_coded_error("model_not_found"), ("stop", "no_model")),
         ("openai", 400, make_coded_error(None, "invalid model ID", param="model"), ("stop", "no_model")),
-        ("openai", 400, make_coded_error("unsupported_value", param="response_format"), ("fail", "bad_request")),
+        ("openai", 400, make_coded_error("unsupported_value", param="response_format"), ("fail", "response_format")),
         ("openai", 403, make_coded_error("unsupported_country_region_territory"), ("stop", "forbidden")),
         ("openai", 404, make_coded_error("unknown_url"), ("stop", "not_found")),
         ("groq", 413, make_coded_error("rate_limit_exceeded"), ("fail", "token_limit")),
@@ -204,7 +204,7 @@ def test_messages_are_short_and_on_one_line() -> None:
     [
         ({"retry_after": "3"}, 3),
         ({"retry_after_ms": "250", "retry_after": "3"}, 0.25),
-        ({"retry_after": "31536000"}, MAX_WAIT),
+        ({"retry_after": "31536000"}, MAX_HINT),
         ({"retry_after": "-5"}, None),
         ({"x_ratelimit_reset": "2"}, 2),
         ({}, None),

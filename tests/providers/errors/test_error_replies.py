@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from mediamill.tasks.retry_after import MAX_HINT
 from mediamill.tasks.wire import Problem, Reply
 from tests.helpers.hypothesis_profile import repeatable
 from tests.providers.builders import PROVIDERS, SECRET_KEY, build_provider, build_reply
@@ -192,7 +193,7 @@ def test_any_status_with_any_body_is_classified(status: int, body: bytes, name: 
     assert problem.kind.isidentifier()
     assert len(problem.message) <= 250
     assert len(problem.message.splitlines()) == 1
-    assert problem.wait is None or 0 <= problem.wait <= 120
+    assert problem.wait is None or 0 <= problem.wait <= MAX_HINT
 
 
 @repeatable

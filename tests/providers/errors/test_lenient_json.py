@@ -31,6 +31,8 @@ _VALUES = st.recursive(_SCALARS, lambda inner: st.lists(inner) | st.dictionaries
         ('{"a":"Zürich"}'.encode("latin-1"), {"a": "Zürich"}),
         ("[“Zürich”]".replace("“", '"').replace("”", '"').encode() + b" ", ["Zürich"]),
         ('["日本'.encode() + b'\xe6\x97"]', ["日本�"]),
+        (b'["hi \xed\xa0\xbd you"]', ["hi \ufffd you"]),
+        (b'["\xed\xa0\xbd\xed\xb8\x80", "\xc3\xbc"]', ["\U0001f600", "\xfc"]),
         (b'{"a":"one\ntwo\tthree\x00"}', {"a": "one\ntwo\tthree\x00"}),
         (b'\n\n  {"a":NaN}\r\n', {"a": None}),
     ],
@@ -73,3 +75,37 @@ def test_any_bytes_are_json_or_refused(body: bytes) -> None:
     except ValueError:
         return
     assert orjson.loads(orjson.dumps(value)) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a":"b",}',
+        '{"a":"b", \n}',
+        ')]}\'\n{"a":"b"}',
+        'while(1);{"a":"b"}',
+        ': ping\n\n{"a":"b"}',
+        '{"a":"b"}\n<!-- cached -->',
+        '{"a":"b"}\n\n[DONE]',
+    ],
+)
+def test_what_stands_around_a_value_is_passed_over(text: str) -> None:
+    assert read_json(text.encode()) == {"a": "b"}
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-8-sig", "utf-16"])
+def test_an_object_is_read_in_any_unicode_encoding(encoding: str) -> None:
+    assert read_json('{"a":"h\xe9"}'.encode(encoding)) == {"a": "h\xe9"}
+
+
+@pytest.mark.parametrize(("text", "value"), [('"it\\\'s"', "it's"), ('"\\d"', "\\d"), ('"\\u00e9,]"', "\xe9,]")])
+def test_escapes_of_other_languages_are_read(text: str, value: str) -> None:
+    assert read_json(text.encode()) == value
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a":1}{"b":2}', '{"a":1}\n{"a":2}', 'so {"a":1}', '{"a":[1,}', '{"a":1', '{"a":"b,']
+)
+def test_no_value_and_several_are_none(text: str) -> None:
+    with pytest.raises(ValueError):
+        read_json(text.encode())

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediamill.tasks.capabilities.transcribe import Transcribe
+from mediamill.tasks.capabilities.transcribe import Transcribe, TranscribeParams
 from mediamill.tasks.errors import BadReply
 from mediamill.tasks.providers.registry import providers_with
 from mediamill.tasks.sinks.json_to_arrow import to_table
@@ -197,7 +197,7 @@ def test_language_names_and_tags_become_iso_codes(language: Any, code: str | Non
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"Hi", b"{", b"[]", b"null", b'"text"', b'{"text":null}', b'{"text":[1]}', b'{"txt":"x"}']
+    "body", [b"", b"OK", b"{", b"[]", b"null", b'"Done."', b'{"text":null}', b'{"text":[1]}', b'{"txt":"x"}']
 )
 def test_a_reply_without_text_is_a_bad_reply(body: bytes) -> None:
     with pytest.raises(BadReply) as refused:
@@ -248,7 +248,7 @@ odd_replies = st.fixed_dictionaries(
 def test_any_reply_with_text_is_parsed_and_fits_the_columns(reply: dict[str, Any]) -> None:
     parsed = parse_together_reply(reply)
     assert parsed.data["text"] == reply["text"].strip()
-    schema = Transcribe().schema(None, build_provider("local"), "pocketsphinx")
+    schema = Transcribe().schema(TranscribeParams(), build_provider("local"), "pocketsphinx")
     (row,) = to_table([orjson.dumps(parsed.data)], schema).to_pylist()
     for name in ("text", "language", "segments", "words", "speakers"):
         assert row[name] == parsed.data[name]

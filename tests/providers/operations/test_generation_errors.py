@@ -12,7 +12,7 @@ from tests.providers.builders import build_event_stream, build_provider, build_r
 _ERROR = {"code": 502, "message": "Provider returned error"}
 
 
-def make_choice(text: str, finish_reason: str, **more: Any) -> dict[str, Any]:
+def make_choice(text: str, finish_reason: str | None, **more: Any) -> dict[str, Any]:
     """A choice of a completion."""
     return {"index": 0, "finish_reason": finish_reason, "message": {"content": text}, **more}
 
@@ -27,6 +27,7 @@ def classify(*choices: dict[str, Any]) -> Problem | None:
     [
         (make_choice("part", "error", error=_ERROR), "unknown", "server_error", "Provider returned error"),
         (make_choice("", "error", error=_ERROR), "retry", "server_error", "Provider returned error"),
+        (make_choice("", None, error=_ERROR), "retry", "server_error", "Provider returned error"),
         (make_choice("part", "error"), "unknown", "server_error", "the generation ended in an error"),
         (make_choice("part", "error", error={"code": "402", "message": "no credits"}), "stop", "credits", "no credits"),
         (make_choice("", "error", error={"code": 429, "message": "slow down"}), "retry", "rate_limit", "slow down"),

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from mediamill.tasks.calls.request_key import request_key
 from mediamill.tasks.domain import Ask, Payload, Usage
 from mediamill.tasks.errors import BadInput, BadReply
-from mediamill.tasks.providers.operations.realtime import SocketConfig, SpeechModel
+from mediamill.tasks.providers.operations.realtime import SocketConfig, SpeechModel, reports_failure
 from mediamill.tasks.providers.operations.realtime_transcription import SESSIONS, TogetherSession
 from mediamill.tasks.providers.operations.realtime_tts import TtsSession
 from mediamill.tasks.providers.operations.transcription import SpeechToTextConfig
@@ -246,7 +246,7 @@ def test_any_session_ends_only_after_its_closing_messages(shape: str, messages: 
         if MessageFlags.KEEP in flags:
             kept.append(encode_message(message))
         if shape != "speech":
-            assert closed or MessageFlags.OVER not in flags
+            assert closed or MessageFlags.OVER not in flags or reports_failure(message, ())
             assert closed or session.max_silence_seconds() is None
         max_silence = session.max_silence_seconds()
         assert max_silence is None or max_silence > 0
@@ -340,6 +340,24 @@ def test_a_speech_session_is_complete_when_every_item_is_done() -> None:
     assert (session.max_silence_seconds(), session.is_complete()) == (SOCKET.settle, True)
 
 
+def test_an_error_without_a_type_ends_a_session() -> None:
+    error = '{"error": {"message": "no voice"}}'
+    sessions = (TtsSession("One.", SOCKET), *(build(SECOND, SOCKET, {"model": "m"}) for build in SESSIONS.values()))
+    assert [s.receive(error) for s in sessions] == [MessageFlags.KEEP | MessageFlags.OVER] * 4
+
+
+def test_messages_in_binary_frames_are_read_and_bytes_are_speech_where_speech_is_due() -> None:
+    message = encode_event("conversation.item.audio_output.done", item_id="a")
+    assert TtsSession("One.", SOCKET).read_binary(message.encode()) == message
+    speech = TtsSession("One.", SOCKET)
+    text = speech.read_binary(b"\x00\x01\xff")
+    assert text is not None
+    assert speech.receive(text) == MessageFlags.KEEP
+    assert base64.b64decode(orjson.loads(text)["delta"]) == b"\x00\x01\xff"
+    assert build_session().read_binary(message.encode()) == message
+    assert build_session().read_binary(b"\x00\x01\xff") is None
+
+
 TRANSCRIBED = encode_event(ITEM + "completed", transcript="One.")
 WORKER_LOST = encode_event(ITEM + "failed", error={"message": "worker lost", "code": "processing_failed"})
 NO_CREDITS = encode_event(ITEM + "failed", error={"message": "no credits", "code": "insufficient_quota"})
@@ -358,6 +376,15 @@ NO_CREDITS = encode_event(ITEM + "failed", error={"message": "no credits", "code
         (build_socket_reply(end="unsent 1008 no key"), "fail", "bad_request", False),
         (build_socket_reply(end="closed 1009"), "fail", "too_large", False),
         (build_socket_reply(end="closed 1008 policy"), "fail", "bad_request", False),
+        (build_socket_reply(end="closed 1008 rate limit exceeded"), "retry", "rate_limit", False),
+        (build_socket_reply(end="closed 1011 429 Too Many Requests"), "retry", "rate_limit", False),
+        (build_socket_reply(end="closed 4429 slow down"), "retry", "rate_limit", False),
+        (build_socket_reply(TRANSCRIBED, end="closed 4429"), "unknown", "rate_limit", True),
+        (build_socket_reply(end="closed 4401 no key"), "stop", "auth", False),
+        (build_socket_reply(end="closed 3000 unauthorized"), "stop", "auth", False),
+        (build_socket_reply(end="closed 4402"), "stop", "credits", False),
+        (build_socket_reply('{"error": {"message": "Rate limit exceeded"}}'), "retry", "rate_limit", False),
+        (build_socket_reply('{"type": "response.error", "message": "no"}'), "retry", "server_error", False),
         (build_socket_reply(WORKER_LOST), "retry", "server_error", False),
         (build_socket_reply(TRANSCRIBED, WORKER_LOST), "unknown", "server_error", True),
         (build_socket_reply(NO_CREDITS, end="closed 1011"), "stop", "credits", False),

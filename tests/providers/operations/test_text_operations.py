@@ -179,7 +179,8 @@ def test_vectors_are_parsed_by_index_from_numbers_or_base64() -> None:
 
 
 @pytest.mark.parametrize(
-    "vector", [[], None, "", "abc", "AAA=", ["a"], [[1.0]], [1e40], [None], base64.b64encode(b"\0\0\xc0\x7f").decode()]
+    "vector",
+    [[], None, "", "abc", "AAA=", ["a"], [[1.0], [2.0]], [1e40], [None], base64.b64encode(b"\0\0\xc0\x7f").decode()],
 )
 def test_an_invalid_vector_is_a_bad_reply(vector: Any) -> None:
     with pytest.raises(BadReply):

@@ -101,7 +101,7 @@ def test_unset_parameters_are_not_sent() -> None:
 
 def test_the_built_in_providers_origin_is_the_engine_and_not_the_port() -> None:
     provider = build_provider("local")
-    wire = provider.to_wire(build_ask_for(provider, "transcription"))
+    wire = provider.to_wire(build_ask("transcription", "pocketsphinx"))
     assert wire.origin.startswith("local:pocketsphinx-")
     assert provider.to_wire(build_ask("transcription", "whisper")).origin.startswith("local:whisper")
-    assert provider.to_wire(build_ask_for(provider, "transcription")) == wire
+    assert provider.to_wire(build_ask("transcription", "pocketsphinx")) == wire

@@ -126,7 +126,7 @@ def test_missing_usage_is_none_and_not_zero() -> None:
     assert parse_body("together", "transcription", {"text": "Hi"}).usage.audio_seconds is None
 
 
-@pytest.mark.parametrize("body", [b"[]", b"null", b'"x"', b"{}", b'{"text": null}', b'{"\\u001b[2Jevil": 1}'])
+@pytest.mark.parametrize("body", [b"[]", b"null", b'"failed"', b"{}", b'{"text": null}', b'{"\\u001b[2Jevil": 1}'])
 def test_a_reply_without_text_is_a_bad_reply_in_one_printable_line(body: bytes) -> None:
     provider = build_provider("together")
     with pytest.raises(BadReply, match="no text") as caught:

@@ -222,7 +222,40 @@ def test_headerless_pcm_is_accepted_by_its_media_type() -> None:
     mp3_like = b"\xff\xfb\x90\x00" * 50
     assert parse_speech(mp3_like, "audio/pcm", form="pcm").data.format == "pcm"
     with pytest.raises(BadReply, match="not audio in a known format"):
-        parse_speech(b"<html>busy</html>", "audio/wav")
+        parse_speech(b"\x00\x01 no header", "audio/wav")
+
+
+@pytest.mark.parametrize(
+    ("body", "verdict", "kind"),
+    [
+        (b'{"error": {"message": "Rate limit exceeded", "code": 429}}', "retry", "rate_limit"),
+        (b'{"error": {"message": "Unknown voice", "code": 400}}', "fail", "bad_request"),
+        (b"429 Too Many Requests", "retry", "rate_limit"),
+        (b"<html>busy</html>", "unknown", "bad_body"),
+    ],
+)
+@pytest.mark.parametrize("kind_of_reply", ["audio/wav", "audio/pcm", "application/octet-stream"])
+def test_an_error_that_is_called_audio_is_an_error(body: bytes, verdict: str, kind: str, kind_of_reply: str) -> None:
+    problem = build_provider("openai").classify(build_reply(body, content_type=kind_of_reply), TTS)
+    assert problem is not None
+    assert (problem.verdict, problem.kind) == (verdict, kind)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"audio": "@"},
+        {"audioContent": "@"},
+        {"data": {"audio": "#", "status": 2}, "base_resp": {"status_code": 0, "status_msg": "success"}},
+        {"audio": {"data": "data:audio/wav;base64,@", "expires_at": 1}},
+        {"choices": [{"message": {"audio": {"data": "@", "transcript": "hi"}}}], "usage": {"output_tokens": 5}},
+    ],
+)
+def test_audio_inside_json_was_paid_for_and_is_audio(body: Any) -> None:
+    text = json.dumps(body).replace("@", encode_base64(pcm_wav())).replace("#", pcm_wav().hex())
+    parsed = parse_speech(text.encode(), "application/json")
+    assert (parsed.data.format, parsed.data.audio) == ("wav", pcm_wav())
+    assert parsed.usage.output_tokens == (5 if "usage" in body else None)
 
 
 def test_an_empty_reply_may_have_been_billed() -> None:

@@ -48,7 +48,7 @@ def test_text_in_parts_is_the_text(body: Any) -> None:
 
 
 def test_a_reply_without_text_says_what_is_there_and_what_to_do() -> None:
-    with pytest.raises(BadReply, match=r"no text, only text \(empty\), segments \(empty\)") as caught:
+    with pytest.raises(BadReply, match=r"no text; its fields are text \(null\), segments \(empty\)") as caught:
         parse_body("compatible", "transcription", {"text": None, "segments": []})
     assert caught.value.hint is not None
 

@@ -135,6 +135,12 @@ def test_every_parameter_and_image_changes_the_request_key() -> None:
         ("xai", {"status": "pending", "progress": 3}, "pending"),
         ("xai", {"status": "done", "video": {"url": "https://e.org/v.mp4"}}, "done"),
         ("xai", {"status": "expired"}, "failed"),
+        ("together", {"id": "v", "status": "TASK_STATUS_SUCCEED"}, "done"),
+        ("together", {"id": "v", "state": "finished"}, "done"),
+        ("together", {"request_id": "r", "output": {"task_id": "v", "task_status": "RUNNING"}}, "pending"),
+        ("together", {"code": 0, "data": {"task_id": "v", "task_status": "failed", "msg": "no"}}, "failed"),
+        ("together", {"id": "v", "status": "uploaded", "videos": [{"url": "https://e.org/v.mp4"}]}, "done"),
+        ("together", {"id": "v", "status": "uploading", "outputs": None}, "pending"),
     ],
 )
 def test_documented_and_unknown_job_states(name: str, body: Mapping[str, Any], state: str) -> None:
@@ -145,6 +151,29 @@ def test_documented_and_unknown_job_states(name: str, body: Mapping[str, Any], s
     if state == "failed":
         assert poll.problem is not None
         assert poll.problem.verdict in ("fail", "unknown")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"id": "v", "status": "completed", "video_url": "https://e.org/v.mp4"},
+        {"id": "v", "status": "completed", "videos": [{"url": "https://e.org/v.mp4"}]},
+        {"id": "v", "status": "succeeded", "output": ["https://e.org/v.mp4"]},
+        {"output": {"task_id": "v", "task_status": "SUCCEEDED", "video_url": "https://e.org/v.mp4"}},
+        {"id": "v", "status": "ready", "assets": {"video": "https://e.org/v.mp4"}},
+    ],
+)
+def test_the_video_of_a_finished_job_is_found_where_other_servers_name_it(body: Any) -> None:
+    reply = build_reply(body, headers={JOB_ID_HEADER: "v"})
+    assert build_provider("together").parse(reply, [build_ask(VIDEO, "m")])[0].data["url"] == "https://e.org/v.mp4"
+
+
+def test_an_error_with_the_id_of_its_request_is_no_job() -> None:
+    problem = build_provider("xai").classify(
+        build_reply({"code": 402, "message": "no credits", "request_id": "r"}), VIDEO
+    )
+    assert problem is not None
+    assert (problem.verdict, problem.kind) == ("stop", "credits")
 
 
 def test_an_expired_job_may_have_been_billed_and_a_refusal_is_its_own_kind() -> None:

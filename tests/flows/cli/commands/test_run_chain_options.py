@@ -16,6 +16,18 @@ steps:
 """
 
 
+def test_a_step_of_a_recipe_is_changed_in_a_file_of_ones_own(tmp_path: Path) -> None:
+    refused = mediamill("run", "recipe:dataset", tmp_path, "--concurrency", "2", home=tmp_path / "home")
+    assert refused.returncode == 2
+    assert "mediamill recipes dataset > my-dataset.yaml" in refused.stderr
+    assert "site-packages" not in refused.stderr
+
+
+def test_the_option_of_a_capability_is_told_as_a_setting_where_a_command_is_for_all_of_them(tmp_path: Path) -> None:
+    refused = mediamill("quote", "complete", tmp_path, "--prompt", "x", home=tmp_path / "home")
+    assert (refused.returncode, "--set prompt=VALUE" in refused.stderr) == (2, True), refused.stderr
+
+
 @pytest.mark.parametrize(
     ("option", "words"),
     [

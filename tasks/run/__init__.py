@@ -1,0 +1,1 @@
+"""What a job goes through: looked up, quoted, opened, planned, done shard by shard, published."""

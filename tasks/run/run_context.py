@@ -1,0 +1,210 @@
+"""What the three steps of a run share: the job, the objects it runs with, and the switch that stops it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mediamill.tasks.calls.call import Caller
+from mediamill.tasks.calls.call_context import CallContext
+from mediamill.tasks.calls.pace_exchange import PaceExchange
+from mediamill.tasks.calls.rate_limiter import Limiter
+from mediamill.tasks.capabilities.base import Capability
+from mediamill.tasks.domain import Failure
+from mediamill.tasks.engine import Engine
+from mediamill.tasks.errors import RunStopped
+from mediamill.tasks.job import Job
+from mediamill.tasks.journal.journal import Journal
+from mediamill.tasks.journal.output_lock import OutputLock
+from mediamill.tasks.not_taken import NotTaken
+from mediamill.tasks.out.damage import Damage
+from mediamill.tasks.run.capability_context import EngineCapabilityContext
+from mediamill.tasks.run.failures_in_a_row import FailuresInARow
+from mediamill.tasks.run.item_slots import ItemSlots
+from mediamill.tasks.sources.row_paths import RowPaths
+from mediamill.tasks.sources.sidecars import SidecarNames
+from mediamill.tasks.summary import FailureGroup, Progress, SidecarCounts
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_MAX_LAST_FAILURES = 3
+
+
+class StopSwitch:
+    """Stops a run, from any thread or signal handler: nothing new is sent, requests in flight may end."""
+
+    def __init__(self) -> None:
+        self._reason: RunStopped | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def reason(self) -> RunStopped | None:
+        """Why the run is ending; None while it is not."""
+        return self._reason
+
+    def trigger(self, reason: RunStopped) -> None:
+        """End the run; the first reason counts."""
+        with self._lock:
+            if self._reason is None:
+                self._reason = reason
+
+    def raise_if_stopped(self) -> None:
+        """Raise the reason, once the run is ending."""
+        if self._reason is not None:
+            raise self._reason
+
+
+@dataclass(slots=True)
+class ItemCounts:
+    """The items of this run, counted as they end; ``open_since`` has those that are open, the oldest first."""
+
+    total: int = 0
+    skipped: int = 0
+    done: int = 0
+    failed: int = 0
+    cached: int = 0
+    audio_seconds: Decimal = Decimal(0)
+    planned: int = 0
+    flags: Counter[str] = field(default_factory=Counter)
+    replacement_failures: dict[str, FailureGroup] = field(default_factory=dict)
+    last_failures: tuple[FailureGroup, ...] = ()
+    open_since: dict[str, float] = field(default_factory=dict)
+
+    def add_last_failure(self, failure: Failure) -> None:
+        """Keep a failure among the latest ones, for who watches the run."""
+        latest = FailureGroup(failure.kind, 1, failure.item_id, failure.message, failure.hint)
+        self.last_failures = (latest, *self.last_failures[: _MAX_LAST_FAILURES - 1])
+
+    def find_slowest(self) -> tuple[str, float] | None:
+        """The item that has been open longest, and since when, in the time of :func:`time.monotonic`."""
+        try:
+            return next(iter(self.open_since.items()), None)
+        except RuntimeError:  # the run's own thread has just changed it
+            return None
+
+    def add_replacement_failure(self, failure: Failure) -> None:
+        """Count an attempt to replace a result that failed: it has no row of its own, so the summary reports it."""
+        kind = failure.kind
+        group = self.replacement_failures.get(kind)
+        first = group or FailureGroup(kind, 0, failure.item_id, failure.message, failure.hint, stands=True)
+        self.replacement_failures[kind] = replace(first, count=first.count + 1)
+
+
+class RunListener(Protocol):
+    """Is told what a run does, on the engine's loop, so it must not block."""
+
+    def on_planned(self, run_id: str) -> None:
+        """The journal says which items the run does; none has begun."""
+        ...
+
+    def on_result(self, item_id: str) -> None:
+        """An item's result is in the journal."""
+        ...
+
+
+@dataclass(slots=True)
+class RunContext:
+    """One run in progress. ``item_slots`` bounds the items that are open at once.
+
+    ``pace_exchange`` shares the limiter's limit with runs in other processes; None where there is nothing to share.
+    ``failures_in_a_row`` stops a run whose provider has turned bad.
+    ``is_new`` says that the run made OUT. ``not_taken`` is what its source holds and the run passes over; None in a
+    retry and before the plan.
+    ``not_taken_changed`` says whether an earlier run told something else, so that the page is stale. ``subtitles`` are
+    the formats that OUT's recordings have as files, ``sidecars`` what those beside the sources are called, and
+    ``sidecar_counts`` what became of them.
+    """
+
+    job: Job
+    run_id: str
+    out: Path
+    journal: Journal
+    lock: OutputLock
+    engine: Engine
+    capability: Capability
+    params: Any
+    row_paths: RowPaths
+    call_context: CallContext
+    caller: Caller
+    capability_context: EngineCapabilityContext
+    stop_switch: StopSwitch
+    item_slots: ItemSlots
+    max_open_items: int
+    schema: pa.Schema
+    row_schema: pa.Schema
+    limiter: Limiter
+    limiter_name: str
+    pace_exchange: PaceExchange | None
+    failures_in_a_row: FailuresInARow
+    damage: Damage = field(default_factory=Damage)
+    is_new: bool = False
+    listener: RunListener | None = None
+    subtitles: Sequence[str] = ()
+    sidecars: SidecarNames | None = None
+    sidecar_counts: SidecarCounts | None = None
+    phase: str = "plan"
+    not_taken: NotTaken | None = None
+    not_taken_changed: bool = False
+    counts: ItemCounts = field(default_factory=ItemCounts)
+    start_time: float = field(default_factory=time.monotonic)
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    spent_before: Decimal = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.spent_before = self.call_context.budget.spent
+
+    def progress(self) -> Progress:
+        """The progress of the run so far."""
+        counts, stats, budget = self.counts, self.call_context.stats, self.call_context.budget
+        elapsed = time.monotonic() - self.start_time
+        ended = counts.done + counts.failed
+        rate = ended / elapsed if elapsed > 0 else 0.0
+        items_left = max(counts.total - ended, 0)
+        now_spent = budget.spent - self.spent_before
+        slowest = counts.find_slowest()
+        return Progress(
+            phase=self.phase,
+            total=counts.total,
+            done=counts.done,
+            failed=counts.failed,
+            cached=counts.cached,
+            in_flight=stats.in_flight,
+            spent=budget.spent,
+            unknown_max=budget.unknown,
+            budget=self.job.budget,
+            seconds=elapsed,
+            rate=rate,
+            eta_s=self._estimate_seconds_left(items_left, elapsed, rate),
+            running=stats.running_jobs,
+            outage=self.call_context.gate.describe_outage() or self.call_context.lookup_gate.describe_outage(),
+            retried=stats.retried,
+            rate_limited=stats.rate_limited,
+            max_in_flight=self.limiter.concurrency,
+            max_requests_per_second=self.limiter.requests_per_second,
+            projected=budget.spent + now_spent * items_left / ended if ended and now_spent else None,
+            slowest_item=slowest[0] if slowest else None,
+            slowest_seconds=time.monotonic() - slowest[1] if slowest else 0.0,
+            last_failures=counts.last_failures,
+            silent_seconds=self.call_context.gate.measure_silence(),
+        )
+
+    def _estimate_seconds_left(self, items_left: int, elapsed: float, rate: float) -> float | None:
+        stats = self.call_context.stats
+        if self.phase != "run":
+            return None
+        if stats.running_jobs or stats.jobs_ended:
+            return stats.estimate_seconds_left(items_left, elapsed)
+        return items_left / rate if rate else None
+
+    def close(self) -> None:
+        """Release OUT's lock. Blocks until everything is in the journal."""
+        self.lock.release()
+        self.journal.close()
