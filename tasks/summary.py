@@ -84,7 +84,8 @@ class Progress(JsonSummary):
     ``max_requests_per_second`` are what is allowed now; None where nothing limits it. ``projected`` is what OUT will
     have cost at the end when the items that are left cost like those that are done; None while nothing is known.
     ``slowest_item`` is the one that has been open longest. ``silent_seconds`` is how long nothing was answered though
-    requests are out; None where that is nothing to tell.
+    requests are out; None where that is nothing to tell. ``claimed_by_others`` are requests that another run sends and
+    whose answers are waited for.
     """
 
     phase: str
@@ -110,6 +111,7 @@ class Progress(JsonSummary):
     slowest_seconds: float = 0.0
     last_failures: tuple[FailureGroup, ...] = ()
     silent_seconds: float | None = None
+    claimed_by_others: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,14 @@ from rich.live import Live
 from rich.text import Text
 
 from mediamill.flows.cli.console import LastingStderr, hold_signal_notes
-from mediamill.flows.cli.progress_text import format_cost, format_outage, format_phase, format_progress, format_silence
+from mediamill.flows.cli.progress_text import (
+    format_claims_of_others,
+    format_cost,
+    format_outage,
+    format_phase,
+    format_progress,
+    format_silence,
+)
 from mediamill.tasks.formatting import format_duration, pluralize
 from mediamill.tasks.untrusted_text import escape_controls
 
@@ -92,6 +99,8 @@ def _list_facts(progress: Progress) -> Iterator[tuple[str, str]]:
     parts = [f"{progress.in_flight:,} in flight{limit}"]
     if progress.running:
         parts.append(f"{pluralize(progress.running, 'job')} running")
+    if progress.claimed_by_others:
+        parts.append(format_claims_of_others(progress.claimed_by_others))
     if progress.rate_limited or progress.max_requests_per_second is not None:
         pace = progress.max_requests_per_second
         parts.append(f"{progress.rate_limited:,} refused as too many (429)" + (f", now {pace:.1f}/s" if pace else ""))

@@ -20,7 +20,7 @@ from mediamill.flows.cli.console import (
     print_traceback,
     redirect_to_null,
 )
-from mediamill.flows.cli.signals import StoppedBySignal
+from mediamill.flows.cli.signals import StoppedBySignal, end_on_signal
 from mediamill.tasks import capabilities
 from mediamill.tasks.errors import JobFileError, MediamillError, StorageError
 from mediamill.tasks.system.os_errors import build_storage_error
@@ -125,7 +125,8 @@ def main() -> None:
     open_closed_streams()
     _forbid_core_files()
     try:
-        code = cli.main(prog_name="mediamill", standalone_mode=False)
+        with end_on_signal(before_run=False):
+            code = cli.main(prog_name="mediamill", standalone_mode=False)
     except click.exceptions.Exit as stop:
         code = stop.exit_code
     except click.Abort as stop:
@@ -134,7 +135,7 @@ def main() -> None:
         else:
             code = _print_error("stopped", None, 130)
     except StoppedBySignal as stop:
-        code = _print_error(str(stop), "run the same command again to start it", stop.exit_code)
+        code = _print_error(str(stop), "run the same command again", stop.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         code = error.exit_code

@@ -20,6 +20,8 @@ def format_progress(progress: Progress, *, after_cause: str = ": ") -> str:
         parts.append(f"{progress.retried} retried")
     if progress.running:
         parts.append(f"{progress.running} jobs running")
+    if progress.claimed_by_others:
+        parts.append(format_claims_of_others(progress.claimed_by_others))
     parts += [f"{progress.in_flight} in flight", f"{progress.rate:.1f}/s"]
     if progress.spent or progress.budget is not None:
         limit_text = f" of {format_dollars(progress.budget)}" if progress.budget is not None else ""
@@ -50,6 +52,11 @@ def format_cost(progress: Progress) -> str:
     if progress.unknown_max:
         parts.append(f"up to {format_dollars(progress.unknown_max)} more may be billed")
     return ", ".join(parts)
+
+
+def format_claims_of_others(count: int) -> str:
+    """Requests that another run sends: their answers cost this one nothing."""
+    return f"{count} wait for answers to another run"
 
 
 def format_silence(seconds: float) -> str:

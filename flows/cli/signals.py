@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -22,22 +22,29 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class StoppedBySignal(BaseException):
-    """A signal came before a run had begun. No ``Exception``: nothing on its way takes it for a failure of its own."""
+    """A signal ended a command. No ``Exception``: nothing on its way takes it for a failure of its own.
 
-    def __init__(self, number: int) -> None:
-        super().__init__(f"stopped by {signal.Signals(number).name} before the run began; nothing was sent")
+    ``before_run`` says that the command starts a run, which had not begun.
+    """
+
+    def __init__(self, number: int, *, before_run: bool) -> None:
+        when = " before the run began; nothing was sent" if before_run else ""
+        super().__init__(f"stopped by {signal.Signals(number).name}{when}")
         self.exit_code = 128 + number
 
 
 @contextmanager
-def end_on_signal() -> Iterator[None]:
-    """Raise :class:`StoppedBySignal` at a signal while the block runs, until a run drains on them; main thread only."""
+def end_on_signal(*, before_run: bool = True) -> Iterator[None]:
+    """Raise :class:`StoppedBySignal` at a signal while the block runs, until a run drains on them; main thread only.
+
+    Commands that start no run take Ctrl-C as Python does: some wait for it.
+    """
 
     def on_signal(number: int, _: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)
-        raise StoppedBySignal(number)
+        raise StoppedBySignal(number, before_run=before_run)
 
-    with _handle_signals(on_signal):
+    with _handle_signals(on_signal, _SIGNALS if before_run else _SIGNALS[1:]):
         yield
 
 
@@ -62,13 +69,15 @@ def drain_on_signal(run: Run) -> Iterator[list[int]]:
 
 
 @contextmanager
-def _handle_signals(on_signal: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Handle signals while the block runs, where this is the main thread; a SIGHUP that is ignored stays ignored."""
+def _handle_signals(
+    on_signal: Callable[[int, FrameType | None], None], numbers: Sequence[signal.Signals] = _SIGNALS
+) -> Iterator[None]:
+    """Handle ``numbers`` while the block runs, where this is the main thread; a SIGHUP that is ignored stays so."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     previous_handlers: dict[int, Callable[[int, FrameType | None], Any] | int | None] = {}
-    for number in _SIGNALS:
+    for number in numbers:
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
             previous_handlers[number] = signal.signal(number, on_signal)
     try:

@@ -147,9 +147,15 @@ class Caller:
     async def _claim(self, pending: PendingAsk) -> ClaimResult:
         with self._batcher.announce(pending.wire):
             claim = await self._claim_once(pending)
-        while claim.state == "busy":
-            await self._context.sleep(_BUSY_POLL_SECONDS)
-            claim = await self._claim_once(pending)
+        if claim.state != "busy":
+            return claim
+        self._context.stats.claimed_by_others += 1
+        try:
+            while claim.state == "busy":
+                await self._context.sleep(_BUSY_POLL_SECONDS)
+                claim = await self._claim_once(pending)
+        finally:
+            self._context.stats.claimed_by_others -= 1
         return claim
 
     async def _claim_once(self, pending: PendingAsk) -> ClaimResult:

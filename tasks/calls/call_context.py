@@ -31,6 +31,7 @@ class CallStats:
 
     ``retried`` requests were sent again after a failure; ``rate_limited`` is the number of replies with 429.
     ``running_jobs`` are at work at the provider; ``job_seconds`` is the total time of the ``jobs_ended``.
+    ``claimed_by_others`` are requests that another run has claimed: its answers are waited for.
     """
 
     in_flight: int = 0
@@ -38,6 +39,7 @@ class CallStats:
     retried: int = 0
     rate_limited: int = 0
     cache_hits: int = 0
+    claimed_by_others: int = 0
     running_jobs: int = 0
     job_seconds: float = 0.0
     jobs_ended: int = 0

@@ -194,6 +194,7 @@ class RunContext:
             slowest_seconds=time.monotonic() - slowest[1] if slowest else 0.0,
             last_failures=counts.last_failures,
             silent_seconds=self.call_context.gate.measure_silence(),
+            claimed_by_others=self.call_context.stats.claimed_by_others,
         )
 
     def _estimate_seconds_left(self, items_left: int, elapsed: float, rate: float) -> float | None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from mediamill.flows.cli.live_view import MIN_HEIGHT, MIN_WIDTH, LiveView
 from mediamill.flows.cli.progress import make_line_printer
+from mediamill.flows.cli.progress_text import format_progress
 from mediamill.tasks.summary import FailureGroup, Outage, Progress
 from mediamill.tasks.untrusted_text import escape_controls
 
@@ -68,6 +69,13 @@ def test_an_outage_is_in_the_view_with_its_next_try() -> None:
     assert "together does not answer since 10:00:00 (HTTP 503)" in text
     assert "next try in 3 s, gives up at 10:10:00" in text
     assert " left" not in text
+
+
+def test_a_run_that_waits_for_another_run_says_so() -> None:
+    waiting = replace(PROGRESS, claimed_by_others=24)
+    assert "24 wait for answers to another run" in "\n".join(draw(waiting))
+    assert "24 wait for answers to another run" in format_progress(waiting)
+    assert "another run" not in format_progress(PROGRESS)
 
 
 @pytest.mark.parametrize(("width", "height"), [(MIN_WIDTH - 1, 24), (MIN_WIDTH, MIN_HEIGHT - 1), (20, 4)])

@@ -1,0 +1,28 @@
+"""Signals that come before a command has begun its work."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from mediamill.flows.cli.signals import StoppedBySignal, end_on_signal
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGHUP, 129), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("before_run", [True, False])
+def test_a_signal_ends_a_command_with_a_line(number: signal.Signals, code: int, before_run: bool) -> None:
+    handler = signal.getsignal(number)
+    with (
+        pytest.raises(StoppedBySignal, match=f"^stopped by {number.name}") as stop,
+        end_on_signal(before_run=before_run),
+    ):
+        signal.raise_signal(number)
+    assert stop.value.exit_code == code
+    assert ("nothing was sent" in str(stop.value)) is before_run
+    assert signal.getsignal(number) is handler
+
+
+def test_a_command_that_starts_no_run_takes_ctrl_c_as_python_does() -> None:
+    with pytest.raises(KeyboardInterrupt), end_on_signal(before_run=False):
+        signal.raise_signal(signal.SIGINT)
