@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.local.asr_engines.base import Audio, Segment, Transcript, Word
+from mediamill.tasks.local.asr_engines.base import AsrRequest, Audio, Segment, Transcript, Word
 from mediamill.tasks.local.asr_engines.worker_pool import WorkerPool
 
 if TYPE_CHECKING:
@@ -50,17 +50,9 @@ class ToneWordsEngine:
         self._max_seconds = max_seconds
         self._pool = WorkerPool(workers)
 
-    async def transcribe(
-        self,
-        audio: Audio,
-        language: str | None,
-        to: str | None = None,
-        *,
-        prompt: str | None = None,
-        temperature: float | None = None,
-    ) -> Transcript:
+    async def transcribe(self, audio: Audio, request: AsrRequest) -> Transcript:
         """Recognise the words."""
-        return await self._pool.run(recognise_words, audio, self._max_seconds, to or language or "en")
+        return await self._pool.run(recognise_words, audio, self._max_seconds, request.to or request.language or "en")
 
     def close(self) -> None:
         """End the workers."""

@@ -81,6 +81,23 @@ class Transcript:
     words: tuple[Word, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class AsrRequest:
+    """What is asked for, besides the recording; an engine may ignore prompt and temperature.
+
+    Attributes:
+        language: of the speech, as an ISO 639-1 code; None to detect it.
+        to: the language to translate to, as such a code; None for a transcription.
+        prompt: names and terms to expect.
+        temperature: sampling temperature from 0 to 1.
+    """
+
+    language: str | None = None
+    to: str | None = None
+    prompt: str | None = None
+    temperature: float | None = None
+
+
 class AsrEngine(Protocol):
     """Transcribes recordings.
 
@@ -109,23 +126,8 @@ class AsrEngine(Protocol):
         """True when it can tell speakers apart."""
         ...
 
-    async def transcribe(
-        self,
-        audio: Audio,
-        language: str | None,
-        to: str | None = None,
-        *,
-        prompt: str | None = None,
-        temperature: float | None = None,
-    ) -> Transcript:
-        """Transcribe a recording, or translate it to the language ``to`` when that is given.
-
-        Args:
-            audio: the recording.
-            language: of the speech, as an ISO 639-1 code; None to detect it.
-            to: the language to translate to.
-            prompt: names and terms to expect; an engine may ignore it.
-            temperature: sampling temperature from 0 to 1; an engine may ignore it.
+    async def transcribe(self, audio: Audio, request: AsrRequest) -> Transcript:
+        """Transcribe a recording, or translate it where the request names a language to translate to.
 
         Raises:
             BadInput: when it cannot be decoded; of the kind ``language`` when it does not know the language.

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from mediamill.tasks.errors import BadInput
 from mediamill.tasks.local.asr_engines.audio_input import measure_seconds, read_wav_seconds
-from mediamill.tasks.local.asr_engines.base import Audio, Segment, Transcript, Word
+from mediamill.tasks.local.asr_engines.base import AsrRequest, Audio, Segment, Transcript, Word
 from mediamill.tasks.local.asr_engines.worker_pool import WorkerPool
 
 _WORDS = [
@@ -52,15 +52,7 @@ class EchoEngine:
         self._max_seconds = max_seconds
         self._pool: WorkerPool | None = None
 
-    async def transcribe(
-        self,
-        audio: Audio,
-        language: str | None,
-        to: str | None = None,
-        *,
-        prompt: str | None = None,
-        temperature: float | None = None,
-    ) -> Transcript:
+    async def transcribe(self, audio: Audio, request: AsrRequest) -> Transcript:
         """Answer plain WAV at once; decode other audio in a worker to measure its length."""
         seconds = read_wav_seconds(audio)
         if not seconds:
@@ -68,7 +60,7 @@ class EchoEngine:
             seconds = await self._pool.run(measure_seconds, audio, self._max_seconds)
         if self._max_seconds is not None and seconds > self._max_seconds:
             raise BadInput(f"it is longer than {self._max_seconds:g} s", kind="too_long")
-        arguments = audio.sha256, seconds, to or language or "en"
+        arguments = audio.sha256, seconds, request.to or request.language or "en"
         if seconds > _LONG_SECONDS:
             return await asyncio.to_thread(simulate_transcript, *arguments)
         return simulate_transcript(*arguments)

@@ -7,7 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.local.asr_engines.base import Audio, Segment, Transcript, Word
+from mediamill.tasks.local.asr_engines.base import AsrRequest, Audio, Segment, Transcript, Word
 from mediamill.tasks.local.asr_engines.worker_pool import WorkerPool
 
 if TYPE_CHECKING:
@@ -46,16 +46,8 @@ class PocketsphinxEngine:
         self._max_seconds = max_seconds
         self._pool = WorkerPool(workers)
 
-    async def transcribe(
-        self,
-        audio: Audio,
-        language: str | None,
-        to: str | None = None,
-        *,
-        prompt: str | None = None,
-        temperature: float | None = None,
-    ) -> Transcript:
-        """Transcribe English; ``language`` was checked before."""
+    async def transcribe(self, audio: Audio, request: AsrRequest) -> Transcript:
+        """Transcribe English; the language was checked before."""
         return await self._pool.run(recognise_with_pocketsphinx, audio, self._max_seconds)
 
     def close(self) -> None:

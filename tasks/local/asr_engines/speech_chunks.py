@@ -40,7 +40,7 @@ class Chunk:
     """Part of a recording: the position of its first sample, its samples, and where in them there is speech."""
 
     position: int
-    samples: FloatSamples
+    samples: Samples
     speech: tuple[Span, ...]
 
 
@@ -74,7 +74,7 @@ def _find_speech(samples: Samples) -> list[Span]:
     from faster_whisper.vad import VadOptions, get_speech_timestamps
 
     options = VadOptions(threshold=_THRESHOLD, min_silence_duration_ms=_MIN_PAUSE_MILLISECONDS, speech_pad_ms=0)
-    floats = _to_float(samples)
+    floats = to_float(samples)
     amplified = floats * min(_MAX_GAIN, _PEAK / max(float(abs(floats).max()), 1e-9))
     return [(int(span["start"]), int(span["end"])) for span in get_speech_timestamps(amplified, options)]
 
@@ -97,10 +97,11 @@ def _take(samples: Samples, spans: list[Span], position: int) -> Iterator[Chunk]
         first = max(0, inside[0][0] - _PADDING_SAMPLES)
         last = min(len(samples), inside[-1][1] + _PADDING_SAMPLES)
         speech = tuple((start - first, end - first) for start, end in inside)
-        yield Chunk(position + first, _to_float(samples[first:last]), speech)
+        yield Chunk(position + first, samples[first:last], speech)
 
 
-def _to_float(samples: Samples) -> FloatSamples:
+def to_float(samples: Samples) -> FloatSamples:
+    """Samples from -1 to 1."""
     import numpy as np
 
     return samples.astype(np.float32) / np.float32(32768)

@@ -1,41 +1,89 @@
-"""What a worker of the whisper engine does: loads the weights once, and transcribes a recording chunk by chunk."""
+"""What a worker of the whisper engine does: finds a recording's speech, and hears one chunk of it at a time."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.local.asr_engines.base import Audio, Segment, SegmentStats, Transcript, Word
-from mediamill.tasks.local.asr_engines.missed_speech import RehearingBudget, find_missed_speech, keep_sure_segments
-from mediamill.tasks.local.asr_engines.speech_chunks import RATE, split_speech
+from mediamill.tasks.local.asr_engines.base import AsrRequest, Audio, Segment, SegmentStats, Word
+from mediamill.tasks.local.asr_engines.missed_speech import find_missed_speech, keep_sure_segments
+from mediamill.tasks.local.asr_engines.speech_chunks import RATE, Span, split_speech, to_float
 from mediamill.tasks.system.whisper_weights import COMPUTE_TYPE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mediamill.tasks.local.asr_engines.speech_chunks import Chunk, FloatSamples
+    from mediamill.tasks.local.asr_engines.audio_input import Samples
+    from mediamill.tasks.local.asr_engines.speech_chunks import FloatSamples
 
 _TEMPERATURE_STEP = 0.2
 _SEED = 0
+_SAMPLE_BYTES = 2
 
 
 @dataclass(frozen=True, slots=True)
-class WhisperRequest:
-    """What is asked for: the spoken language (ISO 639-1, None to detect it), translation, prompt and temperature."""
+class WhisperTask:
+    """What the workers need for one recording.
 
-    language: str | None
-    translates: bool
-    prompt: str | None
-    temperature: float | None
+    Attributes:
+        folder: the weights.
+        threads: of a worker.
+        chunks_file: where the chunks' samples are, 16-bit mono at 16 kHz, one behind the other.
+        request: what is asked for.
+    """
+
+    folder: str
+    threads: int
+    chunks_file: str
+    request: AsrRequest
 
 
-def recognise_with_whisper(
-    audio: Audio, max_seconds: float | None, folder: str, threads: int, request: WhisperRequest
-) -> Transcript:
-    """Decode and recognise a recording.
+@dataclass(frozen=True, slots=True)
+class StoredChunk:
+    """A chunk in the file: its position in the recording and in the file, its length, and where there is speech.
+
+    All in samples; the speech counts from the chunk's first sample.
+    """
+
+    position: int
+    offset: int
+    size: int
+    speech: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HeardSegment:
+    """A segment and its words."""
+
+    segment: Segment
+    words: tuple[Word, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkHearing:
+    """What was heard in a chunk, in which language, and stretches of speech without words, to be heard again."""
+
+    language: str
+    segments: tuple[HeardSegment, ...]
+    missed: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingStart:
+    """A recording whose chunks are in the file, and what was heard in the first one; None where nobody speaks."""
+
+    seconds: Decimal
+    chunks: tuple[StoredChunk, ...]
+    first: ChunkHearing | None
+
+
+def begin_recording(audio: Audio, max_seconds: float | None, task: WhisperTask) -> RecordingStart:
+    """Decode a recording, store the chunks that hold speech, and hear the first, which shows the language.
 
     The audio is decoded here and not by faster-whisper, which would open playlists.
 
@@ -45,30 +93,46 @@ def recognise_with_whisper(
     from mediamill.tasks.local.asr_engines.audio_input import decode_samples, open_audio
     from mediamill.tasks.media.audio_info import to_seconds
 
-    model = _load_model(folder, threads)
-    _check_language(model, request)
-    language = request.language
-    segments: list[Segment] = []
-    words: list[Word] = []
-    budget = RehearingBudget()
-    with open_audio(audio) as recording:
+    _check_language(_load_model(task.folder, task.threads), task.request)
+    chunks: list[StoredChunk] = []
+    offset = 0
+    with open_audio(audio) as recording, Path(task.chunks_file).open("wb") as file:
         for chunk in split_speech(decode_samples(recording, max_seconds)):
-            found, language = _recognise_chunk(model, chunk, language, request, budget)
-            for offset, part in found:
-                _add_segment(part, offset, segments, words)
+            file.write(chunk.samples.tobytes())
+            chunks.append(StoredChunk(chunk.position, offset, len(chunk.samples), chunk.speech))
+            offset += len(chunk.samples)
         seconds = to_seconds(recording.length)
     if not seconds:
         raise BadInput("no audio can be decoded from it", kind="undecodable")
-    text = " ".join(segment.text for segment in segments)
-    return Transcript(text, "en" if request.translates else language or "", seconds, tuple(segments), tuple(words))
+    first = hear_chunk(task, chunks[0], task.request.language) if chunks else None
+    return RecordingStart(seconds, tuple(chunks), first)
+
+
+def hear_chunk(task: WhisperTask, chunk: StoredChunk, language: str | None) -> ChunkHearing:
+    """What is said in a chunk; without a language it is detected."""
+    samples = _read_samples(task, chunk, (0, chunk.size))
+    temperatures = _list_temperatures(task.request.temperature or 0.0)
+    parts, language = _recognise(task, samples, language, temperatures)
+    words = [(int(word.start * RATE), int(word.end * RATE)) for part in parts for word in part.words or ()]
+    missed = find_missed_speech(chunk.speech, words, chunk.size)
+    return ChunkHearing(language, _to_segments(parts, chunk.position), tuple(missed))
+
+
+def hear_stretch(task: WhisperTask, chunk: StoredChunk, span: Span, language: str) -> tuple[HeardSegment, ...]:
+    """What is surely said in a stretch of a chunk, heard by itself."""
+    temperatures = _list_temperatures(task.request.temperature or 0.0)[:1]
+    parts, _ = _recognise(task, _read_samples(task, chunk, span), language, temperatures)
+    return _to_segments(keep_sure_segments(parts), chunk.position + span[0])
 
 
 @cache
 def _load_model(folder: str, threads: int) -> Any:
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     os.environ.setdefault("OPENBLAS_NUM_THREADS", str(threads))
+    import ctranslate2
     from faster_whisper import WhisperModel
 
+    ctranslate2.set_random_seed(_SEED)  # each thread takes it once, so what is sampled depends on what came before
     model = WhisperModel(folder, device="auto", compute_type=COMPUTE_TYPE, cpu_threads=threads)
     model.encode = _EncodeOnce(model.encode)
     return model
@@ -94,47 +158,32 @@ class _EncodeOnce:
         return self._encoded
 
 
-def _check_language(model: Any, request: WhisperRequest) -> None:
+def _check_language(model: Any, request: AsrRequest) -> None:
     known = model.supported_languages
     if request.language is not None and request.language not in known:
         message = f"the weights know no {request.language!r}: {', '.join(known)}"
         raise BadInput(message, kind="language")
-    if request.translates and not model.model.is_multilingual:
+    if request.to is not None and not model.model.is_multilingual:
         raise BadInput("weights for English alone do not translate", kind="language")
 
 
-def _recognise_chunk(
-    model: Any, chunk: Chunk, language: str | None, request: WhisperRequest, budget: RehearingBudget
-) -> tuple[list[tuple[float, Any]], str]:
-    """The segments of one chunk in order, each with the second from which its times count, and its language.
+def _read_samples(task: WhisperTask, chunk: StoredChunk, span: Span) -> Samples:
+    import numpy as np
 
-    Stretches of speech without words are heard once more, each by itself.
-    """
-    temperatures = _list_temperatures(request.temperature or 0.0)
-    segments, language = _recognise(model, chunk.samples, language, request, temperatures)
-    budget.add_chunk()
-    found = [(chunk.position / RATE, part) for part in segments]
-    words = [(int(word.start * RATE), int(word.end * RATE)) for part in segments for word in part.words or ()]
-    for first, last in find_missed_speech(chunk.speech, words, len(chunk.samples)):
-        if not budget.take():
-            break
-        again, _ = _recognise(model, chunk.samples[first:last], language, request, temperatures[:1])
-        found += [((chunk.position + first) / RATE, part) for part in keep_sure_segments(again)]
-    return sorted(found, key=lambda entry: entry[0] + entry[1].start), language
+    first, last = span
+    start = (chunk.offset + first) * _SAMPLE_BYTES
+    return np.fromfile(task.chunks_file, np.int16, last - first, offset=start)
 
 
 def _recognise(
-    model: Any, samples: FloatSamples, language: str | None, request: WhisperRequest, temperatures: list[float]
+    task: WhisperTask, samples: Samples, language: str | None, temperatures: list[float]
 ) -> tuple[list[Any], str]:
-    """faster-whisper's segments and the language. The seed makes what is sampled repeatable."""
-    import ctranslate2
-
-    ctranslate2.set_random_seed(_SEED)
-    generated, info = model.transcribe(
-        samples,
+    """faster-whisper's segments and the language."""
+    generated, info = _load_model(task.folder, task.threads).transcribe(
+        to_float(samples),
         language=language,
-        task="translate" if request.translates else "transcribe",
-        initial_prompt=request.prompt,
+        task="transcribe" if task.request.to is None else "translate",
+        initial_prompt=task.request.prompt,
         temperature=temperatures,
         condition_on_previous_text=False,
         word_timestamps=True,
@@ -148,19 +197,28 @@ def _list_temperatures(first: float) -> list[float]:
     return [round(first + n * _TEMPERATURE_STEP, 2) for n in range(steps + 1)]
 
 
-def _add_segment(part: Any, offset: float, segments: list[Segment], words: list[Word]) -> None:
-    """Take a segment in plain types: the library's numbers are NumPy's, which JSON has not."""
-    text = str(part.text).strip()
-    if not text:
-        return
-    stats = SegmentStats(
-        float(part.temperature), float(part.avg_logprob), float(part.compression_ratio), float(part.no_speech_prob)
-    )
-    segments.append(Segment(_round(offset + part.start), _round(offset + part.end), text, stats))
-    words += [
-        Word(str(w.word).strip(), _round(offset + w.start), _round(offset + w.end), round(float(w.probability), 3))
-        for w in part.words or ()
-    ]
+def _to_segments(parts: list[Any], position: int) -> tuple[HeardSegment, ...]:
+    """Segments with text, times from the recording's start, and plain types: JSON has not the library's NumPy numbers.
+
+    Args:
+        parts: faster-whisper's segments.
+        position: in the recording of the sample from which their times count.
+    """
+    offset = position / RATE
+    segments = []
+    for part in parts:
+        if text := str(part.text).strip():
+            stats = SegmentStats(
+                *map(float, (part.temperature, part.avg_logprob, part.compression_ratio, part.no_speech_prob))
+            )
+            segment = Segment(_round(offset + part.start), _round(offset + part.end), text, stats)
+            segments.append(HeardSegment(segment, tuple(_to_word(word, offset) for word in part.words or ())))
+    return tuple(segments)
+
+
+def _to_word(word: Any, offset: float) -> Word:
+    start, end = _round(offset + word.start), _round(offset + word.end)
+    return Word(str(word.word).strip(), start, end, round(float(word.probability), 3))
 
 
 def _round(seconds: float) -> float:

@@ -10,7 +10,7 @@ from functools import partial
 from aiohttp import web
 
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.local.asr_engines.base import Audio, Transcript
+from mediamill.tasks.local.asr_engines.base import AsrRequest, Audio, Transcript
 from mediamill.tasks.local.asr_engines.worker_pool import WorkerDied
 from mediamill.tasks.local.endpoints.transcription_reply import build_transcription_reply
 from mediamill.tasks.local.endpoints.transcription_request import (
@@ -134,9 +134,8 @@ async def run_asr(state: ServerState, dialect: Dialect, audio: Audio, params: Tr
         raise ApiError("bad_value", f"the engine {engine.identity} cannot tell speakers apart", param="diarize")
     max_seconds = state.settings.max_seconds or dialect.max_seconds
     try:
-        transcript = await engine.transcribe(
-            audio, params.language, params.to, prompt=params.prompt, temperature=params.temperature
-        )
+        request = AsrRequest(params.language, params.to, params.prompt, params.temperature)
+        transcript = await engine.transcribe(audio, request)
     except BadInput as error:
         if error.kind == "language":
             raise ApiError("bad_value", f"{engine.identity}: {error.message}", param="language") from None

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import hashlib
+import os
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +21,8 @@ import pytest
 
 from mediamill.tasks.errors import BadInput, UsageError
 from mediamill.tasks.local.asr_engines.audio_input import decode_samples, open_audio
-from mediamill.tasks.local.asr_engines.whisper_worker import WhisperRequest, recognise_with_whisper
+from mediamill.tasks.local.asr_engines.base import AsrRequest
+from mediamill.tasks.local.asr_engines.whisper import WhisperEngine
 from mediamill.tasks.system import asr_choice, whisper_base, whisper_weights
 from tests.helpers.audio_files import to_wav
 from tests.helpers.cli_runs import mediamill
@@ -167,20 +172,27 @@ def test_whisper_translates_takes_prompts_and_refuses_in_words() -> None:
 
 @needs_weights
 @pytest.mark.long
-def test_a_long_recording_is_heard_in_chunks_with_times_of_the_whole() -> None:
+async def test_a_long_recording_is_heard_by_all_workers_with_times_of_the_whole_also_when_one_dies() -> None:
     chosen = speech_samples() * 2
     pieces = [np.concatenate([decode(path), np.zeros(16_000, np.int16)]) for path, _ in chosen]
-    folder = str(whisper_weights.find_weights("whisper").folder)
-    request = WhisperRequest("en", translates=False, prompt=None, temperature=None)
-    transcript = recognise_with_whisper(audio(to_wav(np.concatenate(pieces))), None, folder, 2, request)
+    recording = audio(to_wav(np.concatenate(pieces)))
+    one, two = WhisperEngine("whisper", 1, None), WhisperEngine("whisper", 2, 600.0)
+    with closing(one), closing(two):
+        alone = await one.transcribe(recording, AsrRequest("en"))
+        running = asyncio.create_task(two.transcribe(recording, AsrRequest()))
+        while not all(executor._processes for executor in two._pool._executors) and not running.done():
+            await asyncio.sleep(0.05)
+        os.kill(next(iter(two._pool._executors[0]._processes)), signal.SIGKILL)
+        transcript = await running
+        with pytest.raises(BadInput, match="longer than"):
+            await two.transcribe(audio(tone_wav(601.0)), AsrRequest("en"))
+    assert (transcript.text, transcript.language) == (alone.text, "en")
     assert float(transcript.seconds) > 80
     assert jiwer.wer(plain(" ".join(text for _, text in chosen)), plain(transcript.text)) <= 0.08
     offsets = np.cumsum([0, *map(len, pieces)]) / 16_000
     expected = [start for start, (path, _) in zip(offsets[:-1], chosen, strict=True) if path.name == "window.flac"]
     opened = [word.start for word in transcript.words if plain(word.word) == "opened"]
     assert np.allclose(opened, np.array(expected) + opened[0] - expected[0], atol=0.35)
-    with pytest.raises(BadInput, match="longer than"):
-        recognise_with_whisper(audio(tone_wav(2.0)), 1.0, folder, 2, request)
 
 
 def decode(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.int16]]:
