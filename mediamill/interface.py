@@ -7,7 +7,16 @@ are here for subclasses, where a provider differs from one of them in a few fiel
 from __future__ import annotations
 
 from mediamill.tasks.calls.download import Download
-from mediamill.tasks.capabilities.base import Call, Capability, CapabilityContext, Estimate, Media
+from mediamill.tasks.capabilities.base import (
+    Call,
+    Capability,
+    CapabilityContext,
+    Estimate,
+    Judgement,
+    Media,
+    SecondOpinion,
+    TrySettings,
+)
 from mediamill.tasks.capabilities.parameters import NamesFiles, Option, ReadsFile, parse_list
 from mediamill.tasks.domain import JSON, Answer, Ask, Cost, Input, Item, Payload, Preparation, Usage
 from mediamill.tasks.errors import (
@@ -29,6 +38,7 @@ from mediamill.tasks.errors import (
     Unpriced,
     UsageError,
 )
+from mediamill.tasks.escalation import Escalation
 from mediamill.tasks.job import Columns, Job, Schedule, load_job, make_job
 from mediamill.tasks.media.endpoint_fit import CutPoints
 from mediamill.tasks.media.images.prepare import ImageLimits
@@ -154,6 +164,7 @@ __all__ = [
     "EmbeddingOperation",
     "Endpoint",
     "ErrorQuirk",
+    "Escalation",
     "Estimate",
     "FailureGroup",
     "ImageConfig",
@@ -169,6 +180,7 @@ __all__ = [
     "Job",
     "JobOperation",
     "JsonSummary",
+    "Judgement",
     "Media",
     "MediamillError",
     "MessageFlags",
@@ -212,6 +224,7 @@ __all__ = [
     "RunStopped",
     "RunWarning",
     "Schedule",
+    "SecondOpinion",
     "SidecarCounts",
     "SocketConfig",
     "SpeechMeter",
@@ -230,6 +243,7 @@ __all__ = [
     "TranslationConfig",
     "TranslationModel",
     "TranslationOperation",
+    "TrySettings",
     "TtsConfig",
     "TtsModel",
     "TtsOperation",

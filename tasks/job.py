@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from mediamill.tasks.bounded.files import load_yaml_file
 from mediamill.tasks.errors import NoSuchOption, UsageError
+from mediamill.tasks.escalation import MAX_ESCALATIONS, Escalation
 from mediamill.tasks.field_errors import get_first_error
 from mediamill.tasks.notification import ENV_NAME, Notification, Notifications
 from mediamill.tasks.renamed_options import JOB_OPTIONS, RenamedFields, get_renamed_params, override
@@ -152,6 +153,25 @@ class Job(RenamedFields):
         None, description="NAME of the environment variable that holds the key; default: the provider's own"
     )
     params: Parameters = Field(default_factory=dict, description="the capability's own parameters")
+    check: bool | None = Field(
+        None,
+        description="try an item once more, with other settings, where its transcript has flags that this may mend; "
+        "the first stays unless the second is clearly better; off by default",
+    )
+    check_model: str | None = Field(
+        None, description="with check: the provider's model for the second try; default: the same model, set otherwise"
+    )
+    until: str | None = Field(
+        None,
+        description="with escalate: condition on an item's row, an expression; the next one is tried while it is "
+        "false; default for transcripts: no flag that another try may mend",
+    )
+    escalate: tuple[Escalation, ...] | None = Field(
+        None,
+        max_length=MAX_ESCALATIONS,
+        description="who tries an item next, in order, while until is false: providers as NAME or NAME:MODEL, in a job "
+        "file also with params, base_url, api_key_env, concurrency and rpm; default: nobody",
+    )
     columns: Annotated[Columns, _EMPTY_IS_NONE_GIVEN] = Field(
         default_factory=Columns, description="how a manifest's columns are read"
     )
@@ -256,6 +276,11 @@ class Job(RenamedFields):
     def _parse_durations(cls, value: Any) -> Any:
         return _parse_if_text(value)
 
+    @field_validator("escalate", mode="before", json_schema_input_type=list[Escalation | str] | str)
+    @classmethod
+    def _list_escalations(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str | dict) else value
+
     @field_validator("subtitles", mode="before", json_schema_input_type=list[str] | str)
     @classmethod
     def _split_formats(cls, value: Any) -> Any:
@@ -289,6 +314,12 @@ class Job(RenamedFields):
     def _make_folders_absolute(cls, value: AllowedPaths) -> AllowedPaths:
         return value if isinstance(value, bool) else [str(Path(folder).expanduser().absolute()) for folder in value]
 
+    def describe_tries(self) -> dict[str, Any]:
+        """What the job says of more tries of an item, as far as it decides rows; empty for one try."""
+        said = self.model_dump(mode="json", include={"check", "check_model", "until"}, exclude_defaults=True)
+        escalations = [each.describe_made_with() for each in self.escalate or ()]
+        return {**said, **({"escalate": escalations} if self.escalate is not None else {})}
+
     @property
     def out_path(self) -> str:
         """Where results go: ``out``, or a name built from the capability, the source and the hash of its path."""
@@ -298,6 +329,11 @@ class Job(RenamedFields):
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(self.source).name).strip("-.") or "items"
         digest = hashlib.sha256(root.encode()).hexdigest()[:8]
         return str(Path("data/results") / f"{self.capability}-{name}-{digest}")
+
+
+def drop_empty(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that say something: without false, null and empty ones."""
+    return {name: value for name, value in values.items() if value}
 
 
 def make_job(where: str = "", **fields: Any) -> Job:
@@ -347,6 +383,7 @@ def _to_usage_error(error: ValidationError, where: str) -> UsageError:
     first = get_first_error(error, Job)
     if first.is_unknown:
         inner: dict[str, type[BaseModel]] = {"columns": Columns, "schedule": Schedule, "notify": Notification}
+        inner["escalate"] = Escalation
         model = inner.get(first.path[0], Job) if len(first.path) > 1 else Job
         return NoSuchOption("option", first.path[-1], model.model_fields, where=where)
     return UsageError(f"{where + ': ' if where else ''}{first}")

@@ -204,6 +204,8 @@ class Summary(JsonSummary):
     sidecars: Annotated[SidecarCounts | None, "the files beside the sources, see below; null without --beside"] = None
     outages: Annotated[int, "how many times the provider stopped answering"] = 0
     outage_seconds: Annotated[float, "seconds for which it did not answer"] = 0.0
+    tried_again: Annotated[int, "results of this run that had more than one try"] = 0
+    taken_later: Annotated[int, "of these, results that are of a later try than the first"] = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +217,8 @@ class Quote(JsonSummary):
     ``finished`` items stay as they are; ``failed_before`` of them have failed.
     ``wait_seconds`` is how long a run waits for files that may still be written, which are quoted as they are now.
     ``missing_key`` is the name of the environment variable that a run needs and that is not set.
+    ``more_tries`` are those that an item may get after the first one, in words, and ``more_asks`` their requests if
+    every item gets all of them: ``low_usd`` is without any, ``high_usd`` with all.
     """
 
     capability: str
@@ -239,6 +243,8 @@ class Quote(JsonSummary):
     out_note: str | None = None
     wait_seconds: float | None = None
     missing_key: str | None = None
+    more_tries: tuple[str, ...] = ()
+    more_asks: int = 0
 
 
 @dataclass(frozen=True, slots=True)

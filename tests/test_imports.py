@@ -43,6 +43,7 @@ LAYERS = (
         "tasks.job",
         "tasks.renamed_options",
         "tasks.errors",
+        "tasks.escalation",
         "tasks.field_errors",
         "tasks.notification",
         "tasks.fault_injection",

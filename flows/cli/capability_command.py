@@ -21,6 +21,7 @@ from mediamill.tasks.capabilities.base import Capability
 from mediamill.tasks.capabilities.parameters import Option
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.renamed_options import get_renamed_params
+from mediamill.tasks.run.more_tries import get_second_opinion
 from mediamill.tasks.run.sidecar_check import SIDECAR_OPTIONS, get_sidecar_kind
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def _list_useless_options(capability: Capability) -> list[str]:
     """The options of jobs that mean nothing to a capability, as it would refuse them or pass them over."""
     useless = [] if "audio" in capability.kinds else ["subtitles"]
     useless += [] if capability.kinds == {"image"} else ["group", "group_by"]
+    useless += [] if get_second_opinion(capability) else ["check", "check_model"]
     return useless + ([] if "text" in capability.kinds else ["text_column"])
 
 

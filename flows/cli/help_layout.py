@@ -14,6 +14,7 @@ _GROUPS: Mapping[str, str] = {
     "Source": "path_column text_column id_column group_by group infer_types limit settle allow_hosts "
     "allow_paths skip_existing",
     "Provider": "provider model base_url api_key_env",
+    "More tries": "check check_model until escalate",
     "Cost": "budget yes quote_only endpoint_hourly no_cache",
     "Results": "out subtitles beside overwrite replace moved copied journal shard_size",
     "Pace and time": "concurrency rpm retries timeout run_deadline wait_for_provider max_failures_in_a_row max_memory",

@@ -22,6 +22,8 @@ _TEXT_FIELDS = (
     "model",
     "base_url",
     "api_key_env",
+    "check_model",
+    "until",
     "out",
     "journal",
     "budget",
@@ -56,6 +58,8 @@ _METAVARS = {
     "base_url": "URL",
     "provider": "NAME",
     "model": "NAME",
+    "check_model": "NAME",
+    "until": "EXPRESSION",
     "api_key_env": "NAME",
     "journal": "FOLDER",
 }
@@ -93,6 +97,13 @@ def make_job_options(leave_out: Iterable[str] = (), hide: Collection[str] = ()) 
     """
     skipped = set(leave_out)
     options = [
+        click.Option(["--check/--no-check"], default=None, help=Job.model_fields["check"].description),
+        click.Option(
+            ["--escalate"],
+            multiple=True,
+            metavar="NAME[:MODEL]",
+            help="provider that tries an item next while --until is false; may be repeated, in order",
+        ),
         click.Option(
             ["--config"], type=click.Path(path_type=Path), help="a job file, whose values the other options override"
         ),
@@ -169,8 +180,10 @@ def make_output_options() -> list[click.Parameter]:
 
 def to_job_fields(options: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a job that were given as options."""
-    names = (*_TEXT_FIELDS, *_NUMBER_FIELDS, *_FLAG_FIELDS, *JOB_OPTIONS)
+    names = (*_TEXT_FIELDS, *_NUMBER_FIELDS, *_FLAG_FIELDS, "check", *JOB_OPTIONS)
     fields = _take_old_options({name: options[name] for name in names if options.get(name) is not None}, JOB_OPTIONS)
+    if options.get("escalate"):
+        fields["escalate"] = list(options["escalate"])
     if options.get("allow_hosts"):
         fields["allow_hosts"] = list(options["allow_hosts"])
     columns = {"id": options.get("id_column"), "path": options.get("path_column")}

@@ -41,6 +41,8 @@ def format_opening_line(resolved: ResolvedJob, how: str = "inline run") -> str:
             performer += " because no provider's key is set"
     else:
         performer = f"{provider.name}{f' at {provider.endpoint.origin}' if job.base_url else ''}, {model}"
+    if later := resolved.list_tries()[1:]:
+        performer += f"; then {', '.join(f'{each.provider.name} {each.model}' for each in later)} where it has doubts"
     about_out = resolved.choice.describe()
     line = f"mediamill {job.capability}: {performer}; {how}; {job.source} -> {job.out_path}"
     return f"{line} ({about_out})" if about_out else line
@@ -105,6 +107,8 @@ def print_summary(summary: Summary, *, as_json: bool) -> None:
     print_failures(summary)
     print_not_taken(summary.not_taken)
     print_sidecars(summary.sidecars)
+    if summary.tried_again:
+        print_line(f"tried again: {summary.tried_again:,} with doubts; {summary.taken_later:,} taken from a later try")
     if summary.flags:
         print_line(f"worth a look: {format_flags(summary)}; meanings are in the report")
     if summary.message:

@@ -144,7 +144,7 @@ def wait_for_new_files(resolved: ResolvedJob, *, quiet: bool) -> None:
 
 def _describe_open_file_limit(resolved: ResolvedJob) -> str | None:
     """What the limit on open files costs this run; None when it costs nothing."""
-    from mediamill.tasks.run.open_run import choose_concurrency, get_wanted_concurrency
+    from mediamill.tasks.run.call_setup import choose_concurrency, get_wanted_concurrency
     from mediamill.tasks.system.open_files import get_open_file_limit, raise_open_file_limit
 
     raise_open_file_limit()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -174,6 +174,63 @@ class Misreadings:
     is_doubtful: Callable[[Mapping[str, Any]], bool]
     is_read_otherwise: Callable[[Mapping[str, Any], Any], bool]
     is_no_answer: Callable[[Mapping[str, Any]], bool]
+
+
+EVIDENCE = "_evidence"
+"""Key beside the columns that ``run`` returns: a mapping that a :class:`SecondOpinion` reads, and no column."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrySettings:
+    """The settings of a second try.
+
+    Attributes:
+        params: as the first try's, with the changes.
+        words: the changes in words, e.g. ``no prompt, temperature 0.4``.
+    """
+
+    params: Any
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A row judged without a reference.
+
+    Attributes:
+        doubts: likely faults that another try may mend; without any there is no other try.
+        score: how bad the row is, from 0 on; only those of the same item can be compared.
+        certainty: how sure the model is, from 0 to 1; None where nothing states it.
+        size: how much the row holds, e.g. words of a text.
+    """
+
+    doubts: tuple[str, ...]
+    score: float
+    certainty: float | None
+    size: int
+
+
+class SecondOpinion(Protocol):
+    """How a capability does an item once more (``check``), and which of two rows is better.
+
+    A capability has it as its attribute ``second_opinion``.
+    """
+
+    def judge(self, columns: Mapping[str, Any], evidence: Mapping[str, Any]) -> Judgement:
+        """Judge what ``run`` returned."""
+        ...
+
+    def choose_settings(self, params: Any, doubts: Sequence[str], seconds: float | None) -> TrySettings:
+        """The settings of the second try of an item of so many seconds, whose first row has these doubts."""
+        ...
+
+    def list_settings(self, params: Any, seconds: float | None) -> list[Any]:
+        """The parameters that a second try may have, as far as they differ in what they can cost; for a quote."""
+        ...
+
+    def compare(self, first: Judgement, second: Judgement) -> tuple[bool, str]:
+        """Whether the second row is clearly better, and why or why not."""
+        ...
 
 
 class Capability(Protocol):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from mediamill.tasks.capabilities.base import Call, CapabilityContext, Estimate, Media
+from mediamill.tasks.capabilities.base import EVIDENCE, Call, CapabilityContext, Estimate, Media
 from mediamill.tasks.capabilities.parameters import Option, ReadsFile, is_from_row
 from mediamill.tasks.capabilities.speech.glossary import (
     Glossary,
@@ -26,6 +26,7 @@ from mediamill.tasks.capabilities.speech.length_limits import is_usable_limit, m
 from mediamill.tasks.capabilities.speech.misread_transcripts import MISREAD_TRANSCRIPTS
 from mediamill.tasks.capabilities.speech.piece_transcript import set_to_clock, shift_times
 from mediamill.tasks.capabilities.speech.recordings import prepare_whole, to_recording_url, transcribe_pieces
+from mediamill.tasks.capabilities.speech.second_opinion import TranscriptOpinion
 from mediamill.tasks.capabilities.speech.transcript_checks import check_transcript
 from mediamill.tasks.capabilities.speech.transcript_columns import build_transcript_schema
 from mediamill.tasks.domain import JSON, Answer, Ask, Input, Item, Usage
@@ -133,6 +134,7 @@ class Transcribe:
     request_version = 1
     misreadings = MISREAD_TRANSCRIPTS
     sidecars = "subtitles"
+    second_opinion = TranscriptOpinion()
 
     def __init__(self) -> None:
         self._cut_semaphore = asyncio.Semaphore(_MAX_CONCURRENT_CUTS)
@@ -236,6 +238,11 @@ class Transcribe:
             warnings,
         )
         is_short = len(answer.data.get("text") or "") <= _MAX_INLINE_CHECK_CHARACTERS
+        checked = (
+            check_transcript(*check_arguments)
+            if is_short
+            else await context.run_in_thread(check_transcript, *check_arguments)
+        )
         return {
             **_shift_transcript(answer.data, source.start, clip.timeline if clip else Timeline()),
             "content_sha256": source.sha256,
@@ -244,11 +251,7 @@ class Transcribe:
             "pieces": 1,
             "audio_track": clip.info.track.number if clip else None,
             "warnings": list(warnings),
-            **(
-                check_transcript(*check_arguments)
-                if is_short
-                else await context.run_in_thread(check_transcript, *check_arguments)
-            ),
+            **_add_log_probability(checked, answer.data.get("avg_logprob")),
         }
 
     async def _transcribe_in_pieces(
@@ -276,6 +279,7 @@ class Transcribe:
         )
         columns, length = merged.columns, merged.columns["duration_s"]
         check_arguments = (columns, self.expected_language(params), length, merged.activity, merged.warnings)
+        checked = await context.run_in_thread(check_transcript, *check_arguments)
         return {
             **_shift_transcript(columns, 0, merged.timeline),
             "content_sha256": media.sha256,
@@ -284,7 +288,7 @@ class Transcribe:
             "pieces": merged.count,
             "audio_track": merged.track,
             "warnings": merged.warnings,
-            **await context.run_in_thread(check_transcript, *check_arguments),
+            **_add_log_probability(checked, merged.avg_logprob),
             "request_key": merged.first.request_key,
             "request_id": merged.first.request_id,
             "started_at": merged.first.started_at,
@@ -358,9 +362,14 @@ class Transcribe:
         return context.provider.audio_limits(self.operation, context.model, params.transport)
 
 
+def _add_log_probability(checked: Mapping[str, Any], avg_logprob: float | None) -> dict[str, Any]:
+    """What was checked, with the mean log-probability of the tokens as evidence for a second opinion."""
+    return {**checked, EVIDENCE: {**checked[EVIDENCE], "avg_logprob": avg_logprob}}
+
+
 def _shift_transcript(data: Mapping[str, Any], start: int, timeline: Timeline) -> Mapping[str, Any]:
     """Make times count on the file's own clock, when the sent audio begins ``start`` samples (16 kHz) in the track."""
-    data = {name: value for name, value in data.items() if name != "time_faults"}
+    data = {name: value for name, value in data.items() if name not in ("time_faults", "avg_logprob")}
     if not start and not timeline:
         return data
     shifted = {name: set_to_clock(shift_times(data.get(name), start), timeline) for name in ("segments", "words")}

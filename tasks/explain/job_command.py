@@ -13,7 +13,9 @@ from yaml.reader import Reader
 from mediamill.tasks.job import Job
 
 _COLUMN_OPTIONS = {"id": "--id-column", "path": "--path-column", "text": "--text-column", "group": "--group-by"}
-_FIELDS_ELSEWHERE = frozenset({"capability", "source", "out", "params", "columns", "allow_hosts", "subtitles"})
+_FIELDS_ELSEWHERE = frozenset(
+    {"capability", "source", "out", "params", "columns", "allow_hosts", "subtitles", "escalate"}
+)
 _FIELDS_OF_ONE_RUN = frozenset(
     {"limit", "run_deadline", "schedule", "replace", "moved", "copied", "no_cache", "confirmed", "notify"}
     | {"overwrite", "skip_existing"}
@@ -32,12 +34,15 @@ def format_job_command(job: Job) -> str:
         words += ["--out", job.out]
     for name, value in job.model_dump(mode="json", exclude_defaults=True).items():
         if name not in _FIELDS_ELSEWHERE | _FIELDS_OF_ONE_RUN:
-            words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+            flag = name.replace("_", "-")
+            words += [f"--no-{flag}"] if value is False else [f"--{flag}", *([] if value is True else [str(value)])]
     for name, option in _COLUMN_OPTIONS.items():
         if (column := getattr(job.columns, name)) is not None:
             words += [option, column]
     if job.subtitles:
         words += ["--subtitles", ",".join(job.subtitles)]
+    for each in job.escalate or ():
+        words += ["--escalate", f"{each.provider}:{each.model}" if each.model else each.provider]
     for host in job.allow_hosts:
         words += ["--allow-host", host]
     for name, value in job.params.items():
@@ -48,7 +53,12 @@ def format_job_command(job: Job) -> str:
 def list_settings_of_files(job: Job) -> list[str]:
     """The job's settings that no option has, as a job file names them."""
     set_columns: Mapping[str, Any] = job.columns.model_dump(exclude_defaults=True)
-    return [f"columns.{name}" for name in set_columns if name not in _COLUMN_OPTIONS]
+    more = [
+        f"escalate.{number}.{name}"
+        for number, each in enumerate(job.escalate or (), 1)
+        for name in each.model_dump(exclude={"provider", "model"}, exclude_defaults=True)
+    ]
+    return [*(f"columns.{name}" for name in set_columns if name not in _COLUMN_OPTIONS), *more]
 
 
 def _to_yaml(value: Any) -> str:

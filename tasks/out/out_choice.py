@@ -22,7 +22,7 @@ from pydantic_core import to_jsonable_python
 from mediamill.tasks.capabilities.base import Capability
 from mediamill.tasks.capabilities.parameters import Option
 from mediamill.tasks.errors import MediamillError, UsageError
-from mediamill.tasks.job import Job
+from mediamill.tasks.job import Job, drop_empty
 from mediamill.tasks.journal.journal_choice import has_journal, open_begun_journal
 from mediamill.tasks.journal.out_place import read_out_id
 from mediamill.tasks.journal.output_binding import Binding
@@ -135,6 +135,7 @@ class _NamedSettings:
         self._own = params.model_dump(mode="json", exclude_defaults=True)
         self._all = params.model_dump(mode="json")
         self._named = params.model_fields_set
+        self._tries = job.describe_tries()
 
     def find_differences(self, earlier: _Earlier) -> tuple[Difference, ...]:
         """What OUT was made otherwise with than the job names."""
@@ -149,7 +150,14 @@ class _NamedSettings:
             differences.append(Difference("model", binding.model, self.job.model))
         before = self._load_params(binding)
         names = [name for name in self._all if name in self._named and before[name] != self._all[name]]
-        return (*differences, *(Difference(name, before[name], self._all[name]) for name in names))
+        differences += [Difference(name, before[name], self._all[name]) for name in names]
+        tries = _load_tries(binding)
+        differences += [
+            Difference(name, tries.get(name) or None, now)
+            for name, now in self._tries.items()
+            if (tries.get(name) or None) != (now or None)
+        ]
+        return tuple(differences)
 
     def keep(self, earlier: _Earlier) -> OutChoice | None:
         """The job in this OUT, with what its earlier runs decide; None where a file that they read is another now."""
@@ -165,8 +173,11 @@ class _NamedSettings:
                     break
             else:
                 return None
-        kept = {**self.list_kept_names(earlier), **left_out}
-        return OutChoice(job.model_copy(update={"out": earlier.out}), kept, formats=earlier.formats)
+        tries = {name: value for name, value in _load_tries(binding).items() if name not in self._tries}
+        kept = {**self.list_kept_names(earlier), **left_out, **tries}
+        stored = Job.model_validate({"capability": "", "source": "", **{name: earlier.job.get(name) for name in tries}})
+        update = {"out": earlier.out, **{name: getattr(stored, name) for name in tries}}
+        return OutChoice(job.model_copy(update=update), kept, formats=earlier.formats)
 
     def keep_provider(self, earlier: _Earlier) -> Job:
         """The job with OUT's provider and model, as far as it names none."""
@@ -187,7 +198,8 @@ class _NamedSettings:
         """Whether an OUT was made with exactly the job's parameters, and with the provider and model it names."""
         if earlier.binding.capability != self.capability.name or self.find_differences(earlier):
             return False
-        return bool(self._load_params(earlier.binding) == self._all)
+        is_same = drop_empty(self._tries) == _load_tries(earlier.binding)
+        return is_same and bool(self._load_params(earlier.binding) == self._all)
 
     def name_own_out(self, base: _Earlier, differences: Sequence[Difference]) -> str:
         """The path of an OUT beside ``base`` whose name says what differs."""
@@ -199,6 +211,7 @@ class _NamedSettings:
     def hash_settings(self) -> str:
         """A short name for everything that the job names."""
         values = [self.provider, _is_rehearsal(self.provider, self.job.base_url), self.job.model, self._own]
+        values += [tries] if (tries := drop_empty(self._tries)) else []
         return hash_value(values)
 
     def list_kept_names(self, earlier: _Earlier) -> dict[str, str]:
@@ -271,6 +284,12 @@ def _load_earlier(out_path: str, journal: str | None = None, *, moved: bool = Fa
         stored = (opened.output.load_job() or {}) if binding else {}
         formats = tuple(opened.output.load_formats()) if binding else ()
     return None if binding is None else _Earlier(out_path, binding, stored, formats)
+
+
+def _load_tries(binding: Binding) -> dict[str, Any]:
+    """What OUT was made with of more tries of an item; empty for one try."""
+    tries: dict[str, Any] = orjson.loads(binding.params).get("tries") or {}
+    return tries
 
 
 def _is_rehearsal(provider: str | None, base_url: str | None) -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from mediamill.tasks.bounded.expression_language import FUNCTIONS
+from mediamill.tasks.bounded.expressions import Expression
 from mediamill.tasks.errors import NoSuchOption
-from mediamill.tasks.pipeline.expressions import Expression
 from mediamill.tasks.pipeline.mistakes import ChainMistakes, FieldPath, Mistake
 from mediamill.tasks.pipeline.spec import Step
 from mediamill.tasks.pipeline.table import ID, PATH, STEP_COMMON_COLUMNS

@@ -9,12 +9,12 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from mediamill.tasks.bounded.expressions import Expression
 from mediamill.tasks.bounded.files import load_yaml_file
 from mediamill.tasks.errors import NoSuchOption, UsageError
 from mediamill.tasks.field_errors import get_first_error
 from mediamill.tasks.job import AllowedPaths, Columns, Job, Parameters, Schedule, Usd, make_job
 from mediamill.tasks.notification import Notifications
-from mediamill.tasks.pipeline.expressions import Expression
 from mediamill.tasks.renamed_options import TASK_OPTIONS, RenamedFields, get_renamed_params, override
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")

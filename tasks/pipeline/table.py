@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from mediamill.tasks.bounded.expressions import Expression
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.pipeline.expressions import Expression
 from mediamill.tasks.sinks.atomic_file import write_atomically
 from mediamill.tasks.sinks.results import build_results_schema
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import hashlib
 import logging
 import os
@@ -106,6 +107,15 @@ class EngineCapabilityContext:
         self._max_seconds: dict[str, float | None] = {}
         self._computing = asyncio.Lock()
         self._computed: dict[Any, Any] = {}
+
+    def with_provider(
+        self, provider: Provider, model: str, fetch_output: OutputFetch | None = None
+    ) -> EngineCapabilityContext:
+        """The same for another provider or model; memory, records of items and what was computed are shared."""
+        other = copy.copy(self)
+        other.provider, other.model = provider, model
+        other._fetch_output = fetch_output  # noqa: SLF001 (its own class)
+        return other
 
     @contextmanager
     def open_record(self, item: Item) -> Iterator[ItemRecord]:

@@ -57,9 +57,9 @@ class ItemRecord:
     preparations: list[Preparation] = field(default_factory=list)
     requests: list[RequestRecord] = field(default_factory=list)
 
-    def add_request(self, ask: Ask) -> RequestRecord:
-        """Add a request that is about to be made; its key and end are set once they are known."""
-        record = RequestRecord(_describe_sent(ask))
+    def add_request(self, ask: Ask, number: int = 1) -> RequestRecord:
+        """Add a request of the item's ``number``-th try, about to be made; its key and end are set once known."""
+        record = RequestRecord({**_describe_sent(ask), **({"try": number} if number > 1 else {})})
         self.requests.append(record)
         return record
 

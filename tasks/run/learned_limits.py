@@ -15,14 +15,16 @@ _SECONDS_BETWEEN_STORES = 15.0
 
 
 async def store_learned_limits(context: RunContext) -> None:
-    """Store the state of the run's limiter and its provider's response times.
+    """Store the state of the run's limiters and its providers' response times.
 
     Raises:
         StorageError: when the journal fails.
     """
-    learned, name = context.journal.learned_limits, context.limiter_name
-    await learned.store(name, context.limiter.export_state())
-    await learned.store(to_journal_name(name), context.call_context.hang_detector.times.export_state())
+    learned = context.journal.learned_limits
+    for each in {each.limiter_name: each for each in context.list_tries()}.values():
+        await learned.store(each.limiter_name, each.limiter.export_state())
+        times = each.call_context.hang_detector.times
+        await learned.store(to_journal_name(each.limiter_name), times.export_state())
 
 
 async def store_learned_limits_regularly(context: RunContext) -> None:

@@ -114,7 +114,7 @@ def summarize(context: RunContext) -> Summary:
         out_counts[item_state] += number
     stop_reason = context.stop_switch.reason
     lost = journal.lost_requests.load()
-    gates = (context.call_context.gate, context.call_context.lookup_gate)
+    gates = context.list_gates()
     items_left = max(counts.total - counts.done - counts.failed, 0)
     state: State
     cut_short = stop_reason is not None and bool(items_left or not (counts.planned or counts.total))
@@ -163,6 +163,8 @@ def summarize(context: RunContext) -> Summary:
         report=str(context.out / "report.html"),
         endpoint_usd=compute_endpoint_cost(context),
         flags=dict(counts.flags.most_common()),
+        tried_again=counts.tried_again,
+        taken_later=counts.taken_later,
         not_taken=context.not_taken,
         sidecars=context.sidecar_counts,
         outages=sum(gate.outages for gate in gates),

@@ -20,6 +20,7 @@ from mediamill.tasks.job import Job
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.journal_choice import open_begun_journal
 from mediamill.tasks.run.capability_context import EngineCapabilityContext
+from mediamill.tasks.run.more_tries import get_second_opinion
 from mediamill.tasks.run.params import resolve_item_params
 from mediamill.tasks.run.plan import Retry, stream_retried
 from mediamill.tasks.run.quote_text import format_quote
@@ -47,6 +48,9 @@ class _QuoteTotals:
     low: Decimal = Decimal(0)
     high: Decimal = Decimal(0)
     unpriced: int = 0
+    asks_if_all: int = 0
+    high_of_tries: Decimal = Decimal(0)
+    unpriced_tries: int = 0
     bad: int = 0
     saved_tokens: int = 0
     saved_bytes: int = 0
@@ -172,8 +176,10 @@ async def _add_items(
             estimates = await asyncio.gather(
                 *(_estimate_item(resolved, item, context, totals, row_paths) for item in todo)
             )
-            for estimate in filter(None, estimates):
-                _add_estimate(totals, estimate, resolved)
+            for item, estimate in zip(todo, estimates, strict=True):
+                if estimate is not None:
+                    _add_estimate(totals, estimate, resolved)
+                    await _add_more_tries(resolved, item, estimate, context, totals, row_paths)
     finally:
         scratch.cleanup()
         if journal is not None:
@@ -209,7 +215,7 @@ def _to_quote(totals: _QuoteTotals, resolved: ResolvedJob) -> Quote:
         asks=totals.asks,
         audio_seconds=totals.seconds,
         low_usd=totals.low if is_priced else None,
-        high_usd=totals.high if is_priced else None,
+        high_usd=totals.high + totals.high_of_tries if is_priced and not totals.unpriced_tries else None,
         price_source=_describe_price_source(totals, resolved),
         unpriced=totals.unpriced,
         bad_items=totals.bad,
@@ -217,7 +223,14 @@ def _to_quote(totals: _QuoteTotals, resolved: ResolvedJob) -> Quote:
         saved_bytes=totals.saved_bytes,
         bad_examples=tuple(totals.examples),
         missing_key=resolved.find_missing_key(),
+        more_asks=totals.asks_if_all,
+        more_tries=tuple(_describe_try(each, resolved) for each in resolved.list_tries()[1:]),
     )
+
+
+def _describe_try(each: ResolvedJob, resolved: ResolvedJob) -> str:
+    name = f"{each.provider.name} {each.model}"
+    return f"a second try with {name}" if each is resolved.second else name
 
 
 def _open_journal_or_none(resolved: ResolvedJob) -> Journal | None:
@@ -270,6 +283,37 @@ async def _estimate_item(
             is_named = item.source in error.message
             totals.examples.append(error.message if is_named else f"{item.source}: {error.message}")
         return None
+
+
+async def _add_more_tries(
+    resolved: ResolvedJob,
+    item: Item,
+    first: Estimate,
+    context: EngineCapabilityContext,
+    totals: _QuoteTotals,
+    row_paths: RowPaths,
+) -> None:
+    """Add the most that more tries of the item can cost; the least is nothing, where the first try is good.
+
+    A later provider that cannot take the item costs nothing.
+    """
+    for each in (resolved.second, *resolved.later):
+        if each is None:
+            continue
+        other = context.with_provider(each.provider, each.model)
+        params = [resolve_item_params(each.capability, each.job, item, each.params, row_paths)]
+        if each is resolved.second and (opinion := get_second_opinion(each.capability)) is not None:
+            params = opinion.list_settings(params[0], None if first.seconds is None else float(first.seconds))
+        try:
+            estimates = [await each.capability.estimate(item, one, other) for one in params]
+        except ItemError:
+            continue
+        highs = [each.pricing.ceiling(each.model, each.capability.operation, one.ceiling) for one in estimates]
+        totals.asks_if_all += max(one.asks for one in estimates)
+        if None in highs:
+            totals.unpriced_tries += 1
+        else:
+            totals.high_of_tries += max(high for high in highs if high is not None)
 
 
 def _add_estimate(totals: _QuoteTotals, estimate: Estimate, resolved: ResolvedJob) -> None:

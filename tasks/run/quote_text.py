@@ -20,12 +20,18 @@ def format_quote(quoted: Quote) -> str:
     if quoted.audio_seconds:
         media = "video" if "video" in capabilities.get(quoted.capability).kinds else "audio"
         parts.append(f"{format_duration(float(quoted.audio_seconds))} of {media}")
-    if quoted.low_usd is None or quoted.high_usd is None:
+    if quoted.low_usd is not None and quoted.high_usd is None and not quoted.unpriced:
+        parts.append(f"cost at least {format_dollars(quoted.low_usd)}; a later try has no known price")
+    elif quoted.low_usd is None or quoted.high_usd is None:
         parts.append(f"cost unknown ({pluralize(quoted.unpriced, 'item')} without a price)")
     elif quoted.low_usd == quoted.high_usd:
         parts.append(f"cost {format_dollars(quoted.low_usd)}")
     else:
         parts.append(f"cost {format_dollars(quoted.low_usd)} to {format_dollars(quoted.high_usd)}")
+    if quoted.more_tries and n_todo:
+        parts.append(
+            f"the least if the first try of each is good, the most if each also gets {', '.join(quoted.more_tries)}"
+        )
     if quoted.saved_tokens or quoted.saved_bytes:
         parts.append(f"made smaller first: {quoted.saved_tokens:,} tokens and {quoted.saved_bytes / 1e6:.1f} MB saved")
     if quoted.wait_seconds is not None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mediamill.tasks import capabilities
+from mediamill.tasks.bounded.expressions import Expression
 from mediamill.tasks.capabilities.base import Capability
 from mediamill.tasks.errors import MediamillError, UsageError
+from mediamill.tasks.escalation import Escalation
 from mediamill.tasks.job import Job
 from mediamill.tasks.money.cost import Pricing
 from mediamill.tasks.out.differences import describe
@@ -18,6 +20,13 @@ from mediamill.tasks.out.out_choice import OutChoice, choose_out
 from mediamill.tasks.plugins import plugin_error
 from mediamill.tasks.providers import registry
 from mediamill.tasks.providers.operations import find_meter, find_priced_as
+from mediamill.tasks.run.more_tries import (
+    build_tries_schema,
+    check_more_tries,
+    has_more_tries,
+    parse_until,
+    refuse_equal_tries,
+)
 from mediamill.tasks.run.params import list_param_names, validate_params
 from mediamill.tasks.run.sidecar_check import check_sidecars
 from mediamill.tasks.sources.sidecars import SidecarNames, WithoutSidecar
@@ -42,6 +51,9 @@ class ResolvedJob:
         out: OUT as an absolute path; it need not exist.
         choice: why it is this OUT, and what OUT decided.
         sidecars: what the files beside its sources are called; None where it neither writes nor looks for any.
+        second: who makes the second try of an item with doubts; None without ``check``.
+        later: who tries an item next, in order (``escalate``).
+        until: the condition that ends this; None where it is that there are no doubts.
     """
 
     job: Job
@@ -54,22 +66,32 @@ class ResolvedJob:
     out: Path
     choice: OutChoice
     sidecars: SidecarNames | None = None
+    second: ResolvedJob | None = None
+    later: tuple[ResolvedJob, ...] = ()
+    until: Expression | None = None
+
+    def list_tries(self) -> list[ResolvedJob]:
+        """Who may try an item, in order: this job first."""
+        return [self, *([self.second] if self.second else []), *self.later]
 
     @property
     def is_local(self) -> bool:
-        """Whether the built-in provider does the job, which costs nothing."""
-        return self.provider.name == "local"
+        """Whether the built-in provider does all of the job, which costs nothing."""
+        return all(each.provider.name == "local" for each in self.list_tries())
 
     @property
     def is_paid(self) -> bool:
         """Whether somebody may be billed. A server of this machine that gets no key bills nobody."""
-        endpoint = self.provider.endpoint
-        return not self.provider.billing.free and not (endpoint.is_on_loopback and endpoint.key_env is None)
+        providers = [each.provider for each in self.list_tries()]
+        return any(
+            not provider.billing.free and not (provider.endpoint.is_on_loopback and provider.endpoint.key_env is None)
+            for provider in providers
+        )
 
     def find_missing_key(self) -> str | None:
         """The name of the variable that a run needs and that is not set; None where it has its key or needs none."""
-        name = self.provider.endpoint.key_env
-        return name if name and not os.environ.get(name) else None
+        names = [each.provider.endpoint.key_env for each in self.list_tries()]
+        return next((name for name in names if name and not os.environ.get(name)), None)
 
     def open_source(self) -> Source:
         """Open the source of its items, without those that it passes over.
@@ -129,7 +151,47 @@ def resolve_job(job: Job | ResolvedJob, *, needs_key: bool = True) -> ResolvedJo
         raise UsageError("an OUT was either moved or copied", hint="give --moved or --copied")
     out = Path(job.out_path).expanduser().absolute()
     pricing = Pricing.load(provider.name, provider.billing, find_meter, find_priced_as)
-    return ResolvedJob(job, capability, provider, model, params, schema, pricing, out, choice, sidecars)
+    resolved = ResolvedJob(job, capability, provider, model, params, schema, pricing, out, choice, sidecars)
+    return _resolve_more_tries(resolved, needs_key=needs_key) if has_more_tries(job) else resolved
+
+
+def _resolve_more_tries(first: ResolvedJob, *, needs_key: bool) -> ResolvedJob:
+    """The job with those who try an item after the first try, and the columns that tell of it.
+
+    Raises:
+        UsageError: when one of them cannot be used, naming it; its key is needed from the start.
+    """
+    job, capability = first.job, first.capability
+    check_more_tries(job, capability)
+    second = None
+    if job.check:
+        model = first.provider.choose_model(capability.operation, job.check_model or first.model)
+        second = replace(first, model=model)
+    later: list[ResolvedJob] = []
+    for number, escalation in enumerate(job.escalate or (), 1):
+        try:
+            later.append(_resolve_escalation(first, escalation, needs_key=needs_key))
+        except UsageError as error:
+            raise UsageError(f"escalate {number}: {error.message}", hint=error.hint) from None
+    refuse_equal_tries([(each.provider.name, each.job.base_url, each.model, each.params) for each in (first, *later)])
+    schema = build_tries_schema(capability.name, [first.schema, *(each.schema for each in later)])
+    until = parse_until(job, schema)
+    return replace(first, second=second, later=tuple(later), until=until, schema=schema)
+
+
+def _resolve_escalation(first: ResolvedJob, escalation: Escalation, *, needs_key: bool) -> ResolvedJob:
+    capability = first.capability
+    fields = escalation.model_dump(exclude={"params"})
+    if escalation.provider == first.provider.name:  # a rehearsal stays one, and a key goes to one address
+        fields["base_url"] = escalation.base_url or first.job.base_url
+        fields["api_key_env"] = escalation.api_key_env or first.job.api_key_env
+    job = first.job.model_copy(update={**fields, "params": {**first.job.params, **escalation.params}})
+    params = validate_params(capability, job.params)
+    provider = _choose_provider(job, capability.operation, needs_key=needs_key)
+    model = provider.choose_model(capability.operation, escalation.model)
+    schema = _load_own_schema(capability, params, provider, model)
+    pricing = Pricing.load(provider.name, provider.billing, find_meter, find_priced_as)
+    return replace(first, job=job, provider=provider, model=model, params=params, schema=schema, pricing=pricing)
 
 
 def _load_own_schema(capability: Capability, params: Any, provider: Provider, model: str) -> pa.Schema:

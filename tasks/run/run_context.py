@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections import Counter
@@ -12,9 +13,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from mediamill.tasks.bounded.expressions import Expression
 from mediamill.tasks.calls.call import Caller
 from mediamill.tasks.calls.call_context import CallContext
 from mediamill.tasks.calls.pace_exchange import PaceExchange
+from mediamill.tasks.calls.provider_gate import ProviderGate
 from mediamill.tasks.calls.rate_limiter import Limiter
 from mediamill.tasks.capabilities.base import Capability
 from mediamill.tasks.domain import Failure
@@ -73,6 +76,8 @@ class ItemCounts:
     cached: int = 0
     audio_seconds: Decimal = Decimal(0)
     planned: int = 0
+    tried_again: int = 0
+    taken_later: int = 0
     flags: Counter[str] = field(default_factory=Counter)
     replacement_failures: dict[str, FailureGroup] = field(default_factory=dict)
     last_failures: tuple[FailureGroup, ...] = ()
@@ -110,11 +115,30 @@ class RunListener(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class TryContext:
+    """What one try of an item uses: a provider with its limits, a model and parameters.
+
+    ``job`` names them. ``pace_exchange`` is as in :class:`RunContext`.
+    """
+
+    job: Job
+    params: Any
+    call_context: CallContext
+    caller: Caller
+    capability_context: EngineCapabilityContext
+    limiter: Limiter
+    limiter_name: str
+    pace_exchange: PaceExchange | None
+
+
 @dataclass(slots=True)
 class RunContext:
     """One run in progress. ``item_slots`` bounds the items that are open at once.
 
     ``pace_exchange`` shares the limiter's limit with runs in other processes; None where there is nothing to share.
+    ``second`` makes the second try of an item with doubts (None without ``check``), and ``later`` those that follow
+    while ``until`` is false, or, where it is None, while there are doubts.
     ``failures_in_a_row`` stops a run whose provider has turned bad.
     ``is_new`` says that the run made OUT. ``not_taken`` is what its source holds and the run passes over; None in a
     retry and before the plan.
@@ -144,6 +168,9 @@ class RunContext:
     limiter_name: str
     pace_exchange: PaceExchange | None
     failures_in_a_row: FailuresInARow
+    second: TryContext | None = None
+    later: tuple[TryContext, ...] = ()
+    until: Expression | None = None
     damage: Damage = field(default_factory=Damage)
     is_new: bool = False
     listener: RunListener | None = None
@@ -160,6 +187,34 @@ class RunContext:
 
     def __post_init__(self) -> None:
         self.spent_before = self.call_context.budget.spent
+
+    @property
+    def first(self) -> TryContext:
+        """What every item's first try uses."""
+        return TryContext(
+            self.job,
+            self.params,
+            self.call_context,
+            self.caller,
+            self.capability_context,
+            self.limiter,
+            self.limiter_name,
+            self.pace_exchange,
+        )
+
+    def list_tries(self) -> list[TryContext]:
+        """All tries that an item may get, in order."""
+        return [self.first, *([self.second] if self.second else []), *self.later]
+
+    def list_gates(self) -> list[ProviderGate]:
+        """The gates of all providers, each once."""
+        tries = self.list_tries()
+        gates = [gate for each in tries for gate in (each.call_context.gate, each.call_context.lookup_gate)]
+        return list(dict.fromkeys(gates))
+
+    async def drain(self, seconds: float, repeatable_seconds: float | None = None) -> None:
+        """Let requests in flight end, for all providers; see :meth:`mediamill.tasks.calls.call.Caller.drain`."""
+        await asyncio.gather(*(each.caller.drain(seconds, repeatable_seconds) for each in self.list_tries()))
 
     def progress(self) -> Progress:
         """The progress of the run so far."""
@@ -184,7 +239,7 @@ class RunContext:
             rate=rate,
             eta_s=self._estimate_seconds_left(items_left, elapsed, rate),
             running=stats.running_jobs,
-            outage=self.call_context.gate.describe_outage() or self.call_context.lookup_gate.describe_outage(),
+            outage=next(filter(None, (gate.describe_outage() for gate in self.list_gates())), None),
             retried=stats.retried,
             rate_limited=stats.rate_limited,
             max_in_flight=self.limiter.concurrency,

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import Any
 
 from mediamill.tasks.calls.server_deaths import OUTPUT_LOST
-from mediamill.tasks.domain import Answer, Ask, Failure, Item, Outcome, Result
-from mediamill.tasks.errors import BadInput, ItemError, MediamillError, RunStopped, build_memory_error
+from mediamill.tasks.domain import Answer, Failure, Item, Outcome, Result
+from mediamill.tasks.errors import BadInput, ItemError, MediamillError, build_memory_error
 from mediamill.tasks.journal.planning import LOST_FILE, OUTDATED
 from mediamill.tasks.run.item_record import ItemRecord
-from mediamill.tasks.run.params import resolve_item_params
+from mediamill.tasks.run.item_tries import ItemTries, Try
 from mediamill.tasks.run.run_context import RunContext
 from mediamill.tasks.run_log import RUN_LOGGER, clean_text
 from mediamill.tasks.sinks.results import CompletedItem, sum_costs, to_result_row
@@ -50,30 +49,13 @@ async def run_item(context: RunContext, item: Item, record: ItemRecord) -> tuple
 
 
 async def _run_capability(context: RunContext, item: Item, record: ItemRecord, *, journal_only: bool) -> Outcome:
-    """Run the capability on an item: exactly one Result or Failure, whatever happens."""
-    answers: list[Answer] = []
-    began_at = round(context.started_at.timestamp() * 1_000_000)
-
-    async def call_and_record(ask: Ask) -> Answer:
-        request = record.add_request(ask)
-        try:
-            answer = await context.caller(ask, journal_only=journal_only)
-        except (ItemError, RunStopped) as error:
-            request.note_error(error, context.caller.find_key(ask))
-            raise
-        request.note_answer(answer, began_at)
-        answers.append(replace(answer, data=None))  # only the cost is needed later, and the data may be large
-        return answer
-
+    """Run the capability on an item, as often as the job wants: exactly one Result or Failure, whatever happens."""
+    tries = ItemTries(context, item, record, journal_only=journal_only)
     try:
         if item.problem:
             raise BadInput(item.problem, kind="wrong_row")
-        params = resolve_item_params(context.capability, context.job, item, context.params, context.row_paths)
-        _check_columns(context, item, params)
-        columns = await context.capability.run(item, params, call_and_record, context.capability_context)
-        if item.lost_request_key is not None and item.lost_request_key not in {
-            answer.request_key for answer in answers
-        }:
+        taken, columns = await tries.run()
+        if item.lost_request_key is not None and item.lost_request_key not in tries.request_keys:
             raise BadInput("its request is another one now", kind="lost")
         if undeclared := [name for name in columns if context.schema.get_field_index(name) < 0]:
             raise ItemError(
@@ -82,15 +64,15 @@ async def _run_capability(context: RunContext, item: Item, record: ItemRecord, *
                 transient=True,
                 hint="what was paid is kept; run again once the capability is fixed",
             )
-        return Result(item.item_id, to_result_row(_to_completed(context, item, answers), columns))
+        return Result(item.item_id, to_result_row(_to_completed(context, item, taken, tries.answers), columns))
     except ItemError as error:
         if error.kind == LOST_FILE:
             _explain_lost(error, item)
-        return _to_failure(item, error, answers)
+        return _to_failure(item, error, tries.answers)
     except (MediamillError, asyncio.CancelledError):
         raise
     except Exception as error:  # noqa: BLE001 (becomes a failure; the log has it)
-        return to_unexpected_failure(item, error, answers)
+        return to_unexpected_failure(item, error, tries.answers)
 
 
 def _explain_lost(error: ItemError, item: Item) -> None:
@@ -122,27 +104,16 @@ def _to_item_error(item: Item, error: Exception) -> ItemError:
     return ItemError(message, kind="internal", transient=True, hint="run again")
 
 
-def _check_columns(context: RunContext, item: Item, params: Any) -> None:
-    """Refuse, before anything is paid, a row whose own parameters give columns that the results do not have."""
-    if not item.params:
-        return
-    names = context.capability.schema(params, context.call_context.provider, context.capability_context.model).names
-    if undeclared := [name for name in names if context.schema.get_field_index(name) < 0]:
-        raise BadInput(
-            f"{item.source}: its json_schema has fields that the job's does not have: {', '.join(undeclared)}",
-            kind="wrong_row",
-            hint="give --schema a schema with the fields of all rows",
-        )
-
-
-def _to_completed(context: RunContext, item: Item, answers: list[Answer]) -> CompletedItem:
+def _to_completed(context: RunContext, item: Item, taken: Try, answers: list[Answer]) -> CompletedItem:
+    """The item as the try made it that was taken; its answers come first, and all are paid for."""
+    own = {id(answer) for answer in taken.answers}
     return CompletedItem(
         item,
         context.run_id,
         capability=context.capability.name,
-        provider=context.call_context.provider.name,
-        model=context.capability_context.model,
-        answers=answers,
+        provider=taken.context.call_context.provider.name,
+        model=taken.context.capability_context.model,
+        answers=[*taken.answers, *(answer for answer in answers if id(answer) not in own)],
     )
 
 

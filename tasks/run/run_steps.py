@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from mediamill.tasks import run_log
+from mediamill.tasks.calls.pace_exchange import PaceExchange
 from mediamill.tasks.errors import (
     AccountStopped,
     BudgetReached,
@@ -106,8 +107,8 @@ class RunSteps:
         if self._drain_task is None:
             self._drain_task = asyncio.create_task(self._drain_once_stopped())
             self._learning_task = asyncio.create_task(store_learned_limits_regularly(self.context))
-            if self.context.pace_exchange is not None:
-                await self.context.pace_exchange.begin()
+            for exchange in self._list_pace_exchanges():
+                await exchange.begin()
         return await self.shards.run(shards)
 
     async def do_unfinished(self) -> ShardResult:
@@ -140,7 +141,7 @@ class RunSteps:
                 context.stop_switch.trigger(RunCancelled("the run failed"))
                 self._log_stop()
                 await self.shards.cancel_all()
-                await context.caller.drain(_DRAIN_SECONDS)
+                await context.drain(_DRAIN_SECONDS)
             await self._cancel_timers()
         finally:
             if self._is_refused:
@@ -151,8 +152,8 @@ class RunSteps:
                 await context.engine.run_in_thread(context.close)
 
     async def _cancel_timers(self) -> None:
-        self.context.call_context.gate.close()
-        self.context.call_context.lookup_gate.close()
+        for gate in self.context.list_gates():
+            gate.close()
         if self._deadline_timer is not None:
             self._deadline_timer.cancel()
         if self._drain_task is not None:
@@ -164,8 +165,12 @@ class RunSteps:
             with contextlib.suppress(asyncio.CancelledError, StorageError):  # other writes report a failing journal
                 await self._learning_task
             self._learning_task = None
-            if self.context.pace_exchange is not None:
-                await self.context.pace_exchange.end()
+            for exchange in self._list_pace_exchanges():
+                await exchange.end()
+
+    def _list_pace_exchanges(self) -> list[PaceExchange]:
+        exchanges = (each.pace_exchange for each in self.context.list_tries())
+        return list(dict.fromkeys(exchange for exchange in exchanges if exchange is not None))
 
     async def _drain_once_stopped(self) -> None:
         """Once the run is stopped, give requests in flight their time, then cut them off."""
@@ -174,7 +179,7 @@ class RunSteps:
         self._log_stop()
         seconds = reason.drain_seconds if isinstance(reason, RunCancelled) else _DRAIN_SECONDS
         is_gone = isinstance(reason, ProviderDown)
-        await self.context.caller.drain(seconds, _GONE_DRAIN_SECONDS if is_gone else None)
+        await self.context.drain(seconds, _GONE_DRAIN_SECONDS if is_gone else None)
 
     def _log_start(self) -> None:
         context = self.context

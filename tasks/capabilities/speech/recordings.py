@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,7 @@ class MergedPieces:
         timeline: from these times to the file's own clock.
         track: number of the audio track, from 1.
         first: the first piece's answer.
+        avg_logprob: mean log-probability of the tokens; None where a piece states none.
     """
 
     columns: Mapping[str, Any]
@@ -43,6 +44,7 @@ class MergedPieces:
     timeline: Timeline
     track: int
     first: Answer
+    avg_logprob: float | None = None
 
 
 def to_recording_url(item: Item, context: CapabilityContext, limits: AudioLimits) -> Input:
@@ -135,4 +137,17 @@ async def transcribe_pieces(
         segmenter.timeline,
         segmenter.track.number,
         answers[0],
+        _find_mean_log_probability(answers),
+    )
+
+
+def _find_mean_log_probability(answers: Sequence[Answer]) -> float | None:
+    """The pieces' mean log-probabilities, weighted by the lengths of their texts."""
+    spoken = [answer.data for answer in answers if answer.data.get("text")]
+    values = [(data.get("avg_logprob"), len(data["text"])) for data in spoken]
+    known = [(value, size) for value, size in values if value is not None]
+    return (
+        sum(value * size for value, size in known) / sum(size for _, size in known)
+        if len(known) == len(values) > 0
+        else None
     )

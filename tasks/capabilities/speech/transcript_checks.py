@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from mediamill.tasks.capabilities.base import EVIDENCE
 from mediamill.tasks.capabilities.speech.text_language import detect_text_language
 from mediamill.tasks.capabilities.speech.writing_systems import WHOLE_WORDS, count_words, script_fits
 
@@ -50,7 +51,10 @@ MIN_UNTRANSCRIBED_SHARE = 0.1
 MAX_UNTRANSCRIBED_SECONDS = 5.0
 """... or when it is this many seconds, whatever the recording's length."""
 MIN_UNTRANSCRIBED_GAP_SECONDS = 60.0
-"""Voice activity between two words, before the first, or after the last that should have some text."""
+"""Voice activity between two words, before the first, or after the last that should have some text ..."""
+MIN_UNHEARD_SECONDS = 5.0
+MIN_UNHEARD_SHARE = 0.5
+"""... and of this many seconds, when it is also half of all: a transcript that ends early."""
 MIN_SPEECH_SECONDS = 0.1
 """With less voice activity there can be no text ..."""
 MIN_SPEECH_SECONDS_PER_WORD = 0.01
@@ -104,7 +108,7 @@ def check_transcript(
     voice_activity: VoiceActivity | None,
     warnings: Sequence[str],
 ) -> dict[str, Any]:
-    """The columns ``speech_seconds`` and ``flags`` of a transcript, from its other columns."""
+    """The columns ``speech_seconds`` and ``flags`` of a transcript, from its other columns, and its evidence."""
     facts = TranscriptFacts(
         data.get("text") or "",
         data.get("words") or data.get("segments"),
@@ -114,7 +118,11 @@ def check_transcript(
         voice_activity,
         warnings,
     )
-    return {"speech_seconds": voice_activity.seconds if voice_activity else None, "flags": find_flags(facts)}
+    unheard = list_unheard_stretches(facts.parts or (), voice_activity) if voice_activity else []
+    speech_seconds = voice_activity.seconds if voice_activity else None
+    long_ones = sum(seconds for seconds in unheard if seconds >= MIN_UNHEARD_SECONDS)
+    evidence = {"unheard_share": long_ones / speech_seconds if speech_seconds else 0.0}
+    return {"speech_seconds": speech_seconds, "flags": find_flags(facts), EVIDENCE: evidence}
 
 
 def find_flags(facts: TranscriptFacts) -> list[str]:
@@ -164,19 +172,23 @@ def _find_warning_flags(warnings: Sequence[str]) -> Iterator[str]:
 
 def has_untranscribed_speech(parts: Sequence[Mapping[str, Any]], voice_activity: VoiceActivity) -> bool:
     """True when a stretch with much voice activity has no text. Only for transcripts with times."""
+    half = MIN_UNHEARD_SHARE * sum(voice_activity.by_second) / voice_activity.frames_per_second
+    min_seconds = min(MIN_UNTRANSCRIBED_GAP_SECONDS, max(MIN_UNHEARD_SECONDS, half))
+    return any(seconds >= min_seconds for seconds in list_unheard_stretches(parts, voice_activity))
+
+
+def list_unheard_stretches(parts: Sequence[Mapping[str, Any]], voice_activity: VoiceActivity) -> list[float]:
+    """Seconds of voice activity before the first part, between each two, and after the last; none without times."""
     times = sorted((p["start"], p["end"]) for p in parts if p.get("start") is not None and p.get("end") is not None)
     if not times:
-        return False
+        return []
     spans = [(0.0, 0.0), *times, (float(len(voice_activity.by_second)),) * 2]
-    transcribed_until = 0.0
+    transcribed_until, stretches = 0.0, []
     for (_, end), (start, _) in pairwise(spans):
         transcribed_until = max(transcribed_until, end)
-        if (
-            start - transcribed_until >= MIN_UNTRANSCRIBED_GAP_SECONDS
-            and voice_activity.count_seconds_between(transcribed_until, start) >= MIN_UNTRANSCRIBED_GAP_SECONDS
-        ):
-            return True
-    return False
+        if start - transcribed_until >= MIN_UNHEARD_SECONDS:
+            stretches.append(voice_activity.count_seconds_between(transcribed_until, start))
+    return stretches
 
 
 def has_loop(text: str) -> bool:

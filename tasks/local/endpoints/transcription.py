@@ -20,6 +20,7 @@ from mediamill.tasks.local.endpoints.transcription_request import (
 )
 from mediamill.tasks.local.endpoints.transcription_stream import encode_transcription_events
 from mediamill.tasks.local.faults.fault_replies import EventStream
+from mediamill.tasks.local.faults.spoiled_transcripts import spoil_transcript
 from mediamill.tasks.local.server.api_error import ApiError, ErrorKind
 from mediamill.tasks.local.server.dialects import Dialect
 from mediamill.tasks.local.server.middleware import PaidEndpoint, build_reply_headers
@@ -72,7 +73,7 @@ async def _answer_transcription(
         call.file_sha256 = audio.sha256
     elif audio.size > (limit := _get_max_upload_bytes(state, dialect)):
         raise ApiError("too_large", f"Maximum content size limit ({limit}) exceeded ({audio.size} bytes read)")
-    transcript = await run_asr(state, dialect, audio, params)
+    transcript = spoil_transcript(await run_asr(state, dialect, audio, params), context.fault)
     state.limiter.charge_audio(float(transcript.seconds))
     tokens = params.model in catalog.token_usage and dialect.name == "openai"
     headers = build_reply_headers(state, context)

@@ -17,9 +17,10 @@ REPLY_KINDS = frozenset(
 )
 COMPLETION_KINDS = frozenset({"say", "stream_error", "no_done", "undone", "stall", "empty_chunks"})
 SOCKET_KINDS = frozenset({"socket_close", "socket_failed", "socket_silence"})
+TRANSCRIPT_KINDS = frozenset({"loop_text", "cut_text"})
 JOB_KINDS = frozenset({"job_fail", "job_stuck", "job_status", "moderated"})
 FILE_KINDS = frozenset({"cut_download", "expired_link"})
-KINDS = IMMEDIATE_KINDS | REPLY_KINDS | SOCKET_KINDS | COMPLETION_KINDS | JOB_KINDS | FILE_KINDS
+KINDS = IMMEDIATE_KINDS | REPLY_KINDS | SOCKET_KINDS | COMPLETION_KINDS | TRANSCRIPT_KINDS | JOB_KINDS | FILE_KINDS
 KINDS_WITHOUT_STATUS = frozenset({"close", "reset", "hang"})
 """Kinds for which no status line is sent."""
 
@@ -94,6 +95,8 @@ class Fault:
             middle (the ``body``, or the provider's error), ``no_done`` ends before the finish_reason, ``undone``
             leaves out ``[DONE]`` only, ``stall`` pauses in the middle for ``interval`` seconds, ``empty_chunks`` adds
             chunks without choices and comments.
+            For transcripts ``loop_text`` repeats a phrase twelve times after the first half of the words, and
+            ``cut_text`` ends after the first fifth of them.
             For images and videos ``moderated`` withholds the result: the request is refused, or the job ends blocked.
             For jobs ``job_fail`` ends as failed with the ``body``'s code and message, ``job_stuck`` never ends,
             ``job_status`` reports the ``body`` as status in the first poll. For the requests that fetch their files
@@ -120,7 +123,7 @@ class Fault:
     @property
     def needs_reply(self) -> bool:
         """The reply is computed before it breaks."""
-        return self.kind in REPLY_KINDS | COMPLETION_KINDS | JOB_KINDS or self.billed is True
+        return self.kind in REPLY_KINDS | COMPLETION_KINDS | TRANSCRIPT_KINDS | JOB_KINDS or self.billed is True
 
 
 @dataclass(slots=True)

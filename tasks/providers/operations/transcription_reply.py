@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from itertools import islice
@@ -52,7 +53,8 @@ def parse_transcription(content: Any, sent_seconds: Decimal | None = None) -> tu
     Accepts Together's, OpenAI's (json, verbose_json, diarized_json), Groq's, vLLM's, speaches' and whisper.cpp's
     replies (provider docs): durations as numbers or strings, languages as names or codes, speakers as
     ``SPEAKER_00``, letters or numbers, words at the top or inside segments. Times in milliseconds become seconds where
-    that is certain; ``time_faults`` names what was found.
+    that is certain; ``time_faults`` names what was found. ``avg_logprob`` is the mean log-probability of the tokens,
+    where every segment states its own.
 
     Args:
         content: the decoded reply.
@@ -81,6 +83,8 @@ def parse_transcription(content: Any, sent_seconds: Decimal | None = None) -> tu
     }
     if faults := correct_times(data, sent_seconds):
         data["time_faults"] = faults
+    if (log_probability := _find_mean_log_probability(_to_mappings(reply.get("segments")))) is not None:
+        data["avg_logprob"] = log_probability
     _assign_speakers_by_time(data["segments"] or (), speaker_segments)
     _assign_speakers_by_time(data["words"] or (), speaker_segments)
     parts = [*(data["segments"] or []), *(data["words"] or []), *map(_to_speaker_entry, speaker_segments)]
@@ -134,6 +138,17 @@ def _find_text(reply: Any) -> str | None:
         return text
     parts = [part.strip() for s in _to_mappings(reply.get("segments")) if isinstance(part := s.get("text"), str)]
     return " ".join(filter(None, parts)) or (text if isinstance(text, str) else None)
+
+
+def _find_mean_log_probability(segments: list[Mapping[str, Any]]) -> float | None:
+    """The segments' log-probabilities, weighted by their lengths in characters; None where one states none."""
+    total, characters = 0.0, 0
+    for segment in segments:
+        value, size = segment.get("avg_logprob"), len(str(segment.get("text") or ""))
+        if not isinstance(value, int | float) or not math.isfinite(value):
+            return None
+        total, characters = total + value * size, characters + size
+    return total / characters if characters else None
 
 
 def _list_words(segments: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

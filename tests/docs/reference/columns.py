@@ -18,6 +18,7 @@ from mediamill.tasks.sinks.calls import CALLS_SCHEMA
 from mediamill.tasks.sinks.failures import build_failures_schema
 from mediamill.tasks.sinks.results import RESULT_COLUMNS
 from mediamill.tasks.sinks.schema import DESCRIPTION, to_schema
+from mediamill.tasks.sinks.tries import build_tries_fields
 from mediamill.tasks.summary import FailureGroup, SidecarCounts, Summary
 from tests.docs.reference.markdown import NOTE, escape, format_code, format_table, join_blocks
 
@@ -48,6 +49,9 @@ def make_columns_page() -> str:
             format_table(
                 ["flag", "meaning"], [[format_code(flag), escape(words)] for flag, words in FLAG_MEANINGS.items()]
             ),
+            "## Tries",
+            "An OUT whose job has `check` or `escalate` has these columns, too.",
+            format_schema(pa.schema(build_tries_fields())),
             "## failures",
             format_schema(build_failures_schema(pa.schema([]))),
             "## calls",

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from mediamill.tasks import capabilities
+from mediamill.tasks.escalation import Escalation
 from mediamill.tasks.job import Columns, Job, Schedule
 from mediamill.tasks.pipeline.spec import Chain, Step, Task
 from tests.docs.reference.markdown import NOTE, escape, format_code, format_table, join_blocks
@@ -34,6 +35,9 @@ def make_jobs_page() -> str:
             format_model(Job),
             "## columns",
             format_model(Columns),
+            "## escalate",
+            "One of its list; as text `NAME` or `NAME:MODEL`.",
+            format_model(Escalation),
             "## schedule",
             format_model(Schedule),
             "## A chain of steps",

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mediamill.tasks.bounded.expression_language import is_linear
+from mediamill.tasks.bounded.expressions import Expression
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.pipeline.expressions import Expression
 from tests.helpers.hypothesis_profile import repeatable
 
 ROW = {"language": "de", "seconds": 7.5, "text": "Hello there, World", "tags": ["cat", "dog"], "size": {"w": 3}}
