@@ -176,6 +176,7 @@ NEW_SINCE = {
     "settle": 0.0,
     "wait_for_provider": None,
     "max_failures_in_a_row": None,
+    **dict.fromkeys(("check", "check_model", "until", "escalate")),
     "columns": JOB_AS_STORED_BEFORE["columns"] | {"infer_types": False},
 }
 
