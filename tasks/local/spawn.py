@@ -113,7 +113,7 @@ def spawn(
     if token is not None:
         options["token_from_stdin"] = True
     process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-        [*command, *_to_flags({"port": 0, **options})],
+        [*command, *make_flags({"port": 0, **options})],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=log,
@@ -135,7 +135,8 @@ def spawn(
     return server
 
 
-def _to_flags(options: Mapping[str, Any]) -> list[str]:
+def make_flags(options: Mapping[str, Any]) -> list[str]:
+    """Options of ``mediamill serve``, given with underscores, as its flags."""
     flags: list[str] = []
     for name, value in options.items():
         flag = "--" + name.replace("_", "-")

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+import tempfile
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from mediamill.tasks.local.spawn import Server, spawn
+from mediamill.tasks.local.spawn import Server, make_flags, spawn
+from mediamill.tasks.system.child_environment import build_environment_without_keys
+from tests.helpers.forked_cli import ForkedProcess
 
 JSON_TYPE = {"Content-Type": "application/json"}
 """The header of a request whose body is JSON already."""
@@ -101,5 +105,27 @@ def running_server(*, engine: str = "echo", **options: Any) -> Iterator[RunningS
         engine: ``echo``, ``local``, ``whisper``, or a class as ``module:Class``.
         **options: those of ``mediamill serve`` with underscores, see :func:`mediamill.tasks.local.spawn.spawn`.
     """
-    with spawn(engine, **options) as server:
+    with _fork(**options) if engine == "echo" and sys.platform == "linux" else spawn(engine, **options) as server:
         yield RunningServer(server, os.environ.get(options.get("key_env") or ""))
+
+
+def _fork(**options: Any) -> Server:
+    """A server with the engine ``echo`` that has everything imported; the other engines start processes of their own.
+
+    Raises:
+        AssertionError: when it does not start.
+    """
+    env = build_environment_without_keys(keep=options.get("key_env"))
+    arguments = ["--parent", str(os.getpid()), "--engine", "echo", *make_flags({"port": 0, **options})]
+    log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
+    (stdin, stdin_end), (stdout_end, stdout) = os.pipe(), os.pipe()
+    process = ForkedProcess("server", arguments, env, (stdin, stdout, log.fileno()))
+    os.close(stdin)
+    os.close(stdout)
+    process.stdin, process.stdout = os.fdopen(stdin_end, "wb"), os.fdopen(stdout_end, "rb")
+    line = process.stdout.readline()
+    log.seek(0)
+    assert line, log.read()
+    ready = json.loads(line)
+    assert ready["ready"], ready
+    return Server(ready["origin"], ready["engine"], process, log)
