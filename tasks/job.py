@@ -190,6 +190,11 @@ class Job(RenamedFields):
     concurrency: Annotated[int, Field(gt=0, le=4096)] | None = Field(
         None, description="maximum requests in flight; default: the provider's limit"
     )
+    processes: Annotated[int, Field(gt=0, le=64)] = Field(
+        1,
+        description="worker processes on this machine, which share the requests in flight, the limits and the budget; "
+        "more than one where one core is too slow for the rate; default 1",
+    )
     rpm: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
         None, description="maximum requests per minute; default: the provider's limit"
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
@@ -221,6 +221,18 @@ class Quota:
     start: int | None = None
     per_request: int = 1
     jobs: int = 0
+
+    def divide(self, share: float) -> Quota:
+        """The part of it that one of several processes has; what is in flight is divided by whoever starts them."""
+        if share >= 1:
+            return self
+        return replace(
+            self,
+            rpm=self.rpm and self.rpm * share,
+            tpm=self.tpm and self.tpm * share,
+            audio_seconds_per_hour=self.audio_seconds_per_hour and self.audio_seconds_per_hour * share,
+            jobs=self.jobs and max(1, int(self.jobs * share)),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ LAYERS = (
     {"tasks.python"},
     {"tasks.pipeline"},
     {"tasks.run.run"},
+    {"tasks.workers"},
     {"tasks.run.run_steps", "tasks.run.publish", "tasks.run.quote"},
     {"tasks.run", "tasks.out", "tasks.report", "tasks.explain", "tasks.starters"},
     {"tasks.run.run_context"},

@@ -17,7 +17,8 @@ _GROUPS: Mapping[str, str] = {
     "More tries": "check check_model until escalate",
     "Cost": "budget yes quote_only endpoint_hourly no_cache",
     "Results": "out subtitles beside overwrite replace moved copied journal shard_size",
-    "Pace and time": "concurrency rpm retries timeout run_deadline wait_for_provider max_failures_in_a_row max_memory",
+    "Pace and time": "concurrency processes rpm retries timeout run_deadline wait_for_provider max_failures_in_a_row "
+    "max_memory",
     "Job": "config settings schema_only deployed",
     "Screen and log": "quiet as_json verbose log_json debug prefect help",
 }

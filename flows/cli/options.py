@@ -37,6 +37,7 @@ _NUMBER_FIELDS = (
     "limit",
     "group",
     "concurrency",
+    "processes",
     "rpm",
     "retries",
     "max_failures_in_a_row",

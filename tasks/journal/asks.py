@@ -98,7 +98,7 @@ class Asks:
             now: microseconds since the epoch.
         """
         state, row = await self._journal.write_batched(
-            claims.claim, ClaimRequest(key, owner, self._journal.out_id, now, self.owners)
+            claims.claim, ClaimRequest(key, owner, self._journal.out_id, now, self.owners, self._journal.worker)
         )
         if state in ("hit", "accepted", "unknown") and row["call_id"]:
             attempt = await self._load_attempt(row["call_id"])
@@ -274,6 +274,13 @@ class Asks:
         """End every claim of this OUT's earlier runs. The caller must hold OUT's lock."""
         journal = self._journal
         await journal.write(lambda connection: claims.recover(connection, journal.out_id, journal.run_id))
+
+    async def recover_worker(self, worker: int) -> int:
+        """End every claim of a dead worker process of this run; how many requests of unknown outcome it leaves."""
+        journal = self._journal
+        return await journal.write(
+            lambda connection: claims.recover_worker(connection, journal.out_id, journal.run_id, worker)
+        )
 
     def _bind_values(self, **columns: Any) -> dict[str, Any]:
         """The parameters of an update of an attempt: its new columns, and the OUT and run that change it."""

@@ -30,7 +30,8 @@ BOUND_ASK = (asks.c.key == bindparam("b_key"), asks.c.owner == bindparam("b_owne
 class ClaimRequest:
     """A request to claim the Ask ``key`` for ``owner``.
 
-    ``now`` is in microseconds since the epoch; ``owners`` knows which other owners are dead.
+    ``now`` is in microseconds since the epoch; ``owners`` knows which other owners are dead. ``worker`` is the number
+    of the owner's process, where the run has several.
     """
 
     key: str
@@ -38,6 +39,7 @@ class ClaimRequest:
     out_id: str
     now: int
     owners: ClaimOwners
+    worker: int | None = None
 
     @property
     def lease(self) -> int:
@@ -80,7 +82,15 @@ def _insert_claims(connection: Connection, requests: list[ClaimRequest]) -> set[
     if not absent:
         return set()
     values = [
-        {"key": r.key, "state": "claimed", "before": "free", "owner": r.owner, "lease": r.lease, "out_id": r.out_id}
+        {
+            "key": r.key,
+            "state": "claimed",
+            "before": "free",
+            "owner": r.owner,
+            "lease": r.lease,
+            "out_id": r.out_id,
+            "worker": r.worker,
+        }
         for r in absent
     ]
     return insert_if_absent(connection, asks, "key", values)
@@ -116,6 +126,7 @@ def _claim_existing(
         "owner": request.owner,
         "lease": request.lease,
         "out_id": request.out_id,
+        "worker": request.worker,
     }
     connection.execute(update(asks).where(asks.c.key == request.key).values(**claimed))
     row.update(claimed)
@@ -143,6 +154,20 @@ def recover(connection: Connection, out_id: str, run_id: str) -> None:
     connection.execute(update(attempts).where(*interrupted).values(changed_in=run_id, **CRASHED_COLUMNS))
     changed_by_other = (attempts.c.out_id == out_id, attempts.c.changed_in == CHANGED_BY_OTHER_OUT)
     connection.execute(update(attempts).where(*changed_by_other).values(changed_in=run_id))
+
+
+def recover_worker(connection: Connection, out_id: str, run_id: str, worker: int) -> int:
+    """End every claim of a dead worker of a run that goes on; how many of its requests become unknown."""
+    mine = (asks.c.out_id == out_id, asks.c.owner == run_id, asks.c.worker == worker)
+    connection.execute(update(asks).where(*mine, asks.c.state == "claimed").values(state=asks.c.before, lease=0))
+    sending = select(asks.c.call_id).where(*mine, asks.c.state == "sending").distinct()
+    call_ids = list(connection.execute(sending).scalars())
+    for chunk in split_values(call_ids):
+        interrupted = (attempts.c.call_id.in_(chunk), attempts.c.outcome == "sending")
+        connection.execute(update(attempts).where(*interrupted).values(changed_in=run_id, **CRASHED_COLUMNS))
+    connection.execute(update(asks).where(*mine, asks.c.state == "sending").values(state="unknown", lease=0))
+    connection.execute(update(asks).where(*mine, asks.c.state == "accepted").values(lease=0))
+    return len(call_ids)
 
 
 def release(connection: Connection, claims: Sequence[HeldAsks]) -> Sequence[None]:

@@ -33,6 +33,11 @@ class NoJournal(UsageError):
     """There is no journal, or only the file of one: the run that began it could not make its tables."""
 
 
+def name_lock(out_id: str) -> str:
+    """The name of the row that has the fencing token of an OUT's lock."""
+    return f"out:{out_id}"
+
+
 class JournalDatabase:
     """One database and its only writer; safe to use from any thread.
 
@@ -41,6 +46,7 @@ class JournalDatabase:
         is_shared: whether it is kept elsewhere than in the OUT it was opened for.
         out_id: the OUT it was opened for, once that is known.
         run_id: the run that it writes for.
+        worker: the number of this process among the run's workers; None where the run has no others.
         lease_name: the name of OUT's lock, once that is held.
         version: the version of its tables, which may be old in a journal that is only read.
     """
@@ -55,6 +61,7 @@ class JournalDatabase:
         self._closed = False
         self.out_id = ""
         self.run_id = ""
+        self.worker: int | None = None
         self.lease_name = ""
 
     @classmethod
@@ -99,6 +106,11 @@ class JournalDatabase:
         """Write for ``run_id`` from now on, and keep the leases of its Asks from expiring."""
         self.run_id = run_id
         self._writer.repeat_every(LEASE_SECONDS / 4, renew, (self.out_id, run_id))
+
+    def join_run(self, run_id: str, worker: int) -> None:
+        """Write as a worker of a run that has begun in another process."""
+        self.worker, self.lease_name = worker, name_lock(self.out_id)
+        self.keep_leases(run_id)
 
     async def write_batched(self, handler: Handler, parameter: Any) -> Any:
         """Do one operation, together with all that wait for the same handler; its result, once it is durable."""

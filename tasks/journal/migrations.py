@@ -94,11 +94,17 @@ def _add_file_names(connection: Connection) -> None:
     ).create(connection)
 
 
+def _add_worker(connection: Connection) -> None:
+    """Add to Asks which worker process of its run claimed each."""
+    connection.exec_driver_sql("ALTER TABLE asks ADD COLUMN worker INTEGER")
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(2, _create_migrations_table),
     Migration(3, _add_item_origin),
     Migration(4, _add_files_of_out),
     Migration(5, _add_file_names),
+    Migration(6, _add_worker),
 )
 """In order, without gaps."""
 LATEST_VERSION = MIGRATIONS[-1].version

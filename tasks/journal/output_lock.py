@@ -15,7 +15,7 @@ import orjson
 from sqlalchemy import Connection, update
 
 from mediamill.tasks.errors import OutputBusy
-from mediamill.tasks.journal.database import JournalDatabase
+from mediamill.tasks.journal.database import JournalDatabase, name_lock
 from mediamill.tasks.journal.out_place import ensure_out_id
 from mediamill.tasks.journal.sql_dialect import insert_if_absent
 from mediamill.tasks.journal.tables import leases
@@ -23,6 +23,21 @@ from mediamill.tasks.system.os_errors import build_storage_error
 from mediamill.tasks.system.private_files import open_private
 
 _MAX_TRIES, _PAUSE_SECONDS = 6, 0.05
+_LEFT_WORKERS_SECONDS = 30.0
+"""How long the workers of a run that died are waited for: they store the replies to what is in flight."""
+
+
+class HeldLock:
+    """OUT's lock as a worker process has it: the run's own process took it, and the worker keeps its file open too.
+
+    So OUT stays locked until the last of them has ended.
+    """
+
+    def __init__(self, token: int) -> None:
+        self.token = token
+
+    def release(self) -> None:
+        """Leave it to the end of this process."""
 
 
 class OutputLock:
@@ -49,7 +64,7 @@ class OutputLock:
         except OSError as error:
             raise build_storage_error(error, path) from None
         try:
-            if not _try_to_lock(file):
+            if not (_try_to_lock(file) or _wait_for_left_workers(file)):
                 raise OutputBusy(
                     f"{out} is in use: {describe_owner(out) or 'by another run'}", hint="wait for it or stop it"
                 )
@@ -57,7 +72,7 @@ class OutputLock:
             owner = {"run_id": run_id, "pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
             file.write(orjson.dumps(owner).decode())
             file.flush()
-            journal.lease_name = f"out:{ensure_out_id(out, journal.out_id)}"
+            journal.lease_name = name_lock(ensure_out_id(out, journal.out_id))
             token = journal.write_blocking(lambda connection: _increment_token(connection, journal.lease_name, run_id))
         except OSError as error:
             _close(file)
@@ -66,6 +81,10 @@ class OutputLock:
             _close(file)
             raise
         return cls(file, token)
+
+    def fileno(self) -> int:
+        """The descriptor of the lock's file: a process that inherits it holds the lock, too."""
+        return self._file.fileno()
 
     def release(self) -> None:
         """Release the lock, so that the next run may take it."""
@@ -84,6 +103,29 @@ def _try_to_lock(file: IO[str]) -> bool:
             time.sleep(_PAUSE_SECONDS)
         else:
             return True
+    return False
+
+
+def _wait_for_left_workers(file: IO[str]) -> bool:
+    """Wait for the lock while only the workers of a run hold it that died on this machine; whether it is taken."""
+    ends_at = time.monotonic() + _LEFT_WORKERS_SECONDS
+    while time.monotonic() < ends_at and _is_owner_dead(file):
+        if _try_to_lock(file):
+            return True
+    return False
+
+
+def _is_owner_dead(file: IO[str]) -> bool:
+    try:
+        file.seek(0)
+        owner = orjson.loads(file.read())
+        if owner["host"] != socket.gethostname():
+            return False
+        os.kill(owner["pid"], 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
     return False
 
 

@@ -96,6 +96,7 @@ asks = Table(
     Column("out_id", String(32), nullable=False),
     Column("call_id", String(32)),
     Column("remote_id", Text),
+    Column("worker", Integer),
     Index("asks_by_out", "out_id", "state", "owner"),
 )
 

@@ -69,11 +69,7 @@ class Budget:
                 hint="leave out --budget, or give its price in a file that MEDIAMILL_PRICES names",
             )
         while self.spent + self.unknown + self.reserved + max_usd > self.limit:
-            if not self.reserved or self.spent + self.unknown + max_usd > self.limit:
-                raise self._budget_reached_error(max_usd)
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.append(waiter)
-            await waiter
+            await self._make_room(max_usd)
         return self._hold(max_usd)
 
     def resume(self, max_usd: Decimal | None) -> Reservation:
@@ -90,11 +86,20 @@ class Budget:
             if not waiter.done():
                 waiter.set_result(None)
 
+    async def _make_room(self, max_usd: Decimal) -> None:
+        """Wait until requests in flight have ended; raise BudgetReached where that can make no room."""
+        if not self.reserved or (self.limit is not None and self.spent + self.unknown + max_usd > self.limit):
+            raise self.build_error(max_usd)
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        await waiter
+
     def _hold(self, usd: Decimal) -> Reservation:
         self.reserved += usd
         return Reservation(self, usd)
 
-    def _budget_reached_error(self, max_usd: Decimal) -> BudgetReached:
+    def build_error(self, max_usd: Decimal) -> BudgetReached:
+        """The error that says that the budget does not cover a request of at most ``max_usd``."""
         charged = f"{format_dollars(self.spent)} spent"
         held = self._held
         others = self.unknown - (held.usd if held else Decimal(0))

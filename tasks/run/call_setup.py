@@ -32,6 +32,7 @@ _STAGING_STEP_REQUESTS, _STAGING_STEP_EXTRA = 64, 8
 """For every 64 requests in flight, 8 more attempts may wait for their commit in the journal. With few in flight its
 commits cost nothing; with hundreds they would leave a tenth of the slots empty."""
 
+_ROUNDING = 1e-6
 _MAX_OPEN_ITEMS = 4096
 """Maximum items open at once where many share a request."""
 
@@ -40,7 +41,8 @@ _MAX_OPEN_ITEMS = 4096
 class SharedByTries:
     """What the tries of a run share, whichever provider makes them: one journal, one budget, one stop.
 
-    ``step_aside`` makes room for another item while one waits for a retry.
+    ``step_aside`` makes room for another item while one waits for a retry. ``share`` is this process's part of the
+    requests in flight and of the configured limits.
     """
 
     engine: Engine
@@ -50,6 +52,7 @@ class SharedByTries:
     step_aside: Callable[[], AbstractContextManager[None]]
     stop_switch: StopSwitch
     run_id: str
+    share: float = 1.0
 
 
 def create_try_context(
@@ -65,7 +68,7 @@ def create_try_context(
     """
     job, provider, model = resolved.job, resolved.provider, resolved.model
     engine, journal = shared.engine, shared.journal
-    limiter, limiter_name, pace_exchange = _get_limiter(resolved, engine, journal)
+    limiter, limiter_name, pace_exchange = _get_limiter(resolved, engine, journal, shared.share)
     hang_detector = _get_hang_detector(limiter_name, engine, journal)
     resolve_origin = _make_origin_resolver(engine, provider, model)
     same = next((each for each in earlier if _has_same_account(each.call_context.provider, provider)), None)
@@ -136,7 +139,7 @@ def _create_call_context(
         policy=RetryPolicy(max_retries=job.retries, budget=RetryBudget(), gate=gate, step_aside=shared.step_aside),
         resolve_origin=resolve_origin,
         limiter_for=lambda _: limiter,
-        slots=asyncio.Semaphore(choose_concurrency(resolved)),
+        slots=asyncio.Semaphore(choose_concurrency(resolved, shared.share)),
         gate=gate,
         lookup_gate=create_gate(),
         check_stop=stop_switch.raise_if_stopped,
@@ -151,21 +154,26 @@ def _create_call_context(
     )
 
 
-def choose_max_open_items(resolved: ResolvedJob) -> int:
+def choose_max_open_items(resolved: ResolvedJob, share: float = 1.0) -> int:
     """How many items are open at once: enough to fill the requests in flight, also where items share a request."""
-    quota = resolved.provider.quota(resolved.capability.operation, resolved.model)
-    concurrency = choose_concurrency(resolved)
+    quota = resolved.provider.quota(resolved.capability.operation, resolved.model).divide(share)
+    concurrency = choose_concurrency(resolved, share)
     max_batched_items = min(concurrency * quota.per_request, _MAX_OPEN_ITEMS) if quota.per_request > 1 else 0
     return max(2 * concurrency + 16, max_batched_items, quota.jobs)
 
 
-def choose_concurrency(resolved: ResolvedJob) -> int:
+def choose_concurrency(resolved: ResolvedJob, share: float = 1.0) -> int:
     """The number of requests in flight at most: the job's, else the provider's, and what open files allow.
+
+    ``share`` is the part of one process, of several that each have open files of their own.
 
     Raises:
         UsageError: when this process may not open enough files for one.
     """
-    return limit_by_open_files(get_wanted_concurrency(resolved))
+    wanted, processes = get_wanted_concurrency(resolved), resolved.job.processes
+    if share < 1:
+        return limit_by_open_files(max(1, int(wanted * share + _ROUNDING)))
+    return min(wanted, processes * limit_by_open_files(-(-wanted // processes)))
 
 
 def get_wanted_concurrency(resolved: ResolvedJob) -> int:
@@ -174,7 +182,9 @@ def get_wanted_concurrency(resolved: ResolvedJob) -> int:
     return resolved.job.concurrency or quota.concurrency
 
 
-def _get_limiter(resolved: ResolvedJob, engine: Engine, journal: Journal) -> tuple[Limiter, str, PaceExchange | None]:
+def _get_limiter(
+    resolved: ResolvedJob, engine: Engine, journal: Journal, share: float
+) -> tuple[Limiter, str, PaceExchange | None]:
     """The limiter of this provider, model and operation, with the limits that earlier runs learned, and its name.
 
     And what shares it with other processes: None for the built-in provider, of which each process has its own.
@@ -183,11 +193,12 @@ def _get_limiter(resolved: ResolvedJob, engine: Engine, journal: Journal) -> tup
     operation = resolved.capability.operation
     name = f"{provider.name} {provider.endpoint.origin} {model} {operation}"
     quota = provider.quota(operation, model)
-    concurrency = choose_concurrency(resolved)
+    concurrency = choose_concurrency(resolved, share)
     staged = concurrency + concurrency // _STAGING_STEP_REQUESTS * _STAGING_STEP_EXTRA
     quota = replace(quota, concurrency=staged, start=None if job.concurrency else quota.start)
     if job.rpm:
         quota = replace(quota, rpm=min(job.rpm, quota.rpm or job.rpm))
+    quota = quota.divide(share)
 
     def create_limiter() -> Limiter:
         limiter = Limiter(quota, f"{provider.name} {model} {operation}")

@@ -15,11 +15,13 @@ _SECONDS_BETWEEN_STORES = 15.0
 
 
 async def store_learned_limits(context: RunContext) -> None:
-    """Store the state of the run's limiters and its providers' response times.
+    """Store the state of the run's limiters and its providers' response times, where this process is to keep them.
 
     Raises:
         StorageError: when the journal fails.
     """
+    if not context.keeps_learned:
+        return
     learned = context.journal.learned_limits
     for each in {each.limiter_name: each for each in context.list_tries()}.values():
         await learned.store(each.limiter_name, each.limiter.export_state())

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import logging
-import shlex
 import uuid
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from mediamill.tasks.calls.call_context import CallStats
 from mediamill.tasks.engine import Engine
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.job import drop_empty
@@ -20,37 +17,30 @@ from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.journal_choice import choose_journal, write_mark
 from mediamill.tasks.journal.output_binding import Binding
 from mediamill.tasks.journal.output_lock import OutputLock
-from mediamill.tasks.money.budget import Budget, EarlierHold
 from mediamill.tasks.out.damage import Damage, mend_at_start
 from mediamill.tasks.out.moved_out import check_is_same_source, check_place
 from mediamill.tasks.renamed_options import get_renamed_params, to_stored_job, to_stored_names
 from mediamill.tasks.run.call_setup import (
-    SharedByTries,
     choose_concurrency,
-    choose_max_open_items,
-    create_try_context,
 )
-from mediamill.tasks.run.failures_in_a_row import FailuresInARow
-from mediamill.tasks.run.item_slots import ItemSlots
+from mediamill.tasks.run.create_context import create_context
 from mediamill.tasks.run.outdated_rows import READING, mark_outdated_rows
 from mediamill.tasks.run.refused_run import close_refused_run
 from mediamill.tasks.run.resolved_job import ResolvedJob
-from mediamill.tasks.run.run_context import RunContext, StopSwitch, TryContext
+from mediamill.tasks.run.run_context import RunContext
 from mediamill.tasks.run.template_columns import check_template_columns
 from mediamill.tasks.run_log import RUN_LOGGER, write_record
 from mediamill.tasks.sinks.media import find_lost_media
 from mediamill.tasks.sinks.out_folder import PRIVATE_FOLDERS, create_out_folder
 from mediamill.tasks.sinks.results import build_results_schema
 from mediamill.tasks.sinks.schema import deserialize_schema, read_reading, serialize_schema
-from mediamill.tasks.sources.row_paths import RowPaths
 from mediamill.tasks.system.asr_choice import POCKETSPHINX, choose_asr_engine
-from mediamill.tasks.system.private_files import make_private_folder
 
 if TYPE_CHECKING:
     from mediamill.tasks.sources import Source
 
 
-_NOT_STORED = {"limit", "run_deadline", "schedule", "moved", "copied", "confirmed", "notify"} | {
+_NOT_STORED = {"limit", "run_deadline", "processes", "schedule", "moved", "copied", "confirmed", "notify"} | {
     "overwrite",
     "skip_existing",
 }
@@ -93,7 +83,7 @@ async def open_run(resolved: ResolvedJob, engine: Engine, *, retry: bool) -> tup
             await journal.items.restore_unpromoted_previews()
             lost = await engine.run_in_thread(lambda: find_lost_media(out, journal.outcomes.stream_done_results()))
             await journal.items.mark_lost(lost)
-        context = _create_context(resolved, engine, run_id, journal, lock, root)
+        context = create_context(resolved, engine, run_id, journal, lock, root)
         context.damage, context.is_new = damage, is_new
     except UsageError:
         if lock is None:
@@ -163,74 +153,6 @@ async def _freeze_schemas(resolved: ResolvedJob, journal: Journal, source: Sourc
     if stored != frozen:
         same_columns = stored and serialize_schema(deserialize_schema(stored[0])) == serialize_schema(schema)
         await journal.output.freeze_schemas(*frozen, rewrite_parts=not same_columns)
-
-
-def _create_context(
-    resolved: ResolvedJob, engine: Engine, run_id: str, journal: Journal, lock: OutputLock, root: str
-) -> RunContext:
-    job, out = resolved.job, resolved.out
-    stop_switch, item_slots = StopSwitch(), ItemSlots(max_open_items := choose_max_open_items(resolved))
-    spent = journal.attempts.sum_costs()
-    shared = SharedByTries(
-        engine,
-        journal,
-        Budget(None if job.endpoint_hourly else job.budget, spent.known, spent.unknown_max, _find_hold(out, journal)),
-        CallStats(),
-        item_slots.step_aside,
-        stop_switch,
-        run_id,
-    )
-    scratch = out / ".tmp" / "scratch"
-    make_private_folder(scratch.parent)
-    make_private_folder(scratch)
-    schemas = journal.output.load_schemas()
-    assert schemas is not None
-    first = create_try_context(resolved, shared, scratch)
-    second = create_try_context(resolved.second, shared, scratch, [first]) if resolved.second else None
-    later: list[TryContext] = []
-    for each in resolved.later:
-        later.append(create_try_context(each, shared, scratch, [first, *later]))
-    return RunContext(
-        job=job,
-        run_id=run_id,
-        out=out,
-        journal=journal,
-        lock=lock,
-        engine=engine,
-        capability=resolved.capability,
-        params=resolved.params,
-        row_paths=RowPaths.of_source(root, job.allow_paths),
-        call_context=first.call_context,
-        caller=first.caller,
-        capability_context=first.capability_context,
-        second=second,
-        later=tuple(later),
-        until=resolved.until,
-        stop_switch=stop_switch,
-        item_slots=item_slots,
-        max_open_items=max_open_items,
-        schema=deserialize_schema(schemas[0]),
-        row_schema=deserialize_schema(schemas[1]),
-        limiter=first.limiter,
-        limiter_name=first.limiter_name,
-        pace_exchange=first.pace_exchange,
-        failures_in_a_row=FailuresInARow(job.max_failures_in_a_row, stop_switch.trigger),
-        subtitles=journal.output.load_formats(),
-        sidecars=resolved.sidecars,
-    )
-
-
-def _find_hold(out: Path, journal: Journal) -> EarlierHold | None:
-    """What requests whose answer earlier runs lost hold of the budget; None without any."""
-    lost = journal.lost_requests.load()
-    if not lost.max_usd:
-        return None
-    name = shlex.quote(str(out))
-    hint = (
-        f"mediamill settle {name} --billed USD books what the provider's usage page says and frees the rest; a higher "
-        f"--budget goes on without; mediamill retry {name} --only unknown then requests lost answers again"
-    )
-    return EarlierHold(lost.max_usd, lost.describe_hold(), hint)
 
 
 def _report_replaced_engine(resolved: ResolvedJob) -> None:

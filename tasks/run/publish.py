@@ -114,7 +114,7 @@ def summarize(context: RunContext) -> Summary:
         out_counts[item_state] += number
     stop_reason = context.stop_switch.reason
     lost = journal.lost_requests.load()
-    gates = context.list_gates()
+    pace = context.measure_pace()
     items_left = max(counts.total - counts.done - counts.failed, 0)
     state: State
     cut_short = stop_reason is not None and bool(items_left or not (counts.planned or counts.total))
@@ -167,8 +167,8 @@ def summarize(context: RunContext) -> Summary:
         taken_later=counts.taken_later,
         not_taken=context.not_taken,
         sidecars=context.sidecar_counts,
-        outages=sum(gate.outages for gate in gates),
-        outage_seconds=round(max(gate.measure_outage_seconds() for gate in gates), 1),
+        outages=pace.outages,
+        outage_seconds=round(pace.outage_seconds, 1),
     )
 
 

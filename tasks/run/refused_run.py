@@ -10,12 +10,12 @@ from pathlib import Path
 from mediamill.tasks.engine import Engine
 from mediamill.tasks.errors import StorageError
 from mediamill.tasks.journal.journal import Journal
-from mediamill.tasks.journal.output_lock import OutputLock
+from mediamill.tasks.journal.output_lock import HeldLock, OutputLock
 from mediamill.tasks.sinks.out_folder import PRIVATE_FOLDERS
 
 
 async def close_refused_run(
-    engine: Engine, out: Path, journal: Journal, lock: OutputLock, run_id: str, *, is_new: bool
+    engine: Engine, out: Path, journal: Journal, lock: OutputLock | HeldLock, run_id: str, *, is_new: bool
 ) -> None:
     """Forget the run, close the journal and release OUT.
 

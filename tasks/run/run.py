@@ -238,7 +238,12 @@ class Run:
         resolved = await engine.run_in_thread(resolve_job, self._job)
         context, source = await open_run(resolved, engine, retry=self._retry is not None)
         context.listener = self._listener
-        self._steps_if_open = RunSteps(context, source, self._retry)
+        shards = None
+        if context.job.processes > 1:
+            from mediamill.tasks.workers.pool import WorkerPool
+
+            shards = WorkerPool(context, resolved)
+        self._steps_if_open = RunSteps(context, source, self._retry, shards=shards)
         if self._stop_reason:
             self.stop(self._stop_reason, drain_seconds=self._drain_seconds)
 

@@ -25,7 +25,7 @@ from mediamill.tasks.engine import Engine
 from mediamill.tasks.errors import RunStopped
 from mediamill.tasks.job import Job
 from mediamill.tasks.journal.journal import Journal
-from mediamill.tasks.journal.output_lock import OutputLock
+from mediamill.tasks.journal.output_lock import HeldLock, OutputLock
 from mediamill.tasks.not_taken import NotTaken
 from mediamill.tasks.out.damage import Damage
 from mediamill.tasks.run.capability_context import EngineCapabilityContext
@@ -33,7 +33,7 @@ from mediamill.tasks.run.failures_in_a_row import FailuresInARow
 from mediamill.tasks.run.item_slots import ItemSlots
 from mediamill.tasks.sources.row_paths import RowPaths
 from mediamill.tasks.sources.sidecars import SidecarNames
-from mediamill.tasks.summary import FailureGroup, Progress, SidecarCounts
+from mediamill.tasks.summary import FailureGroup, Outage, Progress, SidecarCounts
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -116,6 +116,21 @@ class RunListener(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class PaceNow:
+    """What a run may send now, and what holds it up: of this process, or of all its workers together.
+
+    ``outages`` have ended or go on, and took ``outage_seconds`` in all; ``outage`` is one that goes on.
+    """
+
+    max_in_flight: int = 0
+    requests_per_second: float | None = None
+    silent_seconds: float | None = None
+    outage: Outage | None = None
+    outages: int = 0
+    outage_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class TryContext:
     """What one try of an item uses: a provider with its limits, a model and parameters.
 
@@ -140,8 +155,9 @@ class RunContext:
     ``second`` makes the second try of an item with doubts (None without ``check``), and ``later`` those that follow
     while ``until`` is false, or, where it is None, while there are doubts.
     ``failures_in_a_row`` stops a run whose provider has turned bad.
-    ``is_new`` says that the run made OUT. ``not_taken`` is what its source holds and the run passes over; None in a
-    retry and before the plan.
+    ``is_new`` says that the run made OUT, ``keeps_learned`` that this process keeps what it learns for later runs.
+    ``workers_pace`` is None where this process sends the requests. ``not_taken`` is what its source holds and the run
+    passes over; None in a retry and before the plan.
     ``not_taken_changed`` says whether an earlier run told something else, so that the page is stale. ``subtitles`` are
     the formats that OUT's recordings have as files, ``sidecars`` what those beside the sources are called, and
     ``sidecar_counts`` what became of them.
@@ -151,7 +167,7 @@ class RunContext:
     run_id: str
     out: Path
     journal: Journal
-    lock: OutputLock
+    lock: OutputLock | HeldLock
     engine: Engine
     capability: Capability
     params: Any
@@ -173,6 +189,8 @@ class RunContext:
     until: Expression | None = None
     damage: Damage = field(default_factory=Damage)
     is_new: bool = False
+    keeps_learned: bool = True
+    workers_pace: PaceNow | None = None
     listener: RunListener | None = None
     subtitles: Sequence[str] = ()
     sidecars: SidecarNames | None = None
@@ -216,8 +234,23 @@ class RunContext:
         """Let requests in flight end, for all providers; see :meth:`mediamill.tasks.calls.call.Caller.drain`."""
         await asyncio.gather(*(each.caller.drain(seconds, repeatable_seconds) for each in self.list_tries()))
 
+    def measure_pace(self) -> PaceNow:
+        """What it may send now, and what holds it up."""
+        if self.workers_pace is not None:
+            return self.workers_pace
+        gates = self.list_gates()
+        return PaceNow(
+            max_in_flight=self.limiter.concurrency,
+            requests_per_second=self.limiter.requests_per_second,
+            silent_seconds=self.call_context.gate.measure_silence(),
+            outage=next(filter(None, (gate.describe_outage() for gate in gates)), None),
+            outages=sum(gate.outages for gate in gates),
+            outage_seconds=max(gate.measure_outage_seconds() for gate in gates),
+        )
+
     def progress(self) -> Progress:
         """The progress of the run so far."""
+        pace = self.measure_pace()
         counts, stats, budget = self.counts, self.call_context.stats, self.call_context.budget
         elapsed = time.monotonic() - self.start_time
         ended = counts.done + counts.failed
@@ -239,16 +272,16 @@ class RunContext:
             rate=rate,
             eta_s=self._estimate_seconds_left(items_left, elapsed, rate),
             running=stats.running_jobs,
-            outage=next(filter(None, (gate.describe_outage() for gate in self.list_gates())), None),
+            outage=pace.outage,
             retried=stats.retried,
             rate_limited=stats.rate_limited,
-            max_in_flight=self.limiter.concurrency,
-            max_requests_per_second=self.limiter.requests_per_second,
+            max_in_flight=pace.max_in_flight,
+            max_requests_per_second=pace.requests_per_second,
             projected=budget.spent + now_spent * items_left / ended if ended and now_spent else None,
             slowest_item=slowest[0] if slowest else None,
             slowest_seconds=time.monotonic() - slowest[1] if slowest else 0.0,
             last_failures=counts.last_failures,
-            silent_seconds=self.call_context.gate.measure_silence(),
+            silent_seconds=pace.silent_seconds,
             claimed_by_others=self.call_context.stats.claimed_by_others,
         )
 

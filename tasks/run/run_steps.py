@@ -22,12 +22,12 @@ from mediamill.tasks.errors import (
 )
 from mediamill.tasks.formatting import format_dollars
 from mediamill.tasks.journal.items import ShardWork
-from mediamill.tasks.run.learned_limits import store_learned_limits_regularly
+from mediamill.tasks.run.learned_limits import store_learned_limits, store_learned_limits_regularly
 from mediamill.tasks.run.plan import Retry, plan_retry, plan_source
 from mediamill.tasks.run.publish import publish_outputs
 from mediamill.tasks.run.refused_run import close_refused_run
 from mediamill.tasks.run.run_context import RunContext
-from mediamill.tasks.run.shard import OpenShards, ShardResult
+from mediamill.tasks.run.shard import OpenShards, ShardResult, ShardRunner
 from mediamill.tasks.run_log import RUN_LOGGER
 from mediamill.tasks.summary import Summary
 
@@ -67,11 +67,19 @@ class RunSteps:
         context: the run.
         source: the source of its items; None in a retry.
         retry: which items a retry does again.
+        shards: what does the shards; None for this process.
     """
 
-    def __init__(self, context: RunContext, source: Source | None, retry: Retry | None) -> None:
+    def __init__(
+        self,
+        context: RunContext,
+        source: Source | None,
+        retry: Retry | None,
+        *,
+        shards: ShardRunner | None = None,
+    ) -> None:
         self.context = context
-        self.shards = OpenShards(context)
+        self.shards: ShardRunner = shards or OpenShards(context)
         self._source = source
         self._retry = retry or Retry()
         self._planned_shards: frozenset[int] = frozenset()
@@ -133,6 +141,13 @@ class RunSteps:
         self._log_end(summary)
         return summary
 
+    async def leave(self) -> None:
+        """End a worker's part in a run that another process publishes."""
+        await self.shards.return_items()
+        await self._cancel_timers()
+        await store_learned_limits(self.context)
+        self._published = True
+
     async def close(self) -> None:
         """Release OUT. A run that broke first stores the replies of its requests in flight: they are paid for."""
         context = self.context
@@ -169,6 +184,8 @@ class RunSteps:
                 await exchange.end()
 
     def _list_pace_exchanges(self) -> list[PaceExchange]:
+        if self.context.workers_pace is not None:
+            return []  # the workers send, and have theirs
         exchanges = (each.pace_exchange for each in self.context.list_tries())
         return list(dict.fromkeys(exchange for exchange in exchanges if exchange is not None))
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 
 from mediamill.tasks import fault_injection
 from mediamill.tasks.domain import Failure, Item, Outcome, Result
@@ -42,15 +42,35 @@ class ShardResult:
         return ShardResult(self.done + other.done, self.failed + other.failed, self.left + other.left)
 
 
+class ShardRunner(Protocol):
+    """Does the shards of one run: in this process, or in several."""
+
+    max_open: int
+
+    async def run(self, shards: Sequence[int]) -> ShardResult:
+        """Do the pending items of these shards; after a stop no further shard begins."""
+        ...
+
+    async def cancel_all(self) -> None:
+        """Cancel every open shard. The replies to requests in flight are kept."""
+        ...
+
+    async def return_items(self) -> None:
+        """Make the items pending again that no failure in a row is to fail."""
+        ...
+
+
 class OpenShards:
     """The open shards of one run: several at once, begun in the order of the calls.
 
-    Everything happens on the engine's loop. The first error that is not an item's ends every open shard.
+    Everything happens on the engine's loop. The first error that is not an item's ends every open shard. ``on_room`` is
+    called when there is room for one more than the ``max_open`` that may be open at first.
     """
 
     def __init__(self, context: RunContext) -> None:
         self._context = context
         self.max_open = _EXTRA_OPEN_SHARDS + -(-context.max_open_items // context.job.shard_size)
+        self.on_room: Callable[[], None] = lambda: None
         self._slots = asyncio.Semaphore(self.max_open)
         self._open: dict[int, asyncio.Task[ShardResult]] = {}
         self._error: BaseException | None = None
@@ -108,11 +128,15 @@ class OpenShards:
         if shard in self._open or self._error is not None or self._context.stop_switch.reason is not None:
             self._slots.release()
             return self._open.get(shard)
-        release_slot = _once(self._slots.release)
+        release_slot = _once(self._make_room)
         task = self._open[shard] = asyncio.create_task(run_shard(self._context, shard, release_slot))
         task.add_done_callback(lambda _: release_slot())
         task.add_done_callback(lambda ended: self._on_shard_end(shard, ended))
         return task
+
+    def _make_room(self) -> None:
+        self._slots.release()
+        self.on_room()
 
     def _on_shard_end(self, shard: int, task: asyncio.Task[ShardResult]) -> None:
         del self._open[shard]

@@ -23,6 +23,7 @@ VERSION = MIGRATIONS[-1].version
 TABLES = ("outs", "items", "shards", "asks", "attempts", "parts", "runs", "leases", "files", "ceilings", "cuts")
 
 LATER_COLUMNS = {
+    "asks": ("worker",),
     "items": ("first_run", "preparation", "file_stem", "file_key"),
     "outs": ("place", "formats"),
     "parts": ("mtime_ns",),
