@@ -12,10 +12,11 @@ from pydantic import Field, model_validator
 
 from mediamill.tasks.capabilities.base import Call, CapabilityContext, Estimate, Media
 from mediamill.tasks.capabilities.parameters import Option
+from mediamill.tasks.capabilities.speech.recognition_params import AUDIO_TRACK, SpeechRecognitionParams
 from mediamill.tasks.capabilities.text.misread_answers import MISREAD_ANSWERS
 from mediamill.tasks.capabilities.text.prompts import PromptParams, render_row
 from mediamill.tasks.capabilities.text.structured_completion import StructuredCompletion, get_answer_fields
-from mediamill.tasks.capabilities.transcribe import AUDIO_TRACK, SpeechRecognitionParams, Transcribe
+from mediamill.tasks.capabilities.transcribe import Transcribe
 from mediamill.tasks.capabilities.visual.image_inputs import COPIES_IN_MEMORY, get_vision
 from mediamill.tasks.capabilities.visual.row_model import check_row_model
 from mediamill.tasks.capabilities.visual.video_frames import (

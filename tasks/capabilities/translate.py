@@ -6,7 +6,8 @@ from typing import Any
 
 from pydantic import Field
 
-from mediamill.tasks.capabilities.transcribe import SpeechRecognitionParams, Transcribe
+from mediamill.tasks.capabilities.speech.recognition_params import SpeechRecognitionParams
+from mediamill.tasks.capabilities.transcribe import Transcribe
 from mediamill.tasks.languages import to_iso_code
 from mediamill.tasks.providers.operations.translation import TRANSLATION
 

@@ -41,6 +41,7 @@ class CutOptions:
         keep_whole: cut only what cannot be sent whole, and then as little as possible.
         normalize, trim: what is done to short clips first.
         track: which audio track, by its number from 1, language or title; None for the default one.
+        channel: which of its channels, from 1; None for the mix.
     """
 
     piece_seconds: float | None = None
@@ -49,6 +50,7 @@ class CutOptions:
     normalize: bool = False
     trim: bool = False
     track: str | None = None
+    channel: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ def prepare_if_fits(
         StorageError: when the scratch folder cannot take it.
     """
     whole_file_limits = limit_whole_file(limits, cut_options)
-    if _cannot_fit(path, whole_file_limits, cut_options.track):
+    if _cannot_fit(path, whole_file_limits, cut_options):
         return None
     try:
         return prepare_audio(
@@ -107,6 +109,7 @@ def prepare_if_fits(
             normalize=cut_options.normalize,
             trim=cut_options.trim,
             track=cut_options.track,
+            channel=cut_options.channel,
             check=check,
         )
     except BadInput as error:
@@ -120,7 +123,7 @@ def estimate_pieces(info: AudioInfo, size: int, limits: AudioLimits, cut_options
     whole_file_limits = limit_whole_file(limits, cut_options)
     seconds, max_seconds = float(info.seconds), whole_file_limits.max_seconds or math.inf
     if seconds <= max_seconds and (
-        _audio_fits_as_is(info, size, whole_file_limits)
+        _audio_fits_as_is(info, size, whole_file_limits, cut_options)
         or seconds * _TYPICAL_BYTES_PER_SECOND <= whole_file_limits.max_bytes
     ):
         return 1
@@ -131,20 +134,22 @@ def estimate_pieces(info: AudioInfo, size: int, limits: AudioLimits, cut_options
     )
 
 
-def _cannot_fit(path: Path, limits: AudioLimits, track: str | None) -> bool:
+def _cannot_fit(path: Path, limits: AudioLimits, cut_options: CutOptions) -> bool:
     """True when the recording cannot fit by its header; False for small files, which are simply tried."""
     size = read_head(path)[1]
     if size < _MIN_PROBED_BYTES:
         return False
     try:
-        info = read_audio_info(path, track=track)
+        info = read_audio_info(path, track=cut_options.track)
     except BadInput:  # the header does not show it; decoding will
         return False
     seconds = float(info.seconds)
     if info.exact and limits.max_seconds is not None and seconds > limits.max_seconds:
         return True
-    return not _audio_fits_as_is(info, size, limits) and seconds * _MIN_BYTES_PER_SECOND > limits.max_bytes
+    return not _audio_fits_as_is(info, size, limits, cut_options) and seconds * _MIN_BYTES_PER_SECOND > limits.max_bytes
 
 
-def _audio_fits_as_is(info: AudioInfo, size: int, limits: AudioLimits) -> bool:
+def _audio_fits_as_is(info: AudioInfo, size: int, limits: AudioLimits, cut_options: CutOptions) -> bool:
+    if cut_options.channel is not None:  # a channel is always converted
+        return False
     return size <= limits.max_bytes and find_send_format(info.container, info.codec, limits) is not None

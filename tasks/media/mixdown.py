@@ -35,7 +35,8 @@ _MIN_LIVE_POWER = 100 * MIN_POWER
 """A channel that holds sound is so loud at least once; -40 dB of full scale."""
 
 _BLOCK_SECONDS = 0.25
-_NO_NAMES = frozenset({"", "NONE", "UNK", "UNSD"})
+UNNAMED = frozenset({"", "NONE", "UNK", "UNSD"})
+"""Names of channels whose place nothing states."""
 _MAX_BLOCK_FRAMES = 2000
 _SPEECH_HERTZ = 200
 """Power is compared from here on: rumble and hum are no loss."""
@@ -103,7 +104,7 @@ class ChannelMixer:
         self._report = report
         self._rate, self._channels = like.sample_rate, like.layout.nb_channels
         names = [channel.name for channel in like.layout.channels]
-        self._names = [f"channel {n}" if name in _NO_NAMES else name for n, name in enumerate(names, 1)]
+        self._names = [f"channel {n}" if name in UNNAMED else name for n, name in enumerate(names, 1)]
         self._format = like.format.name.removesuffix("p")
         self._lost_share = LOST_STEREO_SHARE if self._channels == 2 else LOST_SHARE  # noqa: PLR2004
         self._is_judged = self._channels > 1 and self._format in _SAMPLE_TYPES

@@ -27,7 +27,9 @@ _RECIPE_REASONS = {
 }
 
 
-def describe_audio(prepared: PreparedAudio, size: int, limits: AudioLimits, model: str) -> Preparation:
+def describe_audio(
+    prepared: PreparedAudio, size: int, limits: AudioLimits, model: str, channel: int | None = None
+) -> Preparation:
     """How a recording was prepared to be sent whole.
 
     Args:
@@ -35,16 +37,18 @@ def describe_audio(prepared: PreparedAudio, size: int, limits: AudioLimits, mode
         size: of the file, in bytes.
         limits: what the endpoint accepts.
         model: its name.
+        channel: the number of the channel that is sent alone; None for the mix.
     """
     source, info, before = prepared.input, prepared.info, _describe_recording(prepared.info, size)
+    name = _name_recording(channel)
     if source.recipe == "as-is":
-        return Preparation("recording", before, changes=(f"sent as it is: {model} takes it",))
-    changes = [f"re-encoded as {_format_recipe(source.recipe)}: {_find_reason(prepared, size, limits, model)}"]
+        return Preparation(name, before, changes=(f"sent as it is: {model} takes it",))
+    changes = [f"re-encoded as {_format_recipe(source.recipe)}: {_find_reason(prepared, size, limits, model, channel)}"]
     if source.start:
         changes.append(f"silence cut off: what is sent begins at {source.start / _SAMPLE_RATE:.2f} s")
     after = {**_describe_payload(source.payload), "seconds": float(prepared.seconds)}
-    changes += _describe_resampling(info)
-    return Preparation("recording", before, after, (*_describe_tracks(info), *changes, *prepared.warnings))
+    changes += _describe_resampling(info, channel)
+    return Preparation(name, before, after, (*_describe_tracks(info), *changes, *prepared.warnings))
 
 
 def describe_pieces(
@@ -77,11 +81,12 @@ def describe_pieces(
         f"cut in pauses into pieces of at most {max_seconds:g} s: {reason}",
         f"re-encoded as {_format_recipe(last.input.recipe)}, as every piece is",
     ]
-    changes += _describe_resampling(info)
+    changes += _describe_resampling(info, cut_options.channel)
     if cut_options.overlap and len(clips) > 1:
         changes.append(f"neighbouring pieces share {cut_options.overlap:g} s, because overlap says so")
     after: dict[str, JSON] = {"pieces": len(clips)}
-    return Preparation("recording", _describe_recording(info, size), after, (*changes, *last.warnings))
+    name = _name_recording(cut_options.channel)
+    return Preparation(name, _describe_recording(info, size), after, (*changes, *last.warnings))
 
 
 def describe_image(
@@ -159,12 +164,20 @@ def describe_frames(
     return Preparation(f"video from {span[0]:.1f} to {span[1]:.1f} s", _describe_video(info), after, tuple(changes))
 
 
-def _find_reason(prepared: PreparedAudio, size: int, limits: AudioLimits, model: str) -> str:
+def _name_recording(channel: int | None) -> str:
+    return "recording" if channel is None else f"channel {channel} of the recording"
+
+
+def _find_reason(
+    prepared: PreparedAudio, size: int, limits: AudioLimits, model: str, channel: int | None = None
+) -> str:
     """Why the original was not sent as it is."""
     info, recipe = prepared.info, prepared.input.recipe
     effects = [name for name in ("normalize", "trim") if recipe.endswith(f"-{name}") or f"-{name}-" in recipe]
     if effects:
         return f"{' and '.join(effects)} {'say' if len(effects) > 1 else 'says'} so"
+    if channel is not None:
+        return "each channel is sent by itself"
     for part, reason in _RECIPE_REASONS.items():
         if part in recipe.split("-"):
             return reason
@@ -187,9 +200,9 @@ def _describe_tracks(info: AudioInfo) -> tuple[str, ...]:
     return (f"{which} was taken out of {source}",) if info.video or info.tracks > 1 else ()
 
 
-def _describe_resampling(info: AudioInfo) -> list[str]:
+def _describe_resampling(info: AudioInfo, channel: int | None) -> list[str]:
     resampled = [f"resampled from {info.sample_rate:,} Hz"] if info.sample_rate != _SAMPLE_RATE else []
-    return resampled + ([f"mixed down from {info.channels} channels"] if info.channels > 1 else [])
+    return resampled + ([f"mixed down from {info.channels} channels"] if info.channels > 1 and channel is None else [])
 
 
 def _describe_recording(info: AudioInfo, size: int) -> dict[str, JSON]:

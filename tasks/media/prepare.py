@@ -40,6 +40,7 @@ def prepare_audio(
     normalize: bool = False,
     trim: bool = False,
     track: str | None = None,
+    channel: int | None = None,
     check: Check | None = None,
 ) -> PreparedAudio:
     """Decode a recording to its end and prepare it to be sent.
@@ -50,7 +51,7 @@ def prepare_audio(
     damaged or cut-off files, files over the byte limit, and short clips to be trimmed or normalized (``...-trim``,
     ``...-normalize``). So do recordings with holes in their timestamps, which become silence (``...-gaps``), or with
     jumps between joined parts, which do not (``...-joined``), with channels that cancel each other out in the mix
-    (``...-channel``), and another sound track than the first (``...-track2``).
+    (``...-channel``), another sound track than the first (``...-track2``), and one channel alone (``...-channel2``).
 
     Args:
         path: the file, whatever its name.
@@ -60,6 +61,7 @@ def prepare_audio(
         normalize: bring clips of up to ten minutes to one loudness.
         trim: cut silence off both ends of clips of up to ten minutes.
         track: which audio track, by its number from 1, language or title; None for the default one.
+        channel: which of its channels, from 1; None for the mix.
         check: called often while decoding; what it raises ends the work.
 
     Raises:
@@ -68,7 +70,7 @@ def prepare_audio(
         StorageError: when the scratch folder cannot take the conversion.
     """
     head, size = read_head(path)
-    if not (normalize or trim):
+    if not (normalize or trim or channel):
         prepared = _match_plain_wav(path, head, size, sha256, limits) if track in (None, "1") else None
         if prepared is not None:
             prepared = add_voice_activity(prepared, path, check)
@@ -80,7 +82,7 @@ def prepare_audio(
     from mediamill.tasks.media.decode import open_recording
 
     with open_recording(path, head, check, track=track) as recording:
-        return _convert_audio(recording, sha256, limits, scratch, normalize=normalize, trim=trim)
+        return _convert_audio(recording, sha256, limits, scratch, normalize=normalize, trim=trim, channel=channel)
 
 
 def prepare_plain_wav(path: Path, data: bytes, sha256: str, limits: AudioLimits) -> PreparedAudio | None:
@@ -177,16 +179,25 @@ def _find_as_is_format(recording: Recording, size: int, limits: AudioLimits) -> 
 
 
 def _convert_audio(
-    recording: Recording, sha256: str, limits: AudioLimits, scratch: Path, *, normalize: bool, trim: bool
+    recording: Recording,
+    sha256: str,
+    limits: AudioLimits,
+    scratch: Path,
+    *,
+    normalize: bool,
+    trim: bool,
+    channel: int | None,
 ) -> PreparedAudio:
-    from mediamill.tasks.media.encode import RATE, choose_format, encode_audio, to_blocks, to_frames, to_mono
+    from mediamill.tasks.media.channels import name_channel, to_heard
+    from mediamill.tasks.media.encode import RATE, choose_format, encode_audio, to_blocks, to_frames
     from mediamill.tasks.media.mixdown import MixdownReport
     from mediamill.tasks.media.voice_activity import VoiceActivityDetector
 
     file_format = choose_format(limits)
-    recipe, start, report = f"{file_format}-{RATE}-mono{name_track(recording.track)}", 0, MixdownReport()
+    start, report = 0, MixdownReport()
+    recipe = f"{file_format}-{RATE}-mono{name_track(recording.track)}{name_channel(channel)}"
     warnings: tuple[str, ...] = ()
-    frames: Iterable[AudioFrame] = to_mono(recording.decode_frames(limits.max_seconds), report)
+    frames: Iterable[AudioFrame] = to_heard(recording.decode_frames(limits.max_seconds), channel, report)
     if normalize or trim:
         from mediamill.tasks.media.pydub_effects import apply_effects
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from mediamill.tasks.domain import Input, Payload
 from mediamill.tasks.media.audio_info import FIRST_TRACK, PreparedAudio, Timeline, Track, VoiceActivity, to_seconds
+from mediamill.tasks.media.channels import name_channel, to_heard
 from mediamill.tasks.media.cut import CutPlan, Cutter
 from mediamill.tasks.media.decode_report import (
     check_damage,
@@ -18,7 +19,7 @@ from mediamill.tasks.media.decode_report import (
     describe_second_file,
     to_tracks_warning,
 )
-from mediamill.tasks.media.encode import RATE, choose_format, encode_audio, to_blocks, to_frames, to_mono
+from mediamill.tasks.media.encode import RATE, choose_format, encode_audio, to_blocks, to_frames
 from mediamill.tasks.media.endpoint_fit import CutOptions, CutPoints, max_piece_seconds
 from mediamill.tasks.media.mixdown import MixdownReport
 from mediamill.tasks.media.prepare import name_track, safe_stem
@@ -79,7 +80,7 @@ class Segmenter:
     def recipe(self) -> str:
         """What decides where the cuts are, apart from the recording itself. Call :meth:`scan` first."""
         effects = "-trim" * self._cut_options.trim + "-normalize" * self._cut_options.normalize
-        source = self._track_suffix + self._holes_recipe
+        source = self._track_suffix + name_channel(self._cut_options.channel) + self._holes_recipe
         return f"cut-{self.plan.max_samples}-{self.plan.overlap}{effects}{source}"
 
     @property
@@ -154,7 +155,7 @@ class Segmenter:
         self._recording = self._stack.enter_context(
             open_recording(self._path, head, self._check, track=self._cut_options.track)
         )
-        frames = to_mono(self._recording.decode_frames(), self._mixdown)
+        frames = to_heard(self._recording.decode_frames(), self._cut_options.channel, self._mixdown)
         if self._cut_options.normalize or self._cut_options.trim:
             from mediamill.tasks.media.pydub_effects import apply_effects
 
@@ -198,7 +199,7 @@ class Segmenter:
         if not self._suffix:  # positions are those of the mix
             is_mixed_otherwise = self._mixdown.overlaps(cutter.start, cutter.end)
         holes_recipe = self._holes_recipe or self._recording.holes_recipe
-        recipe = f"{self.format}-{RATE}-mono{self._track_suffix}{self._suffix}"
+        recipe = f"{self.format}-{RATE}-mono{self._track_suffix}{name_channel(self._cut_options.channel)}{self._suffix}"
         recipe += "-channel" * is_mixed_otherwise + holes_recipe
         if cutter.is_last and not cutter.cuts:  # the whole recording fits after all
             return Input(self._sha256, recipe, self._offset, payload=payload)

@@ -43,7 +43,8 @@ _MIN_ACTIVE_FRAMES = 3
 """Shorter activity is a click, and does not count."""
 _MAX_GAP_FRAMES = 10
 """Shorter gaps between two sounds count as activity too."""
-_FRAMES_PER_SECOND = RATE // FRAME_SAMPLES
+FRAMES_PER_SECOND = RATE // FRAME_SAMPLES
+"""Frames that have a level, in a second."""
 _BATCH_SAMPLES = 2 * RATE
 _MIN_LEVEL_DB = -127.0
 
@@ -69,17 +70,19 @@ class VoiceActivityDetector:
         if self._buffered_samples >= _BATCH_SAMPLES:
             self._measure_buffer()
 
+    def measure_levels(self) -> npt.NDArray[np.int8]:
+        """The level of each frame so far, in dB of full scale; an incomplete last frame has none."""
+        self._measure_buffer()
+        return np.frombuffer(bytes(self._levels), np.int8)
+
+    def find_active_frames(self) -> npt.NDArray[np.bool_]:
+        """Which frames so far are active: without clicks, and with the short gaps between two sounds."""
+        active = _find_active_frames(self.measure_levels().astype(np.float32))
+        return ~_remove_short_runs(~_remove_short_runs(active, _MIN_ACTIVE_FRAMES), _MAX_GAP_FRAMES)
+
     def detect(self) -> VoiceActivity:
         """The activity so far; an incomplete last frame is not counted."""
-        self._measure_buffer()
-        levels = np.frombuffer(bytes(self._levels), np.int8).astype(np.float32)
-        active = ~_remove_short_runs(
-            ~_remove_short_runs(_find_active_frames(levels), _MIN_ACTIVE_FRAMES), _MAX_GAP_FRAMES
-        )
-        padded = np.zeros(-(-len(levels) // _FRAMES_PER_SECOND) * _FRAMES_PER_SECOND, np.uint8)
-        padded[: len(levels)] = active
-        by_second = padded.reshape(-1, _FRAMES_PER_SECOND).sum(axis=1, dtype=np.uint8)
-        return VoiceActivity(by_second.tobytes(), _FRAMES_PER_SECOND)
+        return to_voice_activity(self.find_active_frames())
 
     def _measure_buffer(self) -> None:
         """Measure the buffered samples; many small blocks at once are quicker than each by itself."""
@@ -106,6 +109,14 @@ def detect_voice_activity(
     except BadInput:
         return None
     return detector.detect()
+
+
+def to_voice_activity(active: npt.NDArray[np.bool_]) -> VoiceActivity:
+    """Voice activity by the second, from the frames that are active."""
+    padded = np.zeros(-(-len(active) // FRAMES_PER_SECOND) * FRAMES_PER_SECOND, np.uint8)
+    padded[: len(active)] = active
+    by_second = padded.reshape(-1, FRAMES_PER_SECOND).sum(axis=1, dtype=np.uint8)
+    return VoiceActivity(by_second.tobytes(), FRAMES_PER_SECOND)
 
 
 def _measure_levels(frames: Samples) -> npt.NDArray[np.int8]:

@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from mediamill.tasks import fault_injection
-from mediamill.tasks.capabilities.transcribe import Transcribe, TranscribeParams
+from mediamill.tasks.capabilities.speech.recognition_params import TranscribeParams
+from mediamill.tasks.capabilities.transcribe import Transcribe
 from mediamill.tasks.errors import StorageError
 from mediamill.tasks.journal.parts import Part
 from mediamill.tasks.sinks.calls import CALLS_SCHEMA

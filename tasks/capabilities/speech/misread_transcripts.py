@@ -17,6 +17,8 @@ _MARKUP = ("{", "[", "<", "WEBVTT", "```", "data:", "event:")
 
 
 def _is_doubtful(row: Mapping[str, Any]) -> bool:
+    if row.get("channel_mode") == "split":  # no earlier program made one, and its text is that of several replies
+        return False
     text = row.get("text") or ""
     is_timed = all(row.get(name) and _count_timed(row[name]) for name in _PARTS)
     is_plain = text.isascii() and not text.lstrip().startswith(_MARKUP)

@@ -25,7 +25,9 @@ def build_transcript_schema() -> pa.Schema:
             make_field("start", pa.float64(), "start in seconds from the file's first picture or sound"),
             make_field("end", pa.float64(), "end in seconds from the file's first picture or sound"),
             make_field("text", pa.string(), "what is said"),
-            make_field("speaker", pa.string(), "label of the speaker; null without --diarize"),
+            make_field(
+                "speaker", pa.string(), "who speaks: label, channel or name; null without --diarize and --channels"
+            ),
         ]
     )
     word = pa.struct(
@@ -33,7 +35,9 @@ def build_transcript_schema() -> pa.Schema:
             make_field("word", pa.string(), "the word, as the model wrote it"),
             make_field("start", pa.float64(), "start in seconds from the file's first picture or sound"),
             make_field("end", pa.float64(), "end in seconds from the file's first picture or sound"),
-            make_field("speaker", pa.string(), "label of the speaker; null without --diarize"),
+            make_field(
+                "speaker", pa.string(), "who speaks: label, channel or name; null without --diarize and --channels"
+            ),
             make_field("confidence", pa.float64(), "the model's confidence from 0 to 1; null where it states none"),
         ]
     )
@@ -60,7 +64,7 @@ def build_transcript_schema() -> pa.Schema:
             make_field(
                 "speakers",
                 pa.list_(pa.string()),
-                "every speaker's label; one that is valid in one piece only begins with the piece's number",
+                "every speaker: label, channel or name; a label that is valid in one piece only begins with its number",
             ),
             make_field("files", pa.list_(pa.string()), "files of its subtitles, paths relative to OUT"),
             make_field("recipe", pa.string(), "how the audio was prepared: as-is, or the format it was converted to"),
@@ -75,3 +79,27 @@ def build_transcript_schema() -> pa.Schema:
             make_field("flags", pa.list_(pa.string()), "likely faults of the transcript, found without a reference"),
         ]
     )
+
+
+def build_channel_fields() -> list[pa.Field]:
+    """The columns that ``--channels split`` and ``auto`` add."""
+    import pyarrow as pa
+
+    from mediamill.tasks.sinks.schema import make_field
+
+    channel = pa.struct(
+        [
+            make_field("number", pa.int32(), "number of the channel in the file, from 1"),
+            make_field("name", pa.string(), "its place, as the file names it, such as FL; null where it names none"),
+            make_field("speaker", pa.string(), "who speaks on it: channel and number, or the name"),
+            make_field("sent", pa.bool_(), "false for a channel on which nothing is heard"),
+            make_field("speech_seconds", pa.float64(), "seconds that sound like speech on this channel"),
+            make_field("language", pa.string(), "its language, as the provider named it"),
+            make_field("flags", pa.list_(pa.string()), "likely faults of its transcript"),
+        ]
+    )
+    return [
+        make_field("channel_mode", pa.string(), "how the recording was heard: split, each channel by itself, or mix"),
+        make_field("channel_reason", pa.string(), "why it was heard so"),
+        make_field("channels", pa.list_(channel), "the channels of a recording that was split; null for a mix"),
+    ]

@@ -82,7 +82,10 @@ def _match_words(text: str, words: Sequence[TimedText]) -> list[Token] | None:
 def _assign_words(
     segments: Sequence[Mapping[str, Any]], words: Sequence[TimedText]
 ) -> Iterator[tuple[TimedText, Sequence[TimedText]]]:
-    """Each segment with its words, by the middle of each word."""
+    """Each segment with its words, by the middle of each word; where people talk at once, each with its speaker's."""
+    if _talk_at_once(segments, words):
+        yield from _assign_by_speaker(segments, words)
+        return
     index = 0
     for n, segment in enumerate(segments):
         next_start = segments[n + 1].get("start") if n + 1 < len(segments) else None
@@ -90,6 +93,33 @@ def _assign_words(
         while index < len(words) and (next_start is None or (words[index].start + words[index].end) / 2 < next_start):
             index += 1
         yield _to_timed_text(segment), words[first:index]
+
+
+def _talk_at_once(segments: Sequence[Mapping[str, Any]], words: Sequence[TimedText]) -> bool:
+    """True where segments of different speakers overlap, and words have the same speakers as segments."""
+    speakers = {segment.get("speaker") for segment in segments}
+    if len(speakers) < 2 or speakers != {word.speaker for word in words}:  # noqa: PLR2004 - nobody else
+        return False
+    return any(
+        (one.get("end") or 0.0) > (other.get("start") or 0.0) and one["speaker"] != other["speaker"]
+        for one, other in pairwise(segments)
+    )
+
+
+def _assign_by_speaker(
+    segments: Sequence[Mapping[str, Any]], words: Sequence[TimedText]
+) -> Iterator[tuple[TimedText, Sequence[TimedText]]]:
+    remaining = {segment["speaker"]: [w for w in words if w.speaker == segment["speaker"]] for segment in segments}
+    next_starts: list[float] = []
+    starts: dict[Any, float] = {}
+    for segment in reversed(segments):
+        next_starts.append(starts.get(segment["speaker"], float("inf")))
+        starts[segment["speaker"]] = float(segment.get("start") or 0.0)
+    for segment, next_start in zip(segments, reversed(next_starts), strict=True):
+        own = remaining[segment["speaker"]]
+        count = sum(1 for word in own if (word.start + word.end) / 2 < next_start)
+        yield _to_timed_text(segment), own[:count]
+        remaining[segment["speaker"]] = own[count:]
 
 
 def _words_to_tokens(words: Sequence[TimedText]) -> list[Token]:

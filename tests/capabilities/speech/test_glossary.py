@@ -9,7 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from mediamill.tasks.capabilities.speech.glossary import replace_words
-from mediamill.tasks.capabilities.transcribe import Transcribe, TranscribeParams
+from mediamill.tasks.capabilities.speech.recognition_params import TranscribeParams
+from mediamill.tasks.capabilities.transcribe import Transcribe
 from mediamill.tasks.domain import Ask, Input, Payload
 from mediamill.tasks.providers import registry
 from tests.helpers.cli_runs import make_wavs, read_rows, transcribe

@@ -10,7 +10,9 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import pyarrow as pa
 
 from mediamill.tasks import capabilities
+from mediamill.tasks.capabilities.speech.glossary import build_replacements_field
 from mediamill.tasks.capabilities.speech.transcript_checks import FLAG_MEANINGS
+from mediamill.tasks.capabilities.speech.transcript_columns import build_channel_fields
 from mediamill.tasks.not_taken import NotTaken
 from mediamill.tasks.providers.registry import make_provider
 from mediamill.tasks.run.publish import PartRecord, RunRecord
@@ -69,6 +71,10 @@ def describe_capability(name: str) -> list[str]:
     blocks = [f"## results of {name}", format_schema(schema)]
     if "json_schema" in capabilities.get(name).params.model_fields:
         blocks.append("With `--schema` the fields of the JSON Schema follow as columns of their own types.")
+    if "channels" in capabilities.get(name).params.model_fields:
+        blocks += ["With `--channels split` or `auto` these follow:", format_schema(pa.schema(build_channel_fields()))]
+    if "glossary" in capabilities.get(name).params.model_fields:
+        blocks += ["With `--glossary` this one follows:", format_schema(pa.schema([build_replacements_field()]))]
     return blocks
 
 

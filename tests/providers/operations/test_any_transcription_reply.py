@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediamill.tasks.capabilities.transcribe import Transcribe, TranscribeParams
+from mediamill.tasks.capabilities.speech.recognition_params import TranscribeParams
+from mediamill.tasks.capabilities.transcribe import Transcribe
 from mediamill.tasks.errors import BadReply
 from mediamill.tasks.providers.registry import providers_with
 from mediamill.tasks.sinks.json_to_arrow import to_table
