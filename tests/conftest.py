@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -17,22 +18,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from mediamill.tasks import fault_injection
 from mediamill.tasks.local.sandbox.sandbox_process import SandboxRefused
 from mediamill.tasks.local.sandbox.trial import find_working_bubblewrap
 from mediamill.tasks.plugins import find_plugins
+from tests.helpers.hypothesis_profile import choose_examples
 from tests.helpers.local_server import RunningServer, SharedServers, running_server
 from tests.helpers.plugins import write_entry_points
 
 # The tests' runs go to a Prefect server only where a test says so, never to that of whoever runs them.
 for _name in ("PREFECT_API_URL", "PREFECT_PROFILE", "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING"):
     os.environ.pop(_name, None)
-
-# How long a case takes says how busy the machine is, and nothing of what a property test judges.
-settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("any-machine")
 
 # What runs of this process keep for later ones stays out of the state folder of whoever runs the tests.
 _state_folder = tempfile.TemporaryDirectory(prefix="mediamill-tests-")
@@ -61,8 +58,28 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return cores if "proof" in (config.option.markexpr or "") else cores + 1
 
 
+_IS_LONG_FILE = re.compile(r"^pytestmark = \[?.*pytest\.mark\.(long|proof)\b", re.MULTILINE)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Property tests try as many examples as the tier wants."""
+    choose_examples(config.option.markexpr or "")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """In the quick tier, files that are long as a whole are not imported: some import large SDKs."""
+    if "not long" not in (config.option.markexpr or "") or not collection_path.match("test_*.py"):
+        return None
+    return True if _IS_LONG_FILE.search(collection_path.read_text(encoding="utf-8")) else None
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave tests marked ``proof`` out of ``-m long`` and of every other choice that does not name them."""
+    """Leave tests marked ``proof`` out of every choice that does not name them; property tests are also long."""
+    if config.option.markexpr == "long":
+        for item in items:
+            if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+                item.add_marker("long")
     if "proof" in (config.option.markexpr or ""):
         return
     proofs = [item for item in items if item.get_closest_marker("proof")]

@@ -115,6 +115,7 @@ def test_another_packages_capability_is_quoted_and_run_from_a_file(site: Path, t
     assert known == [*capabilities.BUILT_IN, "count-words"]
 
 
+@pytest.mark.long
 def test_a_package_that_cannot_be_imported_is_named_in_one_line_and_breaks_nothing_else(site: Path) -> None:
     done = mediamill(site, "broken", "x")
     assert done.returncode == 2

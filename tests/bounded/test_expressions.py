@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mediamill.tasks.bounded.expression_language import is_linear
 from mediamill.tasks.bounded.expressions import Expression
 from mediamill.tasks.errors import BadInput
-from tests.helpers.hypothesis_profile import repeatable
+from tests.helpers.hypothesis_profile import make_repeatable
 
 ROW = {"language": "de", "seconds": 7.5, "text": "Hello there, World", "tags": ["cat", "dog"], "size": {"w": 3}}
 
@@ -80,7 +80,7 @@ def test_column_names_of_an_expression() -> None:
     assert Expression("any([one['start'] > limit for one in segments])").column_names == {"limit", "segments"}
 
 
-@repeatable
+@make_repeatable()
 @given(st.text(max_size=40))
 def test_any_text_is_an_expression_or_a_clear_error(text: str) -> None:
     row: dict[str, Any] = {"a": 1}

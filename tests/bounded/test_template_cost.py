@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mediamill.tasks.bounded.limits import WorkFailed
 from mediamill.tasks.bounded.template_cost import TemplateCost, find_cost
 from mediamill.tasks.bounded.templates import build_environment, fill_template
-from tests.helpers.hypothesis_profile import repeatable
+from tests.helpers.hypothesis_profile import make_repeatable
 
 
 def cost_of(template: str) -> TemplateCost | None:
@@ -82,7 +82,7 @@ _LOOPS = st.builds(
 
 
 @pytest.mark.long
-@repeatable
+@make_repeatable()
 @given(st.lists(_INSERTIONS | _LOOPS | st.text("ab ", max_size=9), max_size=5).map("".join), _VALUES, _VALUES)
 def test_no_text_is_longer_than_its_bound(template: str, x: Any, y: Any) -> None:
     cost = cost_of(template)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from mediamill.tasks.bounded.limits import MAX_RENDERED_CHARACTERS, MAX_WALL_SECONDS, WorkFailed
 from mediamill.tasks.bounded.worker_pool import run_bounded, run_bounded_async
 from mediamill.tasks.errors import BudgetReached
+from tests.helpers.hypothesis_profile import count_examples
 
 ROW: dict[str, Any] = {"n": 100_000, "text": "word " * 1000, "xs": ["x" * 100] * 1000}
 ENDLESS = "{% for a in range(n) %}{% for b in range(n) %}{% for c in range(n) %}{% endfor %}{% endfor %}{% endfor %}"
@@ -41,7 +42,7 @@ _TEMPLATES = st.recursive(
 
 
 @pytest.mark.long
-@settings(derandomize=True, deadline=None, max_examples=12, suppress_health_check=list(HealthCheck))
+@settings(derandomize=True, deadline=None, max_examples=count_examples(12), suppress_health_check=list(HealthCheck))
 @given(_TEMPLATES)
 def test_any_template_ends_within_its_limits(template: str) -> None:
     start, text, failure = time.monotonic(), "", None

@@ -14,6 +14,7 @@ from mediamill.tasks.calls.pace_doubt import PaceDoubt
 from mediamill.tasks.calls.rate_limiter import Limiter
 from mediamill.tasks.wire import Quota
 from tests.calls.virtual_time import SimulatedServer, offer_load, run_virtual
+from tests.helpers.hypothesis_profile import count_examples
 
 
 class _Client:
@@ -42,7 +43,7 @@ def _send_through(limit: float, kind: str, paces: list[float]) -> _Client:
     return client
 
 
-@settings(max_examples=60)
+@settings(max_examples=count_examples(60))
 @given(
     rpm=st.integers(2, 90),
     kind=st.sampled_from(["bucket", "sliding", "fixed"]),

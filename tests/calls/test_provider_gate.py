@@ -18,6 +18,7 @@ from mediamill.tasks.errors import ProviderDown
 from mediamill.tasks.wire import Problem
 from tests.calls.simulated_outages import LATENCY_SECONDS, SEND_SECONDS, SimulatedProvider, SimulatedRun
 from tests.calls.virtual_time import run_virtual
+from tests.helpers.hypothesis_profile import count_examples
 from tests.helpers.tiers import mark_tiers
 
 KINDS = ("reset", "overloaded", "short_body", "deadline")
@@ -244,7 +245,7 @@ _CALLERS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=count_examples(40), deadline=None)
 @given(_CALLERS, st.floats(1, 12))
 def test_nothing_but_one_probe_goes_while_it_is_open_and_nobody_waits_for_ever(
     callers: list[tuple[float, str, bool]], back_at: float

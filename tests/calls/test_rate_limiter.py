@@ -16,6 +16,7 @@ from mediamill.tasks.calls.rate_limiter import Limiter, Permit
 from mediamill.tasks.domain import Usage
 from mediamill.tasks.wire import Quota, RateLimits
 from tests.calls.virtual_time import SimulatedServer, offer_load, run_virtual
+from tests.helpers.hypothesis_profile import count_examples
 from tests.helpers.tiers import mark_rest_long
 
 NO_USAGE = Usage()
@@ -310,7 +311,7 @@ def test_learned_limits_are_restored_from_json() -> None:
         lambda inner: st.dictionaries(st.sampled_from(["rate", "pace", "noise", "age", "tokens"]), inner, max_size=3),
     )
 )
-@settings(max_examples=100)
+@settings(max_examples=count_examples(100))
 def test_an_invalid_state_is_ignored(state: Any) -> None:
     async def main() -> float:
         limiter = Limiter(Quota(concurrency=8))
@@ -333,7 +334,7 @@ def test_an_invalid_state_is_ignored(state: Any) -> None:
     )
 )
 @example([("ok", None, None, False), *[("rate_limit", None, None, False)] * 3])  # all at the same moment
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=count_examples(60), deadline=None)
 def test_no_sequence_of_outcomes_blocks_the_limiter_for_good(steps: Any) -> None:
     async def main() -> int:
         limiter = Limiter(Quota(concurrency=8))

@@ -77,7 +77,7 @@ def test_after_a_brown_out_the_concurrency_is_full_again_within_15_seconds(share
     assert server.count_accepted(began + 75, began + 90) >= 0.9 * in_flight / MEAN_LATENCY
 
 
-@pytest.mark.parametrize("rpm", [20, 600])
+@pytest.mark.parametrize("rpm", mark_rest_long([20, 600], [20]))
 def test_a_pace_of_an_earlier_run_is_left_within_a_minute_on_a_healthy_server(rpm: float) -> None:
     limiter = Limiter(Quota(concurrency=16))
     send_for(limiter, SimulatedServer(rpm / 60, 0.2), 90)

@@ -13,6 +13,7 @@ from mediamill.tasks.calls.circuit_breaker import REFUSED_SECONDS
 from mediamill.tasks.errors import ProviderDown
 from tests.calls.simulated_outages import LATENCY_SECONDS, SimulatedProvider, SimulatedRun
 from tests.calls.virtual_time import run_virtual
+from tests.helpers.tiers import mark_rest_long
 
 GONE_AT = 5.0
 TOLD_SECONDS = REFUSED_SECONDS + 16
@@ -24,7 +25,7 @@ def simulate(run: SimulatedRun, seconds: float = 10**9) -> SimulatedRun:
     return run
 
 
-@pytest.mark.parametrize("hint", [None, 2.0, 50.0])
+@pytest.mark.parametrize("hint", mark_rest_long([None, 2.0, 50.0], [None, 50.0]))
 @pytest.mark.parametrize(("concurrency", "max_retries"), [(64, 5), (1, 0)])
 def test_refusals_alone_stop_the_run_and_fail_nothing(hint: float | None, concurrency: int, max_retries: int) -> None:
     provider = SimulatedProvider("rate_limit", outages=[(GONE_AT, 10**9)], hint=hint)
@@ -85,6 +86,7 @@ def test_a_long_wait_is_told_and_waited_for_as_long_as_the_user_allows() -> None
     assert min(at for at in provider.answered if at > 300) <= 300 + 60 + 1
 
 
+@pytest.mark.long
 def test_after_it_the_pace_is_what_it_was() -> None:
     provider = SimulatedProvider("rate_limit", outages=[(GONE_AT, 200)])
     run = simulate(SimulatedRun(provider), seconds=230)
@@ -113,10 +115,13 @@ class _LimitedProvider(SimulatedProvider):
         return False
 
 
-@pytest.mark.parametrize("hint", [None, 20.0, 60.0])
+@pytest.mark.parametrize("hint", mark_rest_long([None, 20.0, 60.0], [None, 60.0]))
 @pytest.mark.parametrize(
     ("window", "per_minute", "latency"),
-    [("fixed", 5, 0.2), ("fixed", 60, 20.0), ("sliding", 20, 0.2), ("in_flight", 4, 150.0)],
+    mark_rest_long(
+        [("fixed", 5, 0.2), ("fixed", 60, 20.0), ("sliding", 20, 0.2), ("in_flight", 4, 150.0)],
+        [("fixed", 5, 0.2), ("sliding", 20, 0.2)],
+    ),
 )
 def test_a_limit_that_is_reached_is_no_outage(window: str, per_minute: int, latency: float, hint: float | None) -> None:
     provider = _LimitedProvider(per_minute=per_minute, window=window, latency=latency, hint=hint)
@@ -133,7 +138,7 @@ def test_refusals_at_random_that_ask_for_a_long_wait_stop_nothing(share: float, 
     assert run.done > 0
 
 
-@pytest.mark.parametrize("concurrency", [2, 16, 64])
+@pytest.mark.parametrize("concurrency", mark_rest_long([2, 16, 64], [16]))
 def test_a_hang_in_mid_run_stops_it_soon_after_the_wait(concurrency: int) -> None:
     provider = SimulatedProvider("hang", outages=[(20, 10**9)], latency=LATENCY_SECONDS)
     run = simulate(SimulatedRun(provider, concurrency=concurrency, wait_seconds=10, has_life=False))
@@ -144,7 +149,7 @@ def test_a_hang_in_mid_run_stops_it_soon_after_the_wait(concurrency: int) -> Non
 
 
 @pytest.mark.parametrize("kind", ["reset", "short_body"])
-@pytest.mark.parametrize(("concurrency", "latency"), [(16, 0.2), (64, 0.2), (64, 1.0)])
+@pytest.mark.parametrize(("concurrency", "latency"), mark_rest_long([(16, 0.2), (64, 0.2), (64, 1.0)], [(64, 0.2)]))
 def test_few_requests_are_lost_where_each_may_be_billed(kind: str, concurrency: int, latency: float) -> None:
     provider = SimulatedProvider(kind, outages=[(GONE_AT, 10**9)], latency=latency)
     simulate(SimulatedRun(provider, concurrency=concurrency), seconds=GONE_AT + 10)

@@ -152,6 +152,7 @@ async def test_more_bytes_than_announced_do_not_reach_the_next_request(client: C
             assert reply.body == b"good"
 
 
+@pytest.mark.long
 async def test_a_gzip_bomb_is_stopped_at_the_maximum_size(client: Client) -> None:
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     bomb = b"".join([*(packer.compress(bytes(MB)) for _ in range(300)), packer.flush()])

@@ -122,6 +122,7 @@ def test_a_translation_is_checked_against_its_target_language(local_server: Runn
     assert (row["language"], row["flags"]) == ("de", ["language_mismatch"])
 
 
+@pytest.mark.long
 def test_a_long_recording_with_a_lost_middle_is_flagged(local_server: RunningServer, tmp_path: Path) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()

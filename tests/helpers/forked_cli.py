@@ -159,6 +159,7 @@ def _import_all() -> None:
                     importlib.import_module(module.name)
     for name in _LIBRARIES:
         importlib.import_module(name)
+    from mediamill.tasks.calls.transports import create_tls_context
     from mediamill.tasks.money.prices import PriceBook
     from mediamill.tasks.providers.registry import provider_names
     from mediamill.tasks.report.page import load_template
@@ -166,6 +167,7 @@ def _import_all() -> None:
     provider_names()  # reads and keeps the providers' files, as a run does at its start
     PriceBook.load()
     load_template()
+    create_tls_context()
 
 
 def _serve(address: str) -> tuple[_Request, Sequence[int]]:

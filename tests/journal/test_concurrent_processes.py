@@ -42,6 +42,7 @@ async def test_a_kill_loses_no_acknowledged_reply(
     assert {row["outcome"] for row in rows} <= {"replied", "unknown"}
 
 
+@pytest.mark.long
 async def test_each_ask_has_one_owner_when_two_processes_race(store: Store, start_process: StartProcess) -> None:
     journal = await store.open("witness")
     children = [start_process("race", store.root, store.url, out) for out in ("a", "b")]

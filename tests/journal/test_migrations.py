@@ -143,6 +143,7 @@ async def test_a_kill_in_a_migration_changes_nothing_and_the_next_open_completes
     assert read_versions(await store.open()) == (VERSION + 1, list(range(2, VERSION + 2)))
 
 
+@pytest.mark.long
 async def test_processes_that_open_an_older_journal_at_once_migrate_it_once(
     store: Store, start_process: StartProcess
 ) -> None:

@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from mediamill.tasks.domain import Cost
 from mediamill.tasks.errors import CallFailed
 from mediamill.tasks.journal.claim_owners import LEASE_SECONDS
+from tests.helpers.hypothesis_profile import count_examples
 from tests.journal import stores
 from tests.journal.stores import Store, new_attempt
 
@@ -201,5 +202,5 @@ class JournalModel(RuleBasedStateMachine):
 
 TestStates = JournalModel.TestCase
 TestStates.settings = settings(
-    max_examples=20, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=count_examples(20), stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )

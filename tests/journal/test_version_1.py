@@ -99,6 +99,7 @@ def test_a_new_item_is_added_and_the_old_rows_stay(out: str, root: Path) -> None
     assert {row["outcome"] for row in added} == {"replied"}
 
 
+@pytest.mark.long
 def test_a_rerun_completes_a_killed_run_and_reuses_its_replies(root: Path) -> None:
     bill = read_attempts(root, "killed")
     assert [row["cost_basis"] for row in bill].count(None) == 1, "one reply was on record and never parsed"

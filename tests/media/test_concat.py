@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from mediamill.tasks.errors import BadReply, StorageError
 from mediamill.tasks.media.concat import FADE_MS, AudioJoiner, AudioPart, JoinedAudio, write_unchanged
 from mediamill.tasks.media.encoded_audio import count_seconds
+from tests.helpers.hypothesis_profile import count_examples
 
 RATE = 24_000
 FORMATS = ("wav", "mp3", "flac", "opus")
@@ -68,7 +69,7 @@ def test_every_format_decodes_to_its_length(form: str, rate: int | None, tmp_pat
         assert samples / stream.codec_context.sample_rate == pytest.approx(2, abs=0.1)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=count_examples(25), deadline=None)
 @given(st.lists(st.integers(RATE // 100, RATE // 2), min_size=2, max_size=4))
 def test_joins_have_no_click(tmp_path_factory: pytest.TempPathFactory, lengths: list[int]) -> None:
     path = tmp_path_factory.mktemp("joined") / "a.wav"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mediamill.tasks.media.cut import CutPlan, Cutter, find_quietest_moment
 from mediamill.tasks.media.encode import RATE, Samples
-from tests.helpers.hypothesis_profile import repeatable
+from tests.helpers.hypothesis_profile import make_repeatable
 
 
 def make_noise(seed: int, count: int) -> Samples:
@@ -34,7 +34,7 @@ def cut_all(audio: Samples, plan: CutPlan, known: list[int], block: int = 4096) 
     return spans, cutter
 
 
-@repeatable
+@make_repeatable()
 @given(
     seconds=st.floats(0, 45),
     piece=st.floats(5, 20),
@@ -61,7 +61,7 @@ def test_pieces_together_are_exactly_the_recording(
         assert cut_all(audio, plan, cutter.cuts[:known], block)[0] == spans
 
 
-@repeatable
+@make_repeatable()
 @given(at=st.integers(0, 40_000), pause=st.integers(5_200, 9_000), noise=st.integers(0, 400), seed=st.integers(0, 99))
 def test_the_cut_is_inside_the_pause(at: int, pause: int, noise: int, seed: int) -> None:
     audio = make_noise(seed, 50_000)

@@ -98,6 +98,7 @@ def test_the_estimated_number_of_pieces_is_about_right() -> None:
     assert limit_whole_file(together, CutOptions(piece_seconds=60)).max_seconds == 60
 
 
+@pytest.mark.long
 def test_decoding_can_be_stopped(tmp_path: Path) -> None:
     class StopDecoding(Exception):
         pass

@@ -16,7 +16,7 @@ from mediamill.tasks.media.probe import read_audio_info
 from mediamill.tasks.media.segmenter import Segmenter
 from mediamill.tasks.media.voice_activity import VoiceActivityDetector, detect_voice_activity
 from tests.helpers.audio_files import LIMITS, syllables, to_wav, tone
-from tests.helpers.hypothesis_profile import repeatable
+from tests.helpers.hypothesis_profile import make_repeatable
 from tests.helpers.paths import OUTSIDE_SAMPLES, RECORDINGS, needs_outside_samples
 
 SAMPLE_RECORDINGS = sorted((RECORDINGS).iterdir())
@@ -74,7 +74,7 @@ def test_empty_and_very_short_audio_has_no_activity() -> None:
     assert len(detect(np.zeros(16_000 * 3)).by_second) == 3
 
 
-@repeatable
+@make_repeatable()
 @given(st.lists(st.integers(0, 40_000), max_size=12), st.integers(0, 5))
 def test_the_size_of_blocks_does_not_change_the_activity(sizes: list[int], seed: int) -> None:
     samples = syllables(6, seed=seed)

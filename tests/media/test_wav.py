@@ -12,6 +12,7 @@ from mediamill.tasks.media.audio_info import AudioInfo, to_seconds
 from mediamill.tasks.media.decode import open_recording
 from mediamill.tasks.media.wav import HEAD_BYTES, parse_wav_header
 from tests.helpers.audio_files import to_wav, tone, wav_header
+from tests.helpers.hypothesis_profile import count_examples
 
 
 def chunk(name: bytes, data: bytes) -> bytes:
@@ -42,7 +43,7 @@ def wav_files(draw: st.DrawFn) -> bytes:
     return data[: len(data) - draw(st.sampled_from([0, 0, 0, 1, 2, 20]))]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=count_examples(200), deadline=None)
 @given(wav_files())
 def test_the_header_agrees_with_the_decoder(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     info = parse(data)
@@ -56,7 +57,7 @@ def test_the_header_agrees_with_the_decoder(tmp_path_factory: pytest.TempPathFac
         assert (recording.codec, recording.rate, recording.channels) == (info.codec, info.sample_rate, info.channels)
 
 
-@settings(max_examples=300)
+@settings(max_examples=count_examples(300))
 @given(st.binary(max_size=200))
 def test_no_bytes_make_the_parser_fail(data: bytes) -> None:
     for start in (b"", b"RIFF\0\0\0\0WAVE", wav_header(20)[:36], wav_header(20)):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mediamill.tasks.domain import Cost
 from mediamill.tasks.errors import BudgetReached, Unpriced
 from mediamill.tasks.money.budget import Budget, Reservation
-from tests.helpers.hypothesis_profile import repeatable
+from tests.helpers.hypothesis_profile import make_repeatable
 
 USD = Decimal
 UNKNOWN = Cost(None, "unknown")
@@ -36,7 +36,7 @@ steps = st.lists(
 )
 
 
-@repeatable
+@make_repeatable()
 @given(cents, cents, cents, steps)
 def test_the_limit_holds_in_any_interleaving(
     limit: Decimal, spent: Decimal, unknown: Decimal, planned: list[tuple[str, Decimal, int]]

@@ -13,7 +13,7 @@ from mediamill.tasks.money.cost import Pricing
 from mediamill.tasks.providers.operations import find_meter, find_priced_as
 from mediamill.tasks.providers.operations.image_config import IMAGE, ImageModel
 from mediamill.tasks.providers.registry import load_config
-from tests.helpers.hypothesis_profile import repeatable
+from tests.helpers.hypothesis_profile import make_repeatable
 from tests.money.builders import build_pricing
 from tests.providers.builders import build_provider
 
@@ -102,7 +102,7 @@ def test_every_listed_model_has_a_price_and_a_ceiling(name: str, model: str) -> 
 AMOUNTS = st.none() | st.integers(0, 10_000)
 
 
-@repeatable
+@make_repeatable()
 @given(
     st.dictionaries(
         st.sampled_from([*TOKENS, "image", "megapixel", "image_4k", "1M_output_tokens"]),

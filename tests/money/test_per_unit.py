@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mediamill.tasks.domain import Usage
-from tests.helpers.hypothesis_profile import repeatable
+from tests.helpers.hypothesis_profile import make_repeatable
 from tests.money.builders import build_pricing, load_pricing
 
 
@@ -38,7 +38,7 @@ def test_a_reply_without_usage_is_estimated_at_its_ceiling() -> None:
     assert build_pricing("rerank", ("audio_minute", "1")).ceiling("m", "rerank", Usage(searches=1, requests=1)) is None
 
 
-@repeatable
+@make_repeatable()
 @given(
     st.lists(st.tuples(st.sampled_from(["search", "session"]), st.decimals("0", "5", places=6).map(str)), min_size=1),
     st.integers(0, 10_000),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mediamill.tasks.domain import Usage
 from mediamill.tasks.money.prices import Price
 from mediamill.tasks.providers.registry import providers_with
-from tests.helpers.hypothesis_profile import repeatable
+from tests.helpers.hypothesis_profile import make_repeatable
 from tests.money.builders import audio_usage, build_pricing, load_pricing
 from tests.money.test_price_list import PAID_MODELS
 
@@ -107,7 +107,7 @@ def test_the_ceiling_uses_the_highest_price() -> None:
 lengths = st.decimals(0, 100_000, places=9)
 
 
-@repeatable
+@make_repeatable()
 @given(st.sampled_from(PAID_MODELS), lengths, st.decimals(0, 1, places=6))
 def test_a_ceiling_is_never_below_the_metered_cost(paid: tuple[str, str], max_seconds: Decimal, share: Decimal) -> None:
     name, model = paid
@@ -121,7 +121,7 @@ def test_a_ceiling_is_never_below_the_metered_cost(paid: tuple[str, str], max_se
         assert cost.usd == round(cost.usd, 12)
 
 
-@repeatable
+@make_repeatable()
 @given(
     st.lists(
         st.tuples(st.sampled_from(["audio_second", "audio_minute", "audio_hour"]), st.decimals(0, 10, places=9)),

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from mediamill.tasks.errors import NoSuchOption, StorageError, UsageError
 from mediamill.tasks.out.export import export
 from tests.helpers.cli_runs import mediamill
-from tests.helpers.hypothesis_profile import repeatable
+from tests.helpers.hypothesis_profile import make_repeatable
 
 FINISHED_AT = dt.datetime(2026, 11, 20, 12, 30, tzinfo=dt.UTC)
 RANKING_TYPE = pa.list_(pa.struct([("rank", pa.int32()), ("score", pa.float64()), ("text", pa.string())]))
@@ -173,7 +173,7 @@ def test_the_command_prints_the_number_of_rows(out: Path, tmp_path: Path) -> Non
 TEXTS = st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
 
 
-@repeatable
+@make_repeatable()
 @given(st.lists(st.tuples(TEXTS, st.none() | st.lists(st.tuples(st.integers(0, 9), TEXTS), max_size=3)), max_size=5))
 def test_any_table_read_again_has_the_same_values(
     given_rows: list[tuple[str | None, list[tuple[int, str | None]] | None]],

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from mediamill.tasks.domain import format_decimal
 from mediamill.tasks.report.costs import build_cost_table, write_costs
 from mediamill.tasks.untrusted_text import neutralize_formula
-from tests.helpers.hypothesis_profile import repeatable
+from tests.helpers.hypothesis_profile import make_repeatable
 from tests.report.report_pages import build_page, open_filled_journal, parse_page
 
 
@@ -51,7 +51,7 @@ def test_sums_are_exact(tmp_path: Path) -> None:
     assert (row["day"], row["unknown_max_usd"]) == ("2023-11-14", "0")
 
 
-@repeatable
+@make_repeatable()
 @given(st.lists(st.decimals(0, 10**6, places=12), min_size=1, max_size=20))
 def test_sums_keep_every_digit(costs: list[Decimal]) -> None:
     table = build_cost_table(make_attempt(cost_usd=str(cost)) for cost in costs)
@@ -105,7 +105,7 @@ def test_text_cannot_begin_a_new_row_or_cell(tmp_path: Path, between: str) -> No
     assert not any(line.lstrip('" ').startswith("=") for line in (tmp_path / "costs.csv").read_text().splitlines())
 
 
-@repeatable
+@make_repeatable()
 @given(st.text(st.characters(codec="utf-8"), max_size=10))
 def test_neutralized_text_is_otherwise_unchanged(text: str) -> None:
     cell = neutralize_formula(text)

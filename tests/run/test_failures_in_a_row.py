@@ -59,13 +59,20 @@ def _make_job(server: RunningServer, folder: Path, **options: Any) -> Any:
 @pytest.mark.parametrize(
     "fault",
     [
-        {"kind": "redirect", "location": "/login"},
-        {"kind": "status", "status": 404, "body": {"error": {"message": "no route matched"}}},
-        {"kind": "status", "status": 400},
-        {"kind": "status", "status": 200, "body": {"id": "x", "object": "chat.completion", "choices": []}},
-        {"kind": "say", "body": {"content": ""}},
+        pytest.param({"kind": "redirect", "location": "/login"}, id="redirect", marks=pytest.mark.long),
+        pytest.param(
+            {"kind": "status", "status": 404, "body": {"error": {"message": "no route matched"}}},
+            id="404",
+            marks=pytest.mark.long,
+        ),
+        pytest.param({"kind": "status", "status": 400}, id="400"),
+        pytest.param(
+            {"kind": "status", "status": 200, "body": {"id": "x", "object": "chat.completion", "choices": []}},
+            id="no choices",
+            marks=pytest.mark.long,
+        ),
+        pytest.param({"kind": "say", "body": {"content": ""}}, id="empty answer", marks=pytest.mark.long),
     ],
-    ids=["redirect", "404", "400", "no choices", "empty answer"],
 )
 def test_a_provider_that_turns_bad_stops_the_run_and_the_next_one_does_what_is_left(
     fault: dict[str, Any], engine_server: RunningServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -141,6 +141,7 @@ def test_an_address_in_the_job_is_refused_and_not_repeated(
     assert SECRET not in refused.stderr
 
 
+@pytest.mark.long
 def test_a_chain_and_a_call_from_python_tell_their_end_once(
     local_server: RunningServer, receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,7 +17,7 @@ from mediamill.flows.prefect_runtime.artifacts import escape_markdown
 from mediamill.tasks.untrusted_text import escape_controls, neutralize_formula, to_single_line
 from tests.helpers.cli_runs import make_wavs, mediamill, read_rows
 from tests.helpers.http_servers import running_http_server
-from tests.helpers.hypothesis_profile import repeatable
+from tests.helpers.hypothesis_profile import make_repeatable
 
 ESCAPES = "\x1b]0;owned\x07\x1b[2J\x1b[31m\x9b1m\u202egnp\u2066\u200b\u2028\U000e0041\x7f"
 FORGED = "\nmediamill: all is well\rdone: 99 done"
@@ -107,7 +107,7 @@ def test_names_of_files_are_printed_as_text(tmp_path: Path) -> None:
     assert HOSTILE.replace("/", "|") in json.loads(story.stdout)["item_id"], "JSON is exact"
 
 
-@repeatable
+@make_repeatable()
 @given(st.text(max_size=30))
 def test_any_text_becomes_one_printable_line(text: str) -> None:
     for line in (escape_controls(text), to_single_line(text), format_json(text), escape_markdown(text)):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mediamill.tasks.report.page import replace_invisible
-from tests.helpers.hypothesis_profile import repeatable
+from tests.helpers.hypothesis_profile import make_repeatable
 from tests.helpers.tiers import mark_rest_long
 from tests.report.report_pages import build_page, parse_page
 
@@ -113,7 +113,7 @@ def test_ordinary_text_is_unchanged(text: str) -> None:
     assert replace_invisible(text) == text
 
 
-@repeatable
+@make_repeatable()
 @given(st.text(max_size=50))
 def test_visible_text_keeps_its_length_and_is_safe_to_encode(text: str) -> None:
     shown = replace_invisible(text)

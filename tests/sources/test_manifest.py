@@ -144,6 +144,7 @@ def test_a_line_over_the_maximum_is_a_problem(tmp_path: Path) -> None:
     assert [i.problem is None for i in read_items(path)] == [True, False, True]
 
 
+@pytest.mark.long
 def test_an_unclosed_quote_does_not_swallow_the_manifest(tmp_path: Path) -> None:
     rows = "".join(f"{n},a.wav,text\n" for n in range(30_000))
     found = read_items(write_manifest(tmp_path, f'id,path,note\nx,a.wav,"oops\n{rows}'))

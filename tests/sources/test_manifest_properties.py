@@ -9,12 +9,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mediamill.tasks.errors import UsageError
+from tests.helpers.hypothesis_profile import count_examples
 from tests.sources.test_manifest import read_items
 
 CELL = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)
 
 
-@settings(max_examples=75, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=count_examples(75), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     st.lists(
         st.tuples(st.text(min_size=1, max_size=20, alphabet=st.characters(exclude_categories=["Cs", "Cc"])), CELL),
@@ -44,7 +45,7 @@ DIALECTS = st.fixed_dictionaries(
 ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"]
 
 
-@settings(max_examples=75, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=count_examples(75), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(DIALECTS, st.sampled_from(ENCODINGS), st.booleans(), st.lists(CELL, min_size=1, max_size=6), st.booleans())
 def test_a_table_of_any_dialect_comes_back(
     tmp_path: Path, dialect: dict[str, Any], encoding: str, has_sep_line: bool, notes: list[str], has_dos_end: bool
@@ -76,7 +77,7 @@ OTHER_DIALECTS = st.fixed_dictionaries(
 ONE_LINE = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), max_size=20)
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=count_examples(100), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(OTHER_DIALECTS, st.lists(st.tuples(ONE_LINE, ONE_LINE), min_size=1, max_size=6))
 def test_no_row_of_an_odd_dialect_is_lost(tmp_path: Path, dialect: dict[str, Any], rows: list[tuple[str, str]]) -> None:
     with (tmp_path / "m.csv").open("w", newline="", encoding="utf-8") as file:
@@ -94,7 +95,7 @@ def test_no_row_of_an_odd_dialect_is_lost(tmp_path: Path, dialect: dict[str, Any
 BAD_QUOTE = st.sampled_from(['"open', 'x"', '"a"b', '"', '""x', '"c, d', 'e"f"g', '\\"h'])
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=count_examples(150), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.lists(st.one_of(st.just("plain"), BAD_QUOTE), min_size=1, max_size=12))
 def test_a_broken_quote_costs_its_own_rows_alone(tmp_path: Path, notes: list[str]) -> None:
     lines = ["id,path,note", *(f"n{n},a.wav,{note}" for n, note in enumerate(notes))]
@@ -108,7 +109,7 @@ def test_a_broken_quote_costs_its_own_rows_alone(tmp_path: Path, notes: list[str
         assert f"n{n}" in done or f"(line {n + 2})" in told or f"n{n},a.wav" in swallowed
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=count_examples(100), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.binary(max_size=300), st.sampled_from(["m.csv", "m.tsv", "m.jsonl", "m.parquet"]), st.booleans())
 def test_no_manifest_crashes(tmp_path: Path, data: bytes, name: str, headed: bool) -> None:
     (tmp_path / name).write_bytes((b"id,path\n" if headed else b"") + data)
@@ -122,7 +123,7 @@ def test_no_manifest_crashes(tmp_path: Path, data: bytes, name: str, headed: boo
         assert item.problem or item.location
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=count_examples(100), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.text(max_size=40))
 def test_any_path_is_a_file_or_a_problem(tmp_path: Path, value: str) -> None:
     (tmp_path / "m.jsonl").write_text(json.dumps({"id": "x", "path": value}))
@@ -137,7 +138,7 @@ PLAIN = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), max_
 TABLE = st.lists(st.lists(PLAIN, min_size=2, max_size=2), min_size=1, max_size=8)
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=count_examples(100), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(TABLE, st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]), st.sampled_from(["\n", "\r\n"]))
 def test_a_regular_table_reads_as_pythons_csv_reads_it(
     tmp_path: Path, cells: list[list[str]], quoting: Any, end: str
@@ -159,7 +160,7 @@ RAW_CELL = st.one_of(
 )
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=count_examples(150), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.lists(st.lists(RAW_CELL, min_size=3, max_size=3).map(",".join), max_size=8), st.sampled_from(["\n", "\r\n"]))
 def test_what_pythons_csv_reads_strictly_is_read_the_same(tmp_path: Path, rows: list[str], end: str) -> None:
     text = end.join(["id,path,note", '1,a.wav,"x, y"', *rows, ""])
@@ -183,7 +184,7 @@ JSON_VALUES = st.recursive(
 )
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=count_examples(100), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.lists(JSON_VALUES, min_size=1, max_size=6), st.booleans(), st.sampled_from(["\n", "\r\n", "\r"]))
 def test_lines_of_json_hold_what_pythons_json_reads(
     tmp_path: Path, values: list[Any], ascii_only: bool, end: str

@@ -18,7 +18,7 @@ from mediamill.tasks.sinks.json_to_arrow import to_table
 from mediamill.tasks.sinks.schema import to_carried_fields
 from mediamill.tasks.sources.parquet_values import read_rows
 from tests.helpers.cli_runs import make_wavs, mediamill
-from tests.helpers.hypothesis_profile import repeatable
+from tests.helpers.hypothesis_profile import make_repeatable
 from tests.sources.test_manifest import open_manifest, read_items, write_manifest
 
 YEAR_10000_S = 253_402_300_800
@@ -34,7 +34,7 @@ def carry(values: pa.Array) -> pa.Array:
     return to_table([dumps({f"in_{name}": v for name, v in row.items()}) for row in rows], schema).column(0)
 
 
-@repeatable
+@make_repeatable()
 @given(
     st.sampled_from(["s", "ms", "us", "ns"]),
     st.sampled_from([None, "UTC", "Europe/Zurich", "+05:30"]),
@@ -46,7 +46,7 @@ def test_moments_are_exact(unit: str, zone: str | None, nanoseconds: list[int | 
     assert carry(values).cast(values.type).combine_chunks().equals(values)
 
 
-@repeatable
+@make_repeatable()
 @given(
     st.sampled_from([pa.time32("s"), pa.time32("ms"), pa.time64("us"), pa.time64("ns")]),
     st.lists(st.one_of(st.none(), st.integers(0, DAY_NS - 1)), min_size=1, max_size=5),
@@ -57,7 +57,7 @@ def test_times_of_a_day_are_exact(kind: Any, nanoseconds: list[int | None]) -> N
     assert carry(values).combine_chunks().equals(values)
 
 
-@repeatable
+@make_repeatable()
 @given(
     st.sampled_from(["s", "ms", "us", "ns"]),
     st.lists(st.one_of(st.none(), st.integers(-(10**9), 10**9)), min_size=1, max_size=5),

@@ -38,6 +38,7 @@ def run_with_open_files(
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("limit", mark_rest_long([42, 64, 128, 256], [64]))
 def test_few_open_files_make_a_run_slower_and_lose_nothing(
     limit: int, tmp_path: Path, local_server: RunningServer

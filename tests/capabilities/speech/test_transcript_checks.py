@@ -20,7 +20,7 @@ from mediamill.tasks.capabilities.speech.writing_systems import count_words
 from mediamill.tasks.media.audio_info import VoiceActivity
 from mediamill.tasks.media.probe import read_audio_info
 from mediamill.tasks.media.voice_activity import detect_voice_activity
-from tests.helpers.hypothesis_profile import repeatable
+from tests.helpers.hypothesis_profile import make_repeatable
 from tests.helpers.paths import OUTSIDE_SAMPLES, RECORDINGS, SAMPLES
 
 
@@ -111,7 +111,7 @@ def test_repeated_words_and_phrases_are_loops(text: str, looped: bool) -> None:
 words = st.lists(st.integers(0, 10**6).map(str), unique=True, max_size=60)
 
 
-@repeatable
+@make_repeatable()
 @given(st.lists(st.sampled_from("ab"), max_size=40), st.integers(1, 6), st.integers(1, 12))
 def test_repeats_are_found_as_by_a_full_search(tokens: list[str], period: int, min_matches: int) -> None:
     longest = run = 0
@@ -121,14 +121,14 @@ def test_repeats_are_found_as_by_a_full_search(tokens: list[str], period: int, m
     assert _has_repeat(tokens, period, min_matches) == (longest >= min_matches)
 
 
-@repeatable
+@make_repeatable()
 @given(words)
 def test_distinct_words_are_no_loop(distinct: list[str]) -> None:
     assert not has_loop(" ".join(distinct))
     assert not has_loop(" ".join(distinct * 2))
 
 
-@repeatable
+@make_repeatable()
 @given(words, words.filter(lambda w: len(w) >= 3), words, st.integers(4, 9))
 def test_a_phrase_said_four_times_in_a_row_is_a_loop_anywhere(
     before: list[str], phrase: list[str], after: list[str], times: int
@@ -211,7 +211,7 @@ def test_words_are_counted_in_every_script(text: str, count: float) -> None:
 PARTS = st.lists(st.fixed_dictionaries({"start": st.none() | st.floats(0, 1e4), "end": st.none() | st.floats(0, 1e4)}))
 
 
-@repeatable
+@make_repeatable()
 @given(
     st.text(),
     st.none() | PARTS,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mediamill.tasks.capabilities.speech.piece_transcript import SAMPLE_RATE, PieceTranscript
 from mediamill.tasks.capabilities.speech.transcript_merge import join_texts, merge_transcripts
-from tests.helpers.hypothesis_profile import repeatable
+from tests.helpers.hypothesis_profile import make_repeatable
 
 Word = dict[str, Any]
 
@@ -63,7 +63,7 @@ def cut_into_pieces(words: list[Word], cuts: list[float], half: float, **more: A
     return [transcribe_piece(words, max(a - half, 0), min(b + half, end), **more) for a, b in pairwise(edges)]
 
 
-@repeatable
+@make_repeatable()
 @given(
     seed=st.integers(0, 10_000),
     vocabulary=st.sampled_from([2, 5, 1000]),
@@ -89,7 +89,7 @@ def test_overlapping_pieces_are_merged_to_the_original_wherever_they_are_cut(
     assert warnings == ()
 
 
-@repeatable
+@make_repeatable()
 @given(seed=st.integers(0, 10_000), cut=st.lists(st.integers(0, 149), max_size=6, unique=True))
 def test_pieces_cut_between_words_are_joined(seed: int, cut: list[int]) -> None:
     words = random_words(seed, 150, 3)

@@ -25,7 +25,7 @@ from mediamill.tasks.capabilities.text.schema_columns import (
     to_column_name,
 )
 from mediamill.tasks.sinks.results import build_results_schema
-from tests.helpers.hypothesis_profile import repeatable
+from tests.helpers.hypothesis_profile import make_repeatable
 
 VALUES: Any = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**62), 2**62) | st.text(max_size=10),
@@ -35,7 +35,7 @@ VALUES: Any = st.recursive(
 OBJECTS: Any = st.dictionaries(st.text(max_size=6), VALUES, min_size=1, max_size=4)
 
 
-@repeatable
+@make_repeatable()
 @given(OBJECTS, st.sampled_from(["{}", "```json\n{}\n```", "Here it is: {} I hope it helps.", "\n{}\n"]))
 def test_json_is_found_in_a_models_text(value: dict[str, Any], words: str) -> None:
     text = words.replace("{}", orjson.dumps(value).decode(), 1)
@@ -48,7 +48,7 @@ def test_an_answer_of_line_feeds_after_a_fence_is_parsed_in_linear_time() -> Non
     assert parse_json("```json\n" + "\n" * 100_000 + "[1]\n```") == [1]
 
 
-@repeatable
+@make_repeatable()
 @given(OBJECTS, st.data())
 def test_no_part_of_a_cut_off_object_is_taken_for_the_answer(value: dict[str, Any], data: st.DataObject) -> None:
     text = orjson.dumps(value).decode()
@@ -116,7 +116,7 @@ SCHEMAS: Any = st.recursive(
 )
 
 
-@repeatable
+@make_repeatable()
 @given(SCHEMAS, VALUES)
 def test_what_fits_a_schema_fits_its_column(schema: dict[str, Any], value: Any) -> None:
     (field,) = to_arrow_fields({"type": "object", "properties": {"v": schema}})

@@ -216,6 +216,7 @@ def test_serve_prints_its_address_and_ends_on_a_signal(tmp_path: Path) -> None:
     assert "Traceback" not in stderr
 
 
+@pytest.mark.long
 def test_doctor_prints_which_keys_are_set_and_no_key(tmp_path: Path) -> None:
     done = mediamill("doctor", "--out", tmp_path, "--json", home=tmp_path / "home")
     assert done.returncode == 0, done.stdout

@@ -51,6 +51,7 @@ def assert_all_is_written(out: Path) -> None:
     assert {path.name for path in out.iterdir()} >= {"results", "failures", "calls", "runs", "report.html", "costs.csv"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("redirection", "options"),
     mark_rest_long(

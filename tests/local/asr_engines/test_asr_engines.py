@@ -179,6 +179,7 @@ def test_word_times_are_right_after_the_first_cut(tmp_path: Path) -> None:
     assert len(found) >= copies - 1
 
 
+@pytest.mark.long
 def test_a_killed_worker_is_a_500_and_is_replaced(tmp_path: Path) -> None:
     content = write_tone_file(tmp_path / "a.flac", "flac", "flac", seconds=0.5).read_bytes()
     with running_server(workers=1) as running:

@@ -22,7 +22,7 @@ from mediamill.tasks.local.chat.token_usage import build_usage, count_usage, tru
 from mediamill.tasks.local.server.api_error import ApiError
 from mediamill.tasks.local.server.settings import DIALECTS
 from tests.helpers import loopback
-from tests.helpers.hypothesis_profile import repeatable
+from tests.helpers.hypothesis_profile import make_repeatable
 from tests.helpers.local_server import JSON_TYPE, RunningServer, SharedServers, running_server
 from tests.helpers.tiers import mark_rest_long
 from tests.helpers.transcription_requests import PATHS
@@ -68,7 +68,7 @@ def error_message(dialect: str, body: Any) -> str:
     return str(body["error"]["message"])
 
 
-@repeatable
+@make_repeatable()
 @given(SHAPED, st.sampled_from(DIALECTS), st.data())
 def test_any_request_is_read_or_refused(fields: Any, name: str, data: st.DataObject) -> None:
     if isinstance(fields, dict) and data.draw(st.booleans()):
@@ -92,7 +92,7 @@ def server_for_all_examples(shared_servers: SharedServers, server_options: dict[
     return shared_servers.take(server_options)
 
 
-@repeatable
+@make_repeatable()
 @given(st.sampled_from(sorted(CHAT)), SHAPED | st.binary(max_size=9))
 def test_no_request_breaks_the_server(server_for_all_examples: RunningServer, dialect: str, fields: Any) -> None:
     body = {"model": MODEL[dialect], "messages": HELLO, **fields} if isinstance(fields, dict) else fields

@@ -14,7 +14,7 @@ from mediamill.tasks.local.chat.json_schemas import check_schema
 from mediamill.tasks.local.chat.regex_example import make_regex_example
 from mediamill.tasks.local.chat.schema_faker import fill_schema
 from mediamill.tasks.local.server.api_error import ApiError
-from tests.helpers.hypothesis_profile import repeatable
+from tests.helpers.hypothesis_profile import make_repeatable
 
 NAMES = st.text("abcxyz", min_size=1, max_size=4)
 REFERS = {"$ref": "#/$defs/shared"}
@@ -66,7 +66,7 @@ SCHEMAS: Any = st.recursive(
 )
 
 
-@repeatable
+@make_repeatable()
 @given(SCHEMAS, st.dictionaries(NAMES, st.text(max_size=3) | st.integers() | st.lists(st.text(max_size=2))))
 def test_filled_values_conform_to_the_schema(schema: dict[str, Any], known: dict[str, Any]) -> None:
     schema = {**schema, "$defs": {"shared": SHARED}}
@@ -95,7 +95,7 @@ WORDS = [
 VALUES = st.sampled_from(["object", "array", "string", "number", "#", "#/properties/a", "http://127.0.0.1:1/x", "(a"])
 
 
-@repeatable
+@make_repeatable()
 @given(
     st.recursive(
         JSON | VALUES,

@@ -69,6 +69,7 @@ def test_server_and_workers_end_when_the_parent_is_killed(tmp_path: Path, extra:
         assert ended(family)
 
 
+@pytest.mark.long
 def test_closing_ends_the_server_and_its_workers(tmp_path: Path) -> None:
     server = spawn("local", workers=1)
     assert post_transcription(server.origin).status_code == 200

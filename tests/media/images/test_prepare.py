@@ -25,7 +25,7 @@ from mediamill.tasks.media.images.perceptual_hash import (
     hash_thumbnail,
 )
 from mediamill.tasks.media.images.prepare import ImageLimits, PreparedImage, prepare_image
-from tests.helpers.hypothesis_profile import repeatable
+from tests.helpers.hypothesis_profile import make_repeatable
 from tests.helpers.paths import OUTSIDE_SAMPLES, SAMPLES, needs_outside_samples
 
 PICTURES = SAMPLES / "pictures"
@@ -79,7 +79,7 @@ def test_the_first_of_several_frames_is_taken_with_a_warning() -> None:
     assert (image.size, prepared.warnings) == ((240, 180), ("frames: the first of 8 was taken",))
 
 
-@repeatable
+@make_repeatable()
 @given(st.integers(1, 700), st.integers(1, 700), st.integers(50, 400))
 def test_any_size_is_reduced_to_the_maximum_side(width: int, height: int, max_side: int) -> None:
     out = BytesIO()
@@ -101,7 +101,7 @@ def test_the_byte_limit_is_kept() -> None:
     assert prepared.input.recipe == f"jpeg-{prepared.input.recipe.split('-')[1]}-{prepared.width}x{prepared.height}"
 
 
-@repeatable
+@make_repeatable()
 @given(st.integers(0, len(HOUSE) - 1))
 def test_a_file_cut_off_anywhere_is_refused_or_flagged(end: int) -> None:
     if end < len(HOUSE) // 4:
@@ -113,7 +113,7 @@ def test_a_file_cut_off_anywhere_is_refused_or_flagged(end: int) -> None:
         assert [warning.partition(":")[0] for warning in prepared.warnings] == ["truncated"]
 
 
-@repeatable
+@make_repeatable()
 @given(st.integers(0, len(HOUSE) - 1), st.integers(0, 255))
 def test_a_changed_byte_is_at_worst_a_clear_error(at: int, value: int) -> None:
     changed = HOUSE[:at] + bytes([value]) + HOUSE[at + 1 :]
@@ -192,7 +192,7 @@ def test_a_recompressed_image_looks_alike_and_another_does_not() -> None:
 HASHES = st.integers(0, 2**64 - 1)
 
 
-@repeatable
+@make_repeatable()
 @given(HASHES, st.sets(st.integers(0, 63), max_size=8))
 def test_an_image_is_found_within_four_bits_and_never_beyond(hashed: int, flipped: set[int]) -> None:
     index = NearDuplicateIndex()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mediamill.tasks.retry_after import MAX_HINT
 from mediamill.tasks.wire import Problem, Reply
-from tests.helpers.hypothesis_profile import repeatable
+from tests.helpers.hypothesis_profile import make_repeatable
 from tests.providers.builders import PROVIDERS, SECRET_KEY, build_provider, build_reply
 
 VERDICTS = {"retry", "fail", "stop", "unknown"}
@@ -181,7 +181,7 @@ def _to_json_values(value: Any) -> Any:
     return float(value) if isinstance(value, int) and abs(value) >= 2**63 else value
 
 
-@repeatable
+@make_repeatable()
 @given(st.integers(0, 999), bodies, st.sampled_from(PROVIDERS))
 @example(400, b"\xff\xfe{}", "local")
 def test_any_status_with_any_body_is_classified(status: int, body: bytes, name: str) -> None:
@@ -196,7 +196,7 @@ def test_any_status_with_any_body_is_classified(status: int, body: bytes, name: 
     assert problem.wait is None or 0 <= problem.wait <= MAX_HINT
 
 
-@repeatable
+@make_repeatable()
 @given(
     st.integers(300, 599),
     st.sampled_from(KEYLIKE),

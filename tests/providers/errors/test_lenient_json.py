@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mediamill.tasks.providers.errors.lenient_json import read_json
-from tests.helpers.hypothesis_profile import repeatable
+from tests.helpers.hypothesis_profile import make_repeatable
 
 _SCALARS = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text()
 _VALUES = st.recursive(_SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20)
@@ -56,7 +56,7 @@ def test_depth_is_bounded(body: bytes) -> None:
         read_json(body)
 
 
-@repeatable
+@make_repeatable()
 @given(_VALUES)
 def test_what_strict_json_reads_is_read_equal(value: Any) -> None:
     body = orjson.dumps(value)
@@ -67,7 +67,7 @@ def test_what_strict_json_reads_is_read_equal(value: Any) -> None:
     assert read_json(json.dumps(value).encode("utf-16")) == strict
 
 
-@repeatable
+@make_repeatable()
 @given(st.binary() | st.text('{}[]":,\\ud83NaINf-+.e01 \n').map(str.encode))
 def test_any_bytes_are_json_or_refused(body: bytes) -> None:
     try:

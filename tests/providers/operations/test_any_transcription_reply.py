@@ -16,7 +16,7 @@ from mediamill.tasks.errors import BadReply
 from mediamill.tasks.providers.registry import providers_with
 from mediamill.tasks.sinks.json_to_arrow import to_table
 from mediamill.tasks.wire import Parsed
-from tests.helpers.hypothesis_profile import repeatable
+from tests.helpers.hypothesis_profile import make_repeatable
 from tests.providers.builders import build_ask, build_provider, build_reply, parse_reply
 
 TOGETHER = {
@@ -244,7 +244,7 @@ odd_replies = st.fixed_dictionaries(
 )
 
 
-@repeatable
+@make_repeatable()
 @given(odd_replies)
 def test_any_reply_with_text_is_parsed_and_fits_the_columns(reply: dict[str, Any]) -> None:
     parsed = parse_together_reply(reply)

@@ -14,7 +14,7 @@ from mediamill.tasks.domain import Payload, Usage
 from mediamill.tasks.errors import BadInput, BadReply
 from mediamill.tasks.providers.operations.chat_stream import has_token
 from mediamill.tasks.wire import FIRST_CHUNK_HEADER, Reply
-from tests.helpers.hypothesis_profile import repeatable
+from tests.helpers.hypothesis_profile import make_repeatable
 from tests.providers.builders import (
     build_ask,
     build_body,
@@ -205,7 +205,7 @@ SHAPED: Any = st.recursive(
 )
 
 
-@repeatable
+@make_repeatable()
 @given(st.lists(SHAPED, max_size=4), st.booleans(), st.booleans())
 def test_any_reply_is_parsed_or_classified(chunks: list[Any], streamed: bool, done: bool) -> None:
     reply = (

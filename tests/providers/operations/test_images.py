@@ -17,7 +17,7 @@ from mediamill.tasks.providers.operations.image_config import IMAGE, ImageConfig
 from mediamill.tasks.providers.operations.images import FIELDS_BY_STYLE
 from mediamill.tasks.providers.registry import load_config, providers_with
 from mediamill.tasks.wire import Reply
-from tests.helpers.hypothesis_profile import repeatable
+from tests.helpers.hypothesis_profile import make_repeatable
 from tests.providers.builders import (
     SECRET_KEY,
     UNLISTED_MODEL,
@@ -196,7 +196,7 @@ ANY_JSON = st.recursive(
 ANY_IMAGES = st.lists(st.dictionaries(FIELD_NAMES, LEAVES, max_size=4) | LEAVES, min_size=1, max_size=3)
 
 
-@repeatable
+@make_repeatable()
 @given(st.sampled_from(MODELS), ANY_JSON | st.fixed_dictionaries({"data": ANY_IMAGES, "usage": ANY_JSON}))
 def test_any_reply_has_images_or_is_a_bad_reply(which: tuple[str, str], body: Any) -> None:
     try:

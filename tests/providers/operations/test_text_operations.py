@@ -20,7 +20,7 @@ from mediamill.tasks.domain import Ask
 from mediamill.tasks.errors import BadInput, BadReply, UsageError
 from mediamill.tasks.providers.operations.rerank import RerankModel
 from mediamill.tasks.wire import Parsed, Reply
-from tests.helpers.hypothesis_profile import repeatable
+from tests.helpers.hypothesis_profile import make_repeatable
 from tests.providers.builders import (
     SAMPLES,
     SECRET_KEY,
@@ -297,13 +297,13 @@ def check_any_reply(body: Any, operation: str) -> None:
             assert all(map(math.isfinite, parsed.data["scores"]))
 
 
-@repeatable
+@make_repeatable()
 @given(st.sampled_from(OPERATIONS), SHAPED)
 def test_any_json_reply_is_parsed_or_refused(operation: str, body: Any) -> None:
     check_any_reply(body, operation)
 
 
-@repeatable
+@make_repeatable()
 @given(st.sampled_from(OPERATIONS), st.sampled_from(["usage", "meta", "data", "results", "errors"]), SHAPED)
 def test_a_good_reply_with_a_bad_part_is_parsed_or_refused(operation: str, name: str, bad: Any) -> None:
     check_any_reply({**GOOD[operation], name: bad}, operation)
@@ -313,7 +313,7 @@ def test_a_good_reply_with_a_bad_part_is_parsed_or_refused(operation: str, name:
         check_any_reply({"data": {"session_id": "s", "outputs": bad, "errors": bad}}, operation)
 
 
-@repeatable
+@make_repeatable()
 @given(st.sampled_from(OPERATIONS), st.binary(max_size=40))
 def test_any_bytes_are_parsed_or_refused(operation: str, body: bytes) -> None:
     check_any_reply(body, operation)

@@ -20,7 +20,7 @@ from mediamill.tasks.errors import BadInput, BadReply
 from mediamill.tasks.providers.base import BaseProvider
 from mediamill.tasks.providers.operations.videos import VIDEO, VideoConfig, VideoModel
 from mediamill.tasks.wire import JOB_ID_HEADER, JOB_STATES_HEADER, Reply, Wire
-from tests.helpers.hypothesis_profile import repeatable
+from tests.helpers.hypothesis_profile import make_repeatable
 from tests.providers.builders import build_ask, build_provider, build_reply, list_models
 
 MODELS = [(name, model) for name, _, model in list_models(VIDEO)]
@@ -229,7 +229,7 @@ ANY = st.recursive(
 )
 
 
-@repeatable
+@make_repeatable()
 @given(
     name=st.sampled_from(["together", "openai", "xai", "local"]), body=ANY | st.binary(max_size=40), status=st.just(200)
 )

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mediamill.tasks.providers.operations.vision import Patches, Vision
 from mediamill.tasks.providers.operations.vision_chat import VisionModel
 from mediamill.tasks.providers.registry import load_config
-from tests.helpers.hypothesis_profile import repeatable
+from tests.helpers.hypothesis_profile import make_repeatable
 
 TILES_560 = Vision(tokens="tiles560", auto_side=1120, economy_side=559)
 PATCHES = Vision(tokens="patches", high=Patches(side=2048, budget=2500), multiplier=1.2)
@@ -72,7 +72,7 @@ KNOWN = [
 
 
 @pytest.mark.parametrize("vision", KNOWN)
-@repeatable
+@make_repeatable()
 @given(SIDES, SIDES)
 def test_an_image_of_any_size_is_within_the_bounds(vision: Vision, width: int, height: int) -> None:
     low, high = vision.estimate_tokens(width, height)

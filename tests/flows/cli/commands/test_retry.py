@@ -98,6 +98,7 @@ def test_flagged_results_stay_until_another_model_succeeds(local_server: Running
     assert local_server.bill()["requests"] == 5
 
 
+@pytest.mark.long
 def test_failures_of_an_older_program_go_by_the_name_their_kind_has_now(tmp_path: Path) -> None:
     manifest = tmp_path / "in.csv"
     manifest.write_text("text,seed\nhello,one\nworld,2\n")
