@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Any
 from mediamill.tasks.capabilities.base import Call, CapabilityContext, Estimate
 from mediamill.tasks.capabilities.speech.channel_choice import PASSED_ON, choose_channels
 from mediamill.tasks.capabilities.speech.channel_transcriber import describe_choice, transcribe_channels
-from mediamill.tasks.capabilities.speech.glossary import build_replacements_field, replace_words, split_glossary
+from mediamill.tasks.capabilities.speech.glossary import (
+    build_replacements_field,
+    describe_left_out,
+    replace_words,
+    split_glossary,
+)
 from mediamill.tasks.capabilities.speech.misread_transcripts import MISREAD_TRANSCRIPTS
 from mediamill.tasks.capabilities.speech.recognition_params import (
     SpeechRecognitionParams,
@@ -24,7 +29,7 @@ from mediamill.tasks.capabilities.speech.recordings import to_recording_url
 from mediamill.tasks.capabilities.speech.second_opinion import TranscriptOpinion
 from mediamill.tasks.capabilities.speech.speaker_names import rename_speakers
 from mediamill.tasks.capabilities.speech.transcript_columns import build_channel_fields, build_transcript_schema
-from mediamill.tasks.domain import Item, Usage
+from mediamill.tasks.domain import Item, Preparation, Usage
 from mediamill.tasks.languages import to_iso_code
 from mediamill.tasks.providers.operations.transcription import TranscriptionModel
 from mediamill.tasks.wire import Provider
@@ -68,7 +73,12 @@ class Transcribe:
         """Says so where the model takes no glossary."""
         terms, pairs = split_glossary(params.glossary)
         facts = provider.model_facts(self.operation, model, TranscriptionModel)
-        if not terms or facts.takes_glossary(params.transport):
+        if params.prompt and facts.is_too_long(params.prompt):
+            limit = f"{facts.max_prompt_tokens} tokens of prompt, and yours may have more"
+            return f"{provider.name} {model} takes {limit}: it is refused, or its beginning is not read"
+        if facts.takes_glossary(params.transport):
+            return describe_left_out(terms, facts.count_sent_terms(params.prompt, tuple(terms)), facts, model)
+        if not terms:
             return None
         what = "its replacements alone are made" if pairs else "it is not used"
         return f"{provider.name} {model} takes no glossary here: {what}"
@@ -93,9 +103,29 @@ class Transcribe:
         columns = await self._transcribe(item, params, call, context)
         if params.glossary is not None:
             columns = await context.run_in_thread(replace_words, columns, params.glossary)
+            columns = self._tell_left_out(columns, item, params, context)
         if params.speaker_names is not None:
             columns = await context.run_in_thread(rename_speakers, columns, params.speaker_names, item.item_id)
         return columns
+
+    def _tell_left_out(
+        self,
+        columns: Mapping[str, Any],
+        item: Item,
+        params: SpeechRecognitionParams,
+        context: CapabilityContext,
+    ) -> Mapping[str, Any]:
+        """Name the terms that did not fit into the prompt: how many in the row, all of them in what explain tells."""
+        terms, _ = split_glossary(params.glossary)
+        facts = context.provider.model_facts(self.operation, context.model, TranscriptionModel)
+        if not facts.takes_glossary(params.transport):
+            return columns
+        n_sent = facts.count_sent_terms(params.prompt, tuple(terms))
+        words = describe_left_out(terms, n_sent, facts, context.model)
+        if words is None:
+            return columns
+        context.record_preparation(item, Preparation("glossary", changes=(f"left out: {', '.join(terms[n_sent:])}",)))
+        return {**columns, "warnings": [*columns["warnings"], words]}
 
     async def _transcribe(
         self, item: Item, params: SpeechRecognitionParams, call: Call, context: CapabilityContext

@@ -14,9 +14,13 @@ from mediamill.tasks.bounded.files import read_bounded_text
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from mediamill.tasks.providers.operations.transcription import TranscriptionModel
+
 ARROW = "->"
 MAX_ENTRIES = 1000
 _MAX_CHARACTERS = 200
+_NAMED_TERMS = 5
+"""How many terms a sentence names; explain has all of them."""
 
 Glossary: TypeAlias = tuple[str, ...]
 """Its entries: each a term, or ``wrong -> right``."""
@@ -60,6 +64,17 @@ def split_glossary(glossary: Glossary | None) -> tuple[list[str], list[tuple[str
         else:
             terms.append(entry)
     return terms, pairs
+
+
+def describe_left_out(terms: Sequence[str], n_sent: int, facts: TranscriptionModel, model: str) -> str | None:
+    """Which terms are not sent, in one sentence; None where all are."""
+    if n_sent >= len(terms):
+        return None
+    named = ", ".join(map(repr, terms[n_sent : n_sent + _NAMED_TERMS])) + (
+        " ..." if len(terms) > n_sent + _NAMED_TERMS else ""
+    )
+    limit = f"{model} takes {facts.max_prompt_tokens} tokens of prompt"
+    return f"glossary: {limit}, so the last {len(terms) - n_sent} of {len(terms)} terms are left out: {named}"
 
 
 def build_replacements_field() -> pa.Field:

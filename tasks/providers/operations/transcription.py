@@ -16,6 +16,7 @@ from mediamill.tasks.providers.errors.classify import classify_error
 from mediamill.tasks.providers.errors.error_body import read_status_line
 from mediamill.tasks.providers.operations.answer_forms import read_transcript
 from mediamill.tasks.providers.operations.base import AudioOperation, OperationConfig, to_parsed
+from mediamill.tasks.providers.operations.glossary_terms import count_fitting_terms, count_prompt_tokens, join_prompt
 from mediamill.tasks.providers.operations.realtime import (
     SocketConfig,
     SpeechModel,
@@ -56,6 +57,9 @@ class TranscriptionModel(SpeechModel):
     glossary_field: str | None = Field(
         default=None, description="field that takes terms to expect, one value each; by default they go into the prompt"
     )
+    max_prompt_tokens: int | None = Field(
+        default=None, gt=0, description="tokens of prompt that it reads or accepts; null where nothing states it"
+    )
     diarized_format: bool = Field(default=False, description="returns speakers in response_format diarized_json")
     max_seconds: float | None = Field(
         default=None, gt=0, description="maximum seconds of audio in one request, where lower than the endpoint's"
@@ -75,6 +79,14 @@ class TranscriptionModel(SpeechModel):
     def takes_glossary(self, transport: Any) -> bool:
         """Whether terms to expect can be sent; over a socket none are."""
         return transport != "socket" and self.transport != "socket" and bool(self.prompt or self.glossary_field)
+
+    def is_too_long(self, prompt: str) -> bool:
+        """Whether a prompt may have more tokens than the model takes."""
+        return self.max_prompt_tokens is not None and count_prompt_tokens(prompt) > self.max_prompt_tokens
+
+    def count_sent_terms(self, prompt: str | None, terms: tuple[str, ...]) -> int:
+        """How many of a glossary's terms are sent, from the first one on: those that fit into its prompt."""
+        return count_fitting_terms(prompt, terms, None if self.glossary_field else self.max_prompt_tokens)
 
 
 ModelT = TypeVar("ModelT", bound=TranscriptionModel)
@@ -145,8 +157,10 @@ class SpeechToTextOperation(AudioOperation[ConfigT, ModelT]):
         if not isinstance(terms, list) or not facts.takes_glossary(None):
             return self.build_form_fields(model, facts, params)
         if facts.glossary_field is None:
-            prompt = ", ".join(str(part) for part in (params.get("prompt"), *terms) if part)
-            return self.build_form_fields(model, facts, {**params, "prompt": prompt})
+            given = params.get("prompt")
+            prompt, wanted = given if isinstance(given, str) else None, tuple(map(str, terms))
+            sent = wanted[: facts.count_sent_terms(prompt, wanted)]
+            return self.build_form_fields(model, facts, {**params, "prompt": join_prompt(prompt, sent)})
         fields = self.build_form_fields(model, facts, params)
         before = fields.get(facts.glossary_field)
         return {**fields, facts.glossary_field: [*(before if isinstance(before, list) else []), *terms]}

