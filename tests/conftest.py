@@ -38,6 +38,9 @@ os.environ["XDG_STATE_HOME"] = _state_folder.name
 # Tests transcribe with the quick engine, save those of whisper, which name it.
 os.environ["MEDIAMILL_ASR_ENGINE"] = "pocketsphinx"
 
+# Pictures are described without the text in them, save where that is tested.
+os.environ["MEDIAMILL_OCR_IN_DESCRIPTIONS"] = "0"
+
 # Tests write files and run them at once; those of the settle time set it themselves.
 os.environ["MEDIAMILL_SETTLE"] = "0"
 

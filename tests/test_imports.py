@@ -126,6 +126,7 @@ def find_violation(here: str, name: str) -> str | None:
             "tasks.system.child_environment",
             "tasks.system.asr_choice",
             "tasks.system.whisper_weights",
+            "tasks.system.ocr_models",
             "configs",
         )
         is_allowed = any(name == room or name.startswith(f"{room}.") for room in allowed)

@@ -29,6 +29,7 @@ BUILT_IN = {
     "translate": (f"{_PACKAGE}.translate:Translate", "Recordings to text in English or another language."),
     "speak": (f"{_PACKAGE}.speak:Speak", "Texts to audio files; long texts are cut at sentences and joined."),
     "caption": (f"{_PACKAGE}.caption:Caption", "Images to captions, tags, or any answer about them."),
+    "ocr": (f"{_PACKAGE}.ocr:Ocr", "Images to the text in them, with boxes and confidences."),
     "describe-video": (f"{_PACKAGE}.describe_video:DescribeVideo", "Videos to descriptions, or any answer about them."),
     "complete": (f"{_PACKAGE}.complete:Complete", "Prompts to answers, checked against a schema where one is given."),
     "generate-video": (f"{_PACKAGE}.generate_video:GenerateVideo", "Prompts to videos, never paid twice."),

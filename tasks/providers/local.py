@@ -16,6 +16,7 @@ from mediamill.tasks.providers.operations.transcription import (
 from mediamill.tasks.providers.operations.translation import TRANSLATION, TranslationModel, TranslationOperation
 from mediamill.tasks.providers.operations.tts import TTS, TtsConfig
 from mediamill.tasks.system.asr_choice import choose_asr_engine
+from mediamill.tasks.system.ocr_models import RAPIDOCR, find_ocr_models, name_ocr_engine, reads_described_pictures
 from mediamill.tasks.system.whisper_weights import (
     WHISPER,
     find_weights,
@@ -23,6 +24,9 @@ from mediamill.tasks.system.whisper_weights import (
     name_whisper_engine,
     resolve_whisper_name,
 )
+
+_MEASURE = "measure"
+"""The engine that describes pictures."""
 
 
 class LocalProvider(BaseProvider):
@@ -52,6 +56,8 @@ class LocalProvider(BaseProvider):
         if is_unnamed and operation == TRANSLATION and self.find_default_model(operation) is None:
             raise self._build_translation_error()
         model = super().choose_model(operation, requested)
+        if model == RAPIDOCR and not self.endpoint.origin:
+            find_ocr_models()
         if not is_whisper(model) or self.endpoint.origin:
             return model
         model = resolve_whisper_name(model)
@@ -74,7 +80,7 @@ class LocalProvider(BaseProvider):
 
     def key_origin(self, model: str) -> str:
         """The engine, which the model names, its version, and of whisper its weights."""
-        return self.endpoint.origin or _format_engine(model)
+        return self.endpoint.origin or _format_engine(model, reads=model == _MEASURE and reads_described_pictures())
 
 
 class LocalTranscription(TranscriptionOperation):
@@ -94,9 +100,22 @@ class LocalTranslation(TranslationOperation):
 
 
 @functools.cache
-def _format_engine(model: str) -> str:
-    """An engine and its version. It is cached, because the look-up reads folders and every request key needs it."""
+def _format_engine(model: str, *, reads: bool) -> str:
+    """An engine and its version. It is cached, because the look-up reads folders and every request key needs it.
+
+    Args:
+        model: it names the engine.
+        reads: whether the text in a picture is part of what it makes.
+    """
+    if reads:
+        return f"local:{model}+{name_ocr_engine()}"
     try:
-        return f"local:{name_whisper_engine(model) if is_whisper(model) else f'{model}-{version(model)}'}"
+        return f"local:{_name_engine(model)}"
     except (PackageNotFoundError, ValueError, UsageError):
         return f"local:{model}"
+
+
+def _name_engine(model: str) -> str:
+    if is_whisper(model):
+        return name_whisper_engine(model)
+    return name_ocr_engine() if model == RAPIDOCR else f"{model}-{version(model)}"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from mediamill.tasks.media.images.prepare import PreparedImage
 
-_DECODING_BYTES = 32 * 2**20
+DECODING_BYTES = 32 * 2**20
 """Memory to reserve while an image is decoded; a twelve-megapixel JPEG takes less."""
 COPIES_IN_MEMORY = 3
 """How often a request holds its media: the bytes, their base64, the body."""
@@ -151,7 +151,7 @@ async def prepare_image_input(
     from mediamill.tasks.media.preparations import describe_image
 
     limits = vision.image_limits(count)
-    async with context.fetch(item) as media, context.reserve_memory(_DECODING_BYTES + 2 * media.size):
+    async with context.fetch(item) as media, context.reserve_memory(DECODING_BYTES + 2 * media.size):
         with prefix_bad_input(item):
             prepared = await context.run_in_thread(
                 prepare_image,

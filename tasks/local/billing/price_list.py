@@ -108,6 +108,10 @@ class PriceList:
         operation, unit = ("rerank", "search") if name == "searches" else ("code_interpreter", "session")
         self._charge_count(call, count, operation, unit)
 
+    def charge_page(self, call: PaidCall) -> None:
+        """Charge a call for a page whose text was read."""
+        self._charge_count(call, 1, "ocr", "page")
+
     def charge_images(self, call: PaidCall, count: int, megapixels: Decimal | None) -> None:
         """Charge a call for generated images, at the price of one or of a million pixels, whichever is listed first.
 

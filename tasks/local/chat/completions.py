@@ -28,12 +28,14 @@ from mediamill.tasks.local.chat.token_usage import TokenUsage, count_usage, trun
 from mediamill.tasks.local.chat.visual_inputs import VisualInput, decode_image_input, decode_video_input
 from mediamill.tasks.local.faults.fault_replies import EventStream
 from mediamill.tasks.local.faults.fault_rules import Fault
+from mediamill.tasks.local.ocr.description_text import read_description_text
 from mediamill.tasks.local.server.api_error import ApiError
 from mediamill.tasks.local.server.dialects import Dialect
 from mediamill.tasks.local.server.middleware import PaidEndpoint, build_reply_headers
 from mediamill.tasks.local.server.multipart_form import Buffer
 from mediamill.tasks.local.server.request_body import ReceivedBody
 from mediamill.tasks.local.server.server_state import RequestContext, ServerState
+from mediamill.tasks.system.ocr_models import name_ocr_engine, reads_described_pictures
 
 _DATA_URL = re.compile(rb"data:[a-z]+/[a-zA-Z0-9.+-]+;base64,([A-Za-z0-9+/=]+)")
 _STREAM_FIELDS = re.compile(
@@ -126,20 +128,22 @@ async def _load_visual_inputs(
     inputs: list[VisualInput] = []
     for source in params.sources:
         file = await fetch_source(source, rules, state.settings.url_host, context.body.cleanup)
-        inputs.append(
-            await loop.run_in_executor(_THREADS, partial(_decode_source, source, file, rules, measure=measure))
-        )
+        decode = partial(_decode_source, source, file, rules, measure=measure)
+        decoded, data = await loop.run_in_executor(_THREADS, decode)
+        if measure and state.ocr_engine is not None and source.kind == "image" and reads_described_pictures():
+            decoded = replace(decoded, text=await read_description_text(state.ocr_engine, data))
+        inputs.append(decoded)
     context.call.pictures = [one.sha256 for one in inputs] or None
     return inputs
 
 
-def _decode_source(source: MediaSource, file: Path | None, rules: ChatDialect, *, measure: bool) -> VisualInput:
+def _decode_source(
+    source: MediaSource, file: Path | None, rules: ChatDialect, *, measure: bool
+) -> tuple[VisualInput, bytes]:
     data = decode_data_url(source, rules) if file is None else file.read_bytes()
-    return (
-        decode_video_input(data)
-        if source.kind == "video"
-        else decode_image_input(data, source.detail, rules, measure=measure)
-    )
+    if source.kind == "video":
+        return decode_video_input(data), data
+    return decode_image_input(data, source.detail, rules, measure=measure), data
 
 
 async def generate_answers(
@@ -226,6 +230,6 @@ def _build_chat_reply(
 def build_chat_engine_headers(state: ServerState, answers: list[ChatAnswer]) -> dict[str, str]:
     """Headers that name the engine of the answers, and whether they are simulated."""
     simulated = any(completion.simulated for completion in answers)
-    name = "extract-1" if simulated else "measure-1"
+    name = "extract-1" if simulated else f"measure-1+{name_ocr_engine()}" if reads_described_pictures() else "measure-1"
     identity = state.asr_engine.identity if is_echo_engine(state.settings.engine) else name
     return {"x-mediamill-engine": identity, "x-mediamill-simulated": "true" if simulated else "false"}

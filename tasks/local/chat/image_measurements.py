@@ -7,6 +7,8 @@ import subprocess
 import tempfile
 from typing import TYPE_CHECKING
 
+from mediamill.tasks.system.ocr_models import reads_described_pictures
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -49,8 +51,8 @@ def measure_colors(image: Image) -> tuple[tuple[str, ...], float]:
 
 
 def find_ocr_program() -> str | None:
-    """The path of tesseract, which recognises text; None when it is not on PATH."""
-    return shutil.which("tesseract")
+    """The path of tesseract, which recognises text; None when it is not on PATH, or the OCR engine does it better."""
+    return None if reads_described_pictures() else shutil.which("tesseract")
 
 
 def read_image_text(image: Image, orientation: int | None) -> str | None:

@@ -23,17 +23,19 @@ from mediamill.tasks.local.media_generation.generation_state import (
     open_generation_state,
     read_generation_models,
 )
+from mediamill.tasks.local.ocr.engine import make_ocr_engine
 from mediamill.tasks.local.sandbox.sandbox_sessions import SandboxSessions
 from mediamill.tasks.local.server.model_catalog import read_catalog
 from mediamill.tasks.local.server.rate_limits import RateLimiter, RateLimitSettings
 from mediamill.tasks.local.server.server_state import ServerState
 from mediamill.tasks.local.server.settings import DIALECTS, Settings
 from mediamill.tasks.local.tts_engines.registry import TTS_ENGINES, make_tts_engine
+from mediamill.tasks.system.ocr_models import RAPIDOCR
 
 _MAX_SECONDS = 24 * 3600.0
 """Longest recording where neither the options nor the provider set a limit."""
-_OTHER_ENGINES = ("bm25s", "hashing", "python", "drawing")
-"""Engines that rerank, embed, run code and generate images; every server has them, whatever ``--engine`` is."""
+_OTHER_ENGINES = ("bm25s", "hashing", "python", "drawing", RAPIDOCR)
+"""Engines that rerank, embed, run code, draw images and read them; every server has them, whatever ``--engine`` is."""
 
 
 def open_server_state(settings: Settings) -> ServerState:
@@ -62,6 +64,7 @@ def open_server_state(settings: Settings) -> ServerState:
             cell_seconds=settings.cell_seconds,
         ),
         generation=_open_generation(settings, config),
+        ocr_engine=make_ocr_engine(settings.workers),
         fault_rules=_read_fault_rules(settings),
     )
 

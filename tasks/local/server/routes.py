@@ -23,6 +23,7 @@ from mediamill.tasks.local.endpoints.model_lists import (
     show_key_owner,
     show_model,
 )
+from mediamill.tasks.local.endpoints.ocr import OCR
 from mediamill.tasks.local.endpoints.realtime_asr import serve_realtime_asr
 from mediamill.tasks.local.endpoints.realtime_tts import serve_realtime_tts
 from mediamill.tasks.local.endpoints.rerank import RerankApi, make_rerank_endpoint
@@ -138,6 +139,8 @@ class _Routes:
             return
         self._add_speech_routes(prefix, dialect)
         self.add_paid(f"{prefix}/chat/completions", COMPLETIONS, dialect)
+        if dialect.name == "local":
+            self.add_paid(f"{prefix}/ocr", OCR, dialect)
         if dialect.name in _TEXT_COMPLETIONS:
             self.add_paid(f"{prefix}/completions", TEXT_COMPLETIONS, dialect)
         if dialect.name in _KEEPING_FILES:

@@ -12,6 +12,7 @@ from mediamill.tasks.local.billing.bill import Bill, PaidCall
 from mediamill.tasks.local.billing.price_list import PriceList
 from mediamill.tasks.local.faults.fault_rules import Fault, FaultRule
 from mediamill.tasks.local.media_generation.generation_state import GenerationState
+from mediamill.tasks.local.ocr.engine import OcrEngine
 from mediamill.tasks.local.sandbox.sandbox_sessions import SandboxSessions
 from mediamill.tasks.local.server.bounded_workers import BoundedWorkers
 from mediamill.tasks.local.server.dialects import Dialect
@@ -37,6 +38,7 @@ class ServerState:
         rng: decides random failures and latencies, in order of arrival.
         interpreters: sessions of the code interpreter.
         generation: jobs and files of images and videos.
+        ocr_engine: reads text in pictures; None where it is not installed.
         fault_rules: which requests break, and how.
         workers: processes for what a request could make endless.
         files: what clients have uploaded to be kept.
@@ -52,6 +54,7 @@ class ServerState:
     rng: random.Random
     interpreters: SandboxSessions
     generation: GenerationState
+    ocr_engine: OcrEngine | None = None
     fault_rules: list[FaultRule] = field(default_factory=list)
     workers: BoundedWorkers = field(default_factory=BoundedWorkers)
     files: FileStore = field(default_factory=FileStore)
@@ -68,6 +71,8 @@ class ServerState:
     def stop_engines(self) -> None:
         """End the engines, interpreter sessions and jobs, with their processes and files."""
         self.asr_engine.close()
+        if self.ocr_engine is not None:
+            self.ocr_engine.close()
         self.interpreters.close()
         self.workers.close()
         self.generation.close()

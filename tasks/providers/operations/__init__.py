@@ -23,6 +23,7 @@ BUILT_IN = {
     "tts": f"{_PACKAGE}.tts:TtsOperation",
     "chat": f"{_PACKAGE}.chat:ChatOperation",
     "vision_chat": f"{_PACKAGE}.vision_chat:VisionChatOperation",
+    "ocr": f"{_PACKAGE}.ocr:OcrOperation",
     "rerank": f"{_PACKAGE}.rerank:RerankOperation",
     "embeddings": f"{_PACKAGE}.embeddings:EmbeddingOperation",
     "code_interpreter": f"{_PACKAGE}.code_interpreter:CodeInterpreterOperation",

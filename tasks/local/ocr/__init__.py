@@ -1,0 +1,1 @@
+"""The embedded engine that reads text in images."""
