@@ -25,6 +25,10 @@ EXAMPLES: Mapping[str, tuple[Example, ...]] = {
         ("mediamill caption shop.csv --prompt 'Describe this {{ product }}.' -n 10", "a template; the first ten rows"),
         ("mediamill caption photos/ --schema attributes.json -o attributes", "answers as typed columns"),
     ),
+    "ocr": (
+        ("mediamill ocr scans/", "the text of each page, free, with the built-in provider (extra ocr)"),
+        ("mediamill ocr receipts/ --beside --min-confidence 0.8", "as NAME.txt beside each, surely read lines alone"),
+    ),
     "describe-video": (
         ("mediamill describe-video clips/ --frames 8 --with-audio", "eight frames, and what is said"),
         ("mediamill describe-video clips/ --every 10 --budget 5", "a frame every 10 seconds"),

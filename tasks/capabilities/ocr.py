@@ -44,8 +44,8 @@ class Ocr:
 
     SOURCE is a folder, a glob, a file, a URL, a manifest (.csv .tsv .jsonl .parquet), or - for a list on stdin. The
     text is in reading order, columns one after the other; pages may lie on their side, upside down or askew. Without
-    any key the built-in provider reads Latin letters, Greek, Chinese and Japanese (extra `ocr`). Hosted vision models
-    read by a prompt: mediamill run recipe:ocr-prompt.
+    any key the built-in provider reads Latin letters (not Vietnamese), Chinese and Japanese (extra `ocr`). Hosted
+    vision models read by a prompt: mediamill run recipe:ocr-prompt.
     """
 
     name = "ocr"

@@ -15,6 +15,7 @@ from mediamill.tasks.providers.operations.transcription import (
 )
 from mediamill.tasks.providers.operations.translation import TRANSLATION, TranslationModel, TranslationOperation
 from mediamill.tasks.providers.operations.tts import TTS, TtsConfig
+from mediamill.tasks.providers.operations.vision_chat import VISION_CHAT
 from mediamill.tasks.system.asr_choice import choose_asr_engine
 from mediamill.tasks.system.ocr_models import RAPIDOCR, find_ocr_models, name_ocr_engine, reads_described_pictures
 from mediamill.tasks.system.whisper_weights import (
@@ -24,9 +25,6 @@ from mediamill.tasks.system.whisper_weights import (
     name_whisper_engine,
     resolve_whisper_name,
 )
-
-_MEASURE = "measure"
-"""The engine that describes pictures."""
 
 
 class LocalProvider(BaseProvider):
@@ -79,8 +77,9 @@ class LocalProvider(BaseProvider):
         return None if is_whisper(model) else super().describe_unlisted_model(operation, model)
 
     def key_origin(self, model: str) -> str:
-        """The engine, which the model names, its version, and of whisper its weights."""
-        return self.endpoint.origin or _format_engine(model, reads=model == _MEASURE and reads_described_pictures())
+        """The engine, which the model names, its version, and of whisper and OCR the weights."""
+        is_describer = model == super().find_default_model(VISION_CHAT)
+        return self.endpoint.origin or _format_engine(model, reads=is_describer and reads_described_pictures())
 
 
 class LocalTranscription(TranscriptionOperation):

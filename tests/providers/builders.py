@@ -85,6 +85,11 @@ SAMPLES: Mapping[str, Sample] = {
     ),
     "chat": Sample("complete", {"messages": _MESSAGES, "max_tokens": 50}, reply=_COMPLETION),
     "vision_chat": Sample("caption", {"messages": _IMAGE_MESSAGES, "max_tokens": 50}, IMAGE_FILE, reply=_COMPLETION),
+    "ocr": Sample(
+        "ocr",
+        payload=IMAGE_FILE,
+        reply={"pages": [{"index": 0, "markdown": "Exit", "dimensions": {"width": 20, "height": 10, "dpi": 72}}]},
+    ),
     "rerank": Sample(
         "rerank",
         {"query": "q", "documents": ["a river", {"title": "b", "body": "c"}, {"body": "d", "title": "e"}]},

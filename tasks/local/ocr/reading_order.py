@@ -10,7 +10,9 @@ _MIN_GUTTER_HEIGHTS = 0.8
 """How wide the gap between two columns is at least, in line heights."""
 _MIN_COLUMN_HEIGHTS = 8.0
 """How wide the lines of a column are: what is narrower are a table's cells, which are read row by row."""
-_MIN_COLUMN_LINES = 3
+_MIN_COLUMN_LINES = 2
+_MIN_LINES = 6
+"""So many lines, in all columns, are enough to see columns in them."""
 _MIN_SAME_ROW = 0.5
 """Share of the lower box's height by which two boxes of one row overlap."""
 _MIN_SAME_BLOCK = 0.5
@@ -55,7 +57,7 @@ def order_lines(boxes: Sequence[Box]) -> list[Placed]:
 
 def _split_blocks(boxes: list[Box]) -> list[list[Box]]:
     """Blocks in reading order: where there are no columns, all of it is one."""
-    if len(boxes) < 2 * _MIN_COLUMN_LINES:
+    if len(boxes) < _MIN_LINES:
         return [boxes] if boxes else []
     columns = _split_columns(boxes)
     if columns is not None:
@@ -71,34 +73,41 @@ def _split_blocks(boxes: list[Box]) -> list[list[Box]]:
 
 def _find_columns_between(rows: Sequence[list[Box]]) -> tuple[int, int]:
     """The first and the last of the rows, counted from above, that stand in columns; (0, 0) where none do."""
-    for first in range(len(rows)):
+    first = 0
+    while first < len(rows):
         # Enough rows for a column; then as many more as keep to its gutter.
         last = first + _MIN_COLUMN_LINES
         found = 0
-        while last <= len(rows) and _find_gutter(_join_rows(rows[first:last])) is not None:
+        while last <= len(rows) and _find_gutters(_join_rows(rows[first:last])):
             found, last = last, last + 1
         if found and _split_columns(_join_rows(rows[first:found])) is not None:
             return first, found
+        first = max(first + 1, found - _MIN_COLUMN_LINES)  # the rows between have the same gutters
     return 0, 0
 
 
 def _split_columns(boxes: list[Box]) -> list[list[Box]] | None:
     """The boxes left and right of a gutter that runs from top to bottom; None where there is none."""
-    gutter = _find_gutter(boxes)
-    if gutter is None:
-        return None
-    sides = [box for box in boxes if box.right <= gutter], [box for box in boxes if box.right > gutter]
-    for side in sides:
-        height = median(box.height for box in side)
-        if len(side) < _MIN_COLUMN_LINES or _measure_width(side) < _MIN_COLUMN_HEIGHTS * height:
-            return None
+    for gutter in _find_gutters(boxes):
+        sides = [box for box in boxes if box.right <= gutter], [box for box in boxes if box.right > gutter]
+        if _are_columns(*sides):
+            return list(sides)
+    return None
+
+
+def _are_columns(left: Sequence[Box], right: Sequence[Box]) -> bool:
+    """Whether both sides are as wide as text, and stand beside each other."""
+    sides = left, right
+    if min(map(len, sides)) < _MIN_COLUMN_LINES:
+        return False
+    if any(_measure_width(side) < _MIN_COLUMN_HEIGHTS * median(box.height for box in side) for side in sides):
+        return False
     tops, bottoms = (
         [min(box.top for box in side) for side in sides],
         [max(box.bottom for box in side) for side in sides],
     )
-    shared = min(bottoms) - max(tops)
     shorter = min(bottom - top for bottom, top in zip(bottoms, tops, strict=True))
-    return list(sides) if shared >= _MIN_SAME_BLOCK * shorter else None
+    return min(bottoms) - max(tops) >= _MIN_SAME_BLOCK * shorter
 
 
 def _measure_width(boxes: Sequence[Box]) -> float:
@@ -106,16 +115,17 @@ def _measure_width(boxes: Sequence[Box]) -> float:
     return median(row[-1].right - row[0].left for row in _group_rows(boxes))
 
 
-def _find_gutter(boxes: Sequence[Box]) -> float | None:
-    """The left edge of the widest gap that no box crosses; None where all are too narrow."""
+def _find_gutters(boxes: Sequence[Box]) -> list[float]:
+    """The left edges of the gaps that no box crosses and that are wide enough, the widest first."""
     min_width = _MIN_GUTTER_HEIGHTS * median(box.height for box in boxes)
-    best: tuple[float, float] | None = None
-    reached: float | None = None
-    for box in sorted(boxes, key=lambda each: each.left):
-        if reached is not None and box.left - reached >= min_width and (best is None or box.left - reached > best[0]):
-            best = box.left - reached, reached
-        reached = box.right if reached is None else max(reached, box.right)
-    return None if best is None else best[1]
+    gaps: list[tuple[float, float]] = []
+    in_order = sorted(boxes, key=lambda each: each.left)
+    reached = in_order[0].right
+    for box in in_order:
+        if box.left - reached >= min_width:
+            gaps.append((box.left - reached, reached))
+        reached = max(reached, box.right)
+    return [edge for _, edge in sorted(gaps, reverse=True)]
 
 
 def _group_rows(boxes: Sequence[Box]) -> list[list[Box]]:

@@ -28,6 +28,7 @@ PUBLISHED_FLAGS = {
     "translate": "--language --no-normalize --no-trim --normalize --overlap --prompt --to --trim",
     "speak": "--format --instructions --language --sample-rate --speed --voice",
     "caption": f"{SAMPLING} --dedup --detail --fetch --no-fetch --reasoning-effort",
+    "ocr": "--fetch --min-confidence --no-fetch",
     "describe-video": f"{SAMPLING} --audio-model --detail --every --frames --language --no-scenes --no-whole"
     " --no-with-audio --scenes --whole --window --with-audio",
     "complete": f"{SAMPLING} --n --reasoning-effort --tool-choice --tools",
