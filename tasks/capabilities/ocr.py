@@ -53,7 +53,7 @@ class Ocr:
     kinds = frozenset({"image"})
     params: type[BaseModel] = OcrParams
     request_version = 1
-    sidecars = "text"
+    sidecars = "lines"
 
     def schema(self, params: OcrParams, provider: Provider, model: str) -> pa.Schema:
         """The text, its lines, and the columns about the image."""

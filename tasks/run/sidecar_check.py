@@ -13,10 +13,11 @@ from mediamill.tasks.sources.sidecars import SidecarNames
 SIDECAR_OPTIONS = ("beside", "overwrite", "skip_existing")
 
 
-def get_sidecar_kind(capability: Capability) -> Literal["subtitles", "text"] | None:
+def get_sidecar_kind(capability: Capability) -> Literal["subtitles", "text", "lines"] | None:
     """What a capability's sidecars hold; None where its results have no text to put beside a file.
 
-    A capability says it with its attribute ``sidecars``: subtitles of its segments, or the text of its column ``text``.
+    A capability says it with its attribute ``sidecars``: subtitles of its segments, or its
+    column ``text``, on one line or with its lines.
     """
     return getattr(capability, "sidecars", None)
 
@@ -48,4 +49,4 @@ def check_sidecars(
     if getattr(params, "json_schema", None) is not None:
         hint = f"leave {option} or the schema out; a prompt can ask for one line of text"
         raise UsageError("answers that fit a schema are JSON, and the file beside an image holds text", hint=hint)
-    return SidecarNames(tuple(job.subtitles or out_formats), has_times=kind == "subtitles")
+    return SidecarNames(tuple(job.subtitles or out_formats), has_times=kind == "subtitles", keeps_lines=kind == "lines")

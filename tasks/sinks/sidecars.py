@@ -53,11 +53,12 @@ def write_sidecars(
     return writer.to_counts()
 
 
-def format_sidecar(row: Mapping[str, Any], format_name: str, *, has_times: bool) -> bytes:
+def format_sidecar(row: Mapping[str, Any], format_name: str, *, has_times: bool, keeps_lines: bool = False) -> bytes:
     """A result as a sidecar. A caption is one line of text alone: trainers take a file's first line for all of it."""
     if has_times:
         return format_transcript(row, format_name)
-    return f"{' '.join(str(row.get('text') or '').split())}\n".encode()
+    text = str(row.get("text") or "")
+    return f"{text.strip() if keeps_lines else ' '.join(text.split())}\n".encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,8 @@ class _Writer:
                 if path.casefold() == location.casefold():
                     self._count("in_the_way", path)
                     continue
-                content = format_sidecar(row, format_name, has_times=self.names.has_times)
+                names = self.names
+                content = format_sidecar(row, format_name, has_times=names.has_times, keeps_lines=names.keeps_lines)
                 yield _Wanted(path, result.item_id, content, hashlib.sha256(content).hexdigest())
 
     def _write(self, wanted: _Wanted, *, replaces: bool) -> None:

@@ -26,10 +26,12 @@ class SidecarNames:
         formats: those that the job or OUT's earlier runs named; else srt beside a video that is transcribed, and txt
             beside all others.
         has_times: whether results have segments with times, from which subtitles are made.
+        keeps_lines: whether the lines of a text stay lines in its file.
     """
 
     formats: Sequence[str]
     has_times: bool
+    keeps_lines: bool = False
 
     def list_paths(self, location: str) -> dict[str, str]:
         """The path of each sidecar of a file, by format."""

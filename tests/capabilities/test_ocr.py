@@ -15,10 +15,11 @@ from mediamill.tasks.errors import UsageError
 from mediamill.tasks.system import ocr_models
 from tests.helpers.cli_runs import mediamill, read_rows
 from tests.helpers.integration import require_integration
-from tests.helpers.ocr_pages import PARAGRAPHS, SPOILED, draw_page, load_font, measure_errors
+from tests.helpers.ocr_pages import ENGLISH, SPOILED, draw_page, load_font, measure_errors
 from tests.helpers.paths import SAMPLES
 
 _PAGE = SAMPLES / "pictures" / "page.png"
+_HEADING = "Notes from the harbour office, printed in two columns"
 _HOURS = "Opening hours\nMonday to Friday: 9 to 18\nSaturday: 10 to 14\nSunday: closed"
 
 
@@ -43,19 +44,19 @@ def test_pages_are_read_however_they_lie_with_boxes_in_the_images_own_pixels(tmp
     require_integration("rapidocr")
     pages = tmp_path / "pages"
     pages.mkdir()
-    page = draw_page(load_font(11))
+    page = draw_page(load_font(11), ENGLISH)
     for name, spoil in SPOILED.items():
         spoil(page).save(pages / f"{name}.png")
     large = page.resize((page.width * 2, page.height * 2), Image.Resampling.BICUBIC)
     large.save(pages / "large.png")
-    draw_page(load_font(11), columns=2, heading="A heading").save(pages / "columns.png")
+    draw_page(load_font(11), ENGLISH, columns=2, heading=_HEADING).save(pages / "columns.png")
     done = mediamill("ocr", pages, "--out", tmp_path / "out", "--beside", home=tmp_path / "home", timeout=600)
     assert done.returncode == 0, done.stderr
     rows = {row["item_id"].removesuffix(".png"): row for row in read_rows(tmp_path / "out")}
     assert rows.keys() == {*SPOILED, "large", "columns"}
-    text = " ".join(PARAGRAPHS)
+    text = " ".join(ENGLISH)
     for name, row in rows.items():
-        expected = f"A heading {text}" if name == "columns" else text
+        expected = f"{_HEADING} {text}" if name == "columns" else text
         assert measure_errors(expected, row["text"]) < 0.02, (name, row["text"])
         assert row["confidence"] > 0.9
         assert row["left_out_lines"] == 0

@@ -23,6 +23,8 @@ PARAGRAPHS = (
     "Nothing was lost in the fire but an old map, two chairs and a letter that nobody had read.",
     "Write to order@example.org or call +49 221 555-0199 (weekdays, 8-16 h).",
 )
+ENGLISH = tuple(paragraph for paragraph in PARAGRAPHS if paragraph.isascii())
+"""Those that Pillow's own font has every letter of."""
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
