@@ -169,8 +169,8 @@ class Job(RenamedFields):
     escalate: tuple[Escalation, ...] | None = Field(
         None,
         max_length=MAX_ESCALATIONS,
-        description="who tries an item next, in order, while until is false: providers as NAME or NAME:MODEL, in a job "
-        "file also with params, base_url, api_key_env, concurrency and rpm; default: nobody",
+        description="who tries an item next while until is false: NAME or NAME:MODEL of a provider; may be repeated, "
+        "in order; in a job file a list, also with params, base_url, api_key_env, concurrency and rpm; default: nobody",
     )
     columns: Annotated[Columns, _EMPTY_IS_NONE_GIVEN] = Field(
         default_factory=Columns, description="how a manifest's columns are read"

@@ -103,7 +103,7 @@ def make_job_options(leave_out: Iterable[str] = (), hide: Collection[str] = ()) 
             ["--escalate"],
             multiple=True,
             metavar="NAME[:MODEL]",
-            help="provider that tries an item next while --until is false; may be repeated, in order",
+            help=Job.model_fields["escalate"].description,
         ),
         click.Option(
             ["--config"], type=click.Path(path_type=Path), help="a job file, whose values the other options override"

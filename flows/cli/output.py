@@ -43,7 +43,8 @@ def format_opening_line(resolved: ResolvedJob, how: str = "inline run") -> str:
     else:
         performer = f"{provider.name}{f' at {provider.endpoint.origin}' if job.base_url else ''}, {model}"
     if later := resolved.list_tries()[1:]:
-        performer += f"; then {', '.join(f'{each.provider.name} {each.model}' for each in later)} where it has doubts"
+        condition = f"while not {job.until}" if job.until else "where it has doubts"
+        performer += f"; then {', '.join(f'{each.provider.name} {each.model}' for each in later)} {condition}"
     about_out = resolved.choice.describe()
     line = f"mediamill {job.capability}: {performer}; {how}; {job.source} -> {job.out_path}"
     return f"{line} ({about_out})" if about_out else line

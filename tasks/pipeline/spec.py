@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from mediamill.tasks.bounded.expressions import Expression
 from mediamill.tasks.bounded.files import load_yaml_file
 from mediamill.tasks.errors import NoSuchOption, UsageError
+from mediamill.tasks.escalation import Escalation
 from mediamill.tasks.field_errors import get_first_error
 from mediamill.tasks.job import AllowedPaths, Columns, Job, Parameters, Schedule, Usd, make_job
 from mediamill.tasks.notification import Notifications
@@ -20,6 +21,7 @@ from mediamill.tasks.renamed_options import TASK_OPTIONS, RenamedFields, get_ren
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _JOB_FIELDS = (
     *("provider", "model", "base_url", "api_key_env"),
+    *("check", "check_model", "until", "escalate"),
     *("concurrency", "rpm", "timeout", "retries", "subtitles", "beside", "overwrite", "skip_existing"),
 )
 
@@ -41,6 +43,10 @@ class Task(_StrictSpec, RenamedFields):
         None, description="NAME of the environment variable that holds the key; default: the provider's own"
     )
     params: Parameters = Field(default_factory=dict, description="the capability's own parameters")
+    check: bool | None = Field(None, description="try a row with doubts once more; as for a job")
+    check_model: str | None = Field(None, description="the model of the second try; as for a job")
+    until: str | None = Field(None, description="with escalate: condition on the task's own row; as for a job")
+    escalate: tuple[Escalation, ...] | None = Field(None, description="who tries a row next; as for a job")
     of: dict[str, str] = Field(
         default_factory=dict, description="the column for path, for text or for a parameter, e.g. {text: heard_text}"
     )
@@ -67,6 +73,8 @@ class Task(_StrictSpec, RenamedFields):
     def job_fields(self) -> dict[str, Any]:
         """The fields of a job that the task sets."""
         fields = {name: getattr(self, name) for name in _JOB_FIELDS if getattr(self, name) is not None}
+        if self.escalate is not None:
+            fields["escalate"] = [each.model_dump(exclude_defaults=True) for each in self.escalate]
         return {"capability": self.capability, "params": self.params, **fields}
 
     def template_columns(self) -> set[str]:

@@ -52,10 +52,14 @@ class RequestRecord:
 
 @dataclass(slots=True)
 class ItemRecord:
-    """What a run prepared and requested for one item so far."""
+    """What a run prepared and requested for one item so far.
+
+    ``first_failure`` is how its first try failed, where a later one may have made a row all the same.
+    """
 
     preparations: list[Preparation] = field(default_factory=list)
     requests: list[RequestRecord] = field(default_factory=list)
+    first_failure: Failure | None = None
 
     def add_request(self, ask: Ask, number: int = 1) -> RequestRecord:
         """Add a request of the item's ``number``-th try, about to be made; its key and end are set once known."""

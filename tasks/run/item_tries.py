@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mediamill.tasks.capabilities.base import EVIDENCE, Judgement
-from mediamill.tasks.domain import Answer, Ask, Item
+from mediamill.tasks.domain import Answer, Ask, Failure, Item
 from mediamill.tasks.errors import BadInput, ItemError, RunStopped
 from mediamill.tasks.journal.planning import LOST_FILE
 from mediamill.tasks.run.item_record import ItemRecord
@@ -169,6 +169,8 @@ class ItemTries:
                 raise
             if self._journal_only and error.kind == LOST_FILE:
                 error.message = "it was not made"
+            if is_first:  # a provider that turns bad is to stop the run, not to have all of it done by the next one
+                self._record.first_failure = Failure(self._item.item_id, error.kind, error.message, error.hint)
             made.error = error
             return made
         evidence = columns.pop(EVIDENCE, {})

@@ -241,7 +241,7 @@ async def _do_item(context: RunContext, shard: int, item: Item, result: ShardRes
             if record.preparations or record.requests:
                 await context.journal.outcomes.record_preparation(item, record.as_dict(context.run_id, None))
             return
-    context.failures_in_a_row.add(item, shard, outcome, record.find_last_sent())
+    context.failures_in_a_row.add(item, shard, record.first_failure or outcome, record.find_last_sent())
     try:
         await _record_outcome(context, shard, item, outcome, record)
     except MemoryError as error:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.helpers.audio_files import syllables, to_wav
-from tests.helpers.cli_runs import mediamill, read_rows, transcribe
+from tests.helpers.cli_runs import make_wavs, mediamill, read_rows, transcribe
 from tests.helpers.local_server import RunningServer, running_server
 from tests.helpers.tiers import mark_rest_long
 
@@ -271,6 +271,20 @@ def test_other_capabilities_have_a_next_model_while_their_condition_is_false(tmp
         ("better", "big", 2),
         ("good", "small", 1),
     ]
+
+
+@pytest.mark.long
+def test_a_first_provider_that_turns_bad_stops_the_run_and_the_next_does_not_do_all_of_it(
+    local_server: RunningServer, tmp_path: Path
+) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    make_wavs(source, 60)
+    refusal = {"kind": "status", "status": 400, "body": {"error": {"message": "unknown field"}}}
+    local_server.faults({"match": {"model": MODEL}, "fault": refusal})
+    done = transcribe(source, out, local_server.origin, "--escalate", f"together:{OTHER}", "--model", MODEL)
+    assert done.returncode == 4
+    assert "requests in a row failed" in done.stdout + done.stderr
+    assert count_sent(local_server)[OTHER] <= 20 + 16
 
 
 REFUSED = {
