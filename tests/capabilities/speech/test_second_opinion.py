@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mediamill.tasks.capabilities.speech.recognition_params import TranscribeParams
 from mediamill.tasks.capabilities.speech.second_opinion import (
     DOUBTS,
     TranscriptOpinion,
     measure_repetition,
 )
-from mediamill.tasks.capabilities.transcribe import TranscribeParams
-from tests.helpers.hypothesis_profile import repeatable
+from tests.helpers.hypothesis_profile import make_repeatable
 from tests.helpers.paths import SAMPLES
 
 OPINION = TranscriptOpinion()
@@ -27,7 +27,7 @@ def judge(text: str, *flags: str, confidence: float | None = None, unheard: floa
     return OPINION.judge({"text": text, "words": words, "flags": flags}, {"unheard_share": unheard})
 
 
-@repeatable
+@make_repeatable()
 @given(
     doubts=st.sets(st.sampled_from(DOUBTS), min_size=1),
     seconds=st.none() | st.floats(0.1, 20_000),
