@@ -19,7 +19,9 @@ from mediamill.tasks.journal.claims import renew
 from mediamill.tasks.journal.db_errors import to_storage_error
 from mediamill.tasks.journal.migrations import LATEST_VERSION, check_version, create_or_migrate, read_version
 from mediamill.tasks.journal.read_only import create_read_only_engine, is_read_only
+from mediamill.tasks.journal.turn import WritingTurn
 from mediamill.tasks.journal.writer import Handler, JournalWriter
+from mediamill.tasks.system.os_errors import build_storage_error
 from mediamill.tasks.system.private_files import check_is_no_link, make_private_file, make_private_folder
 
 T = TypeVar("T")
@@ -55,6 +57,7 @@ class JournalDatabase:
         self.version = version
         self._engine = location.engine
         self._readers = location.readers
+        self._folder = location.folder
         self.where = location.where
         self.is_shared = location.is_shared
         self._writer = JournalWriter(location.engine, location.where)
@@ -110,7 +113,20 @@ class JournalDatabase:
     def join_run(self, run_id: str, worker: int) -> None:
         """Write as a worker of a run that has begun in another process."""
         self.worker, self.lease_name = worker, name_lock(self.out_id)
+        self.take_turns()
         self.keep_leases(run_id)
+
+    def take_turns(self) -> None:
+        """Take turns at writing from now on, because other processes of the run write all the time; a server does so.
+
+        Raises:
+            StorageError: when the file for it cannot be written.
+        """
+        if self._folder is not None:
+            try:
+                self._writer.turn = WritingTurn(self._folder)
+            except OSError as error:
+                raise build_storage_error(error, self._folder) from None
 
     async def write_batched(self, handler: Handler, parameter: Any) -> Any:
         """Do one operation, together with all that wait for the same handler; its result, once it is durable."""
@@ -152,6 +168,8 @@ class JournalDatabase:
             return
         self._closed = True
         self._writer.close()
+        if self._writer.turn is not None:
+            self._writer.turn.close()
         self._readers.dispose()
         self._engine.dispose()
 

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import nullcontext
 from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, Engine
@@ -15,6 +16,7 @@ from sqlalchemy import Connection, Engine
 from mediamill.tasks import fault_injection, run_log
 from mediamill.tasks.errors import StorageError
 from mediamill.tasks.journal.db_errors import is_locked, is_retryable, to_storage_error
+from mediamill.tasks.journal.turn import WritingTurn
 from mediamill.tasks.run_log import RUN_LOGGER
 
 Handler: TypeAlias = Callable[[Connection, Sequence[Any]], Sequence[Any]]
@@ -50,7 +52,7 @@ class JournalWriter:
 
     Waiting operations with the same handler are passed to it together, so that a thousand small records cost a few
     statements. Within a batch, handlers may run in any order: an operation that depends on another must await it
-    first.
+    first. ``turn`` is taken for each transaction, where several processes of a run write.
     """
 
     def __init__(self, engine: Engine, where: str) -> None:
@@ -61,6 +63,7 @@ class JournalWriter:
         self._closing = False
         self._periodic: tuple[float, Handler, Any] | None = None
         self._due = float("inf")
+        self.turn: WritingTurn | None = None
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
 
@@ -140,7 +143,7 @@ class JournalWriter:
         by_handler: dict[Handler, list[_Operation]] = {}
         for operation in batch:
             by_handler.setdefault(operation.handler, []).append(operation)
-        with self._engine.connect() as connection:
+        with self.turn.take() if self.turn else nullcontext(), self._engine.connect() as connection:
             for handler, operations in by_handler.items():
                 results = handler(connection, [o.parameter for o in operations])
                 for operation, result in zip(operations, results, strict=True):

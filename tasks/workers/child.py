@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Self
@@ -18,6 +19,8 @@ from mediamill.tasks.workers.channel import Channel
 
 _ROOT = Path(mediamill.__file__).parent.parent
 """The folder from which the package is imported."""
+_START_SECONDS = 240.0
+"""How long a start may take at most, on a machine that is busy with other things."""
 _MAX_LINE_CHARACTERS, _TAIL_BYTES = 200, 2000
 
 
@@ -33,6 +36,7 @@ class Child:
         shards: those that it has and has not done.
         room: how many more it can take.
         is_finished: whether it has said that everything is in the journal.
+        heard_at: when it last said anything, in the time of :func:`time.monotonic`; later than now while it starts.
     """
 
     number: int
@@ -42,6 +46,7 @@ class Child:
     shards: set[int] = field(default_factory=set)
     room: int = 0
     is_finished: bool = False
+    heard_at: float = field(default_factory=lambda: time.monotonic() + _START_SECONDS)
 
     @classmethod
     async def start(cls, number: int, lock: int, engine: Engine) -> Self:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -40,6 +41,8 @@ from mediamill.tasks.workers.tally import Tally
 _MAX_DEATHS = 3
 """Workers that may die with the same shard open, or one after another with no shard done, until the run gives up."""
 _STOP_LOOK_SECONDS = 0.1
+_MAX_SILENT_SECONDS = 60.0
+"""A worker that says nothing for so long stands still: it speaks four times a second."""
 _END_SECONDS = 35.0
 """Time that a worker gets to end: what is in flight has 25 s of it."""
 
@@ -134,6 +137,8 @@ class WorkerPool:
         context, lock = self._context, self._context.lock
         assert isinstance(lock, OutputLock)
         self._last_number += 1
+        if self._last_number == 1:
+            context.journal.take_turns()
         child = await Child.start(self._last_number, lock.fileno(), context.engine)
         self._children[child.number] = child
         self._money.join(child.number)
@@ -165,6 +170,7 @@ class WorkerPool:
     async def _read(self, child: Child) -> None:
         """Take in what a worker sends until it is gone."""
         while (message := await child.channel.receive()) is not None:
+            child.heard_at = time.monotonic()
             self._handlers[type(message)](child, message)
         child.channel.close()
         code = await self._context.engine.run_in_thread(child.process.wait)
@@ -262,9 +268,12 @@ class WorkerPool:
             self._set_result(shard, ShardResult())
 
     async def _relay_stop(self) -> None:
-        """Tell the workers once the run is to end."""
+        """Tell the workers once the run is to end. Until then end each that stands still: it may hold up all others."""
         while (reason := self._context.stop_switch.reason) is None:
             await asyncio.sleep(_STOP_LOOK_SECONDS)
+            for child in self._children.values():
+                if time.monotonic() - child.heard_at > _MAX_SILENT_SECONDS:
+                    child.process.kill()
         for child in self._children.values():
             child.channel.send(Stop(reason))
         self._hand_out()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from typing import Any
 import psutil
 import pytest
 
+from mediamill.tasks.job import make_job
+from mediamill.tasks.run.run import Run
 from tests.helpers.cli_runs import bare_environment, read_rows
 from tests.helpers.local_server import RunningServer
 
@@ -141,3 +144,24 @@ def test_a_refused_account_stops_every_worker(local_server: RunningServer, tmp_p
     code, summary, _ = finish(start(tmp_path, local_server))
     assert (code, summary["stopped_by"], summary["failed"], summary["left"]) == (4, "credits", 0, ITEMS)
     assert len(local_server.bill()["calls"]) <= 16
+
+
+def test_a_worker_that_stands_still_is_replaced(
+    local_server: RunningServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mediamill.tasks.workers.pool._MAX_SILENT_SECONDS", 10.0)
+    monkeypatch.setenv("TOGETHER_API_KEY", "key")
+    (tmp_path / "prompts.jsonl").write_text("".join(f'{{"text": "prompt {n}"}}\n' for n in range(ITEMS)))
+    target = {"provider": "together", "model": MODEL, "base_url": local_server.origin, "out": str(tmp_path / "out")}
+    pace: dict[str, Any] = {"processes": 2, "shard_size": 40, "concurrency": 16, "confirmed": True}
+    job = make_job(
+        capability="complete", source=str(tmp_path / "prompts.jsonl"), params={"prompt": "{{ text }}"}, **target, **pace
+    )
+    with ThreadPoolExecutor(1) as pool:
+        summary = pool.submit(Run(job).execute)
+        wait_until(lambda: local_server.bill()["requests"] > 20)
+        workers = [child for child in psutil.Process().children() if WORKER_MODULE in child.cmdline()]
+        workers[0].suspend()
+        ended = summary.result(timeout=120)
+    assert (ended.done, ended.failed, ended.left) == (ITEMS, 0, 0)
+    assert not workers[0].is_running()
