@@ -28,8 +28,10 @@ def _build(source: Path, target: str, folder: Path) -> None:
     subprocess.run(command, cwd=source, check=True, capture_output=True, timeout=120)
 
 
-def make_environment(folder: Path, *wheels: Path) -> Path:
+def make_environment(folder: Path, *wheels: Path, extra: str | None = None) -> Path:
     """Make a virtual environment with these wheels and what mediamill requires, nothing else; its folder of programs.
+
+    The first wheel is mediamill's, and is installed with the extra of that name.
 
     The requirements have the versions of ``uv.lock`` and come from uv's cache, where the checkout's own came from. With
     MEDIAMILL_TEST_NEWEST they have the versions that a package index has today, as for a user.
@@ -37,10 +39,13 @@ def make_environment(folder: Path, *wheels: Path) -> Path:
     programs = folder / "bin"
     if os.environ.get("MEDIAMILL_TEST_NEWEST"):
         _run_uv("venv", "--python", sys.executable, str(folder), cwd=ROOT)
-        _run_uv("pip", "install", "--python", str(programs / "python"), *map(str, wheels), cwd=folder)
+        first, *others = map(str, wheels)
+        named = [f"{first}[{extra}]" if extra else first, *others]
+        _run_uv("pip", "install", "--python", str(programs / "python"), *named, cwd=folder)
     else:
         requirements = ("sync", "--locked", "--no-default-groups", "--no-install-project", "--python", sys.executable)
-        _run_uv(*requirements, cwd=ROOT, UV_PROJECT_ENVIRONMENT=str(folder))
+        chosen = ("--extra", extra) if extra else ()
+        _run_uv(*requirements, *chosen, cwd=ROOT, UV_PROJECT_ENVIRONMENT=str(folder))
         install_wheels(programs, *wheels)
     _run_uv("pip", "check", "--python", str(programs / "python"), cwd=folder)
     return programs
