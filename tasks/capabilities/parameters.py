@@ -25,12 +25,15 @@ class Option:
             file and --set can give it.
         permission: True for what the person at the keyboard allows. ``mediamill run FILE`` takes this option, too, so
             that the job file need not contain it.
+        by_row: False where a manifest's column of that name is usually something else: it is carried as data, unless
+            the job's ``columns`` say that it is the parameter.
     """
 
     flag: str | None = None
     metavar: str | None = None
     offered: bool = True
     permission: bool = False
+    by_row: bool = True
 
 
 @dataclass(frozen=True, slots=True)

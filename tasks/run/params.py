@@ -39,8 +39,13 @@ def validate_params(capability: Capability, params: dict[str, Any]) -> Any:
 
 
 def list_param_names(capability: Capability) -> frozenset[str]:
-    """The parameters that a manifest's columns may hold, also under the names they had before."""
-    return frozenset({*capability.params.model_fields, *get_renamed_params(capability.name)})
+    """The parameters that a manifest's columns hold by their names, also by those they had before."""
+    fields = capability.params.model_fields.items()
+    return frozenset({*(name for name, field in fields if _is_by_row(field)), *get_renamed_params(capability.name)})
+
+
+def _is_by_row(field: FieldInfo) -> bool:
+    return all(each.by_row for each in field.metadata if isinstance(each, Option))
 
 
 def resolve_item_params(capability: Capability, job: Job, item: Item, params: Any, row_paths: RowPaths) -> Any:

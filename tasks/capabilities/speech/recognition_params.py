@@ -48,7 +48,7 @@ class SpeechRecognitionParams(BaseModel):
         pattern=AUDIO_TRACK,
         description="sound track of a file with several: number, language (por, pt-BR) or title; default: the file's",
     )
-    channels: ChannelMode = Field(
+    channels: Annotated[ChannelMode, Option(by_row=False)] = Field(
         "mix",
         description="split: each channel of a call by itself, with its speaker; auto: where they hold one voice each; "
         "default mix: all as one",

@@ -18,7 +18,9 @@ from mediamill.tasks.capabilities.speech.channel_choice import ChannelMode, choo
 from mediamill.tasks.capabilities.speech.channel_merge import merge_channels
 from mediamill.tasks.capabilities.speech.recognition_params import TranscribeParams
 from mediamill.tasks.capabilities.speech.speaker_names import rename_speakers
+from mediamill.tasks.job import Columns, Job
 from mediamill.tasks.media.channel_analysis import ChannelAnalysis, analyze_channels
+from mediamill.tasks.run.resolved_job import resolve_job
 from mediamill.tasks.sinks.subtitles.cues import build_cues
 from tests.helpers.audio_files import syllables, to_wav
 from tests.helpers.cli_runs import mediamill, read_rows, transcribe
@@ -238,6 +240,16 @@ def test_without_times_the_sides_stand_one_behind_the_other() -> None:
     assert merged["warnings"] == [
         "channels: the model gives no times, so what each side said stands one behind the other"
     ]
+
+
+def test_a_manifests_column_channels_is_data_unless_the_job_says_that_it_is_the_parameter(tmp_path: Path) -> None:
+    write(tmp_path / "a.wav", AGENT, CUSTOMER)
+    (tmp_path / "list.csv").write_text("path,channels,mode\na.wav,2,split\n")
+    for columns, mode in ((Columns(), None), (Columns(params={"channels": "mode"}), "split")):
+        job = Job(capability="transcribe", source=str(tmp_path / "list.csv"), out=str(tmp_path / "out"), settle=0)
+        resolved = resolve_job(job.model_copy(update={"columns": columns}), needs_key=False)
+        (item,) = resolved.open_source().items()
+        assert (item.row["channels"], item.params.get("channels")) == ("2", mode)
 
 
 def test_labels_within_a_channel_keep_its_name() -> None:
