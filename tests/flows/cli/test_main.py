@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -181,10 +182,12 @@ def test_the_debug_log_holds_no_key(tmp_path: Path, local_server: RunningServer)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("kilobytes", [150, pytest.param(300, marks=pytest.mark.long)])
+@pytest.mark.parametrize("kilobytes", [150, 300])
 def test_a_full_disk_fails_the_run_in_one_line_and_a_rerun_completes_it(kilobytes: int, tmp_path: Path) -> None:
-    recordings = RECORDINGS
-    arguments = ("transcribe", recordings, "--provider", "local", "--out", tmp_path / "out")
+    (tmp_path / "in").mkdir()
+    for name in ("books.webm", "keys.m4a"):
+        shutil.copy(RECORDINGS / name, tmp_path / "in")
+    arguments = ("transcribe", tmp_path / "in", "--provider", "local", "--out", tmp_path / "out")
     command = [sys.executable, "-m", "mediamill.flows.cli", *map(str, arguments)]
     done = subprocess.run(
         ["bash", "-c", f'ulimit -f {kilobytes}; exec "$@"', "bash", *command],
@@ -200,7 +203,7 @@ def test_a_full_disk_fails_the_run_in_one_line_and_a_rerun_completes_it(kilobyte
     assert len(error_lines) == 1
     assert str(tmp_path / "out") in error_lines[0]
     assert mediamill(*arguments, home=tmp_path / "home").returncode == 0
-    assert len(read_rows(tmp_path / "out")) == 8
+    assert len(read_rows(tmp_path / "out")) == 2
 
 
 def test_serve_prints_its_address_and_ends_on_a_signal(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.helpers.cli_runs import bare_environment, make_wavs, read_rows
 from tests.helpers.local_server import RunningServer
-from tests.helpers.tiers import mark_rest_long
+from tests.helpers.tiers import mark_tiers
 
 MEDIAMILL = [sys.executable, "-m", "mediamill.flows.cli"]
 
@@ -51,10 +51,9 @@ def assert_all_is_written(out: Path) -> None:
     assert {path.name for path in out.iterdir()} >= {"results", "failures", "calls", "runs", "report.html", "costs.csv"}
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(
     ("redirection", "options"),
-    mark_rest_long(
+    mark_tiers(
         [
             (">&-", ()),
             ("2>&-", ()),
@@ -67,7 +66,8 @@ def assert_all_is_written(out: Path) -> None:
             (">/dev/full", ("--json",)),
             ("2>/dev/full", ("-vv",)),
         ],
-        [(">/dev/full", ())],
+        quick=[],
+        long=[(">&- 2>&- <&-", ("-vv",)), ("| true", ()), (">/dev/full", ("--json",)), ("2>/dev/full", ("-vv",))],
     ),
 )
 def test_lost_streams_change_neither_the_files_nor_the_exit_code(
@@ -95,18 +95,25 @@ def test_output_that_nobody_reads_is_no_error(arguments: list[str], tmp_path: Pa
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(
     "environment",
-    [
-        {"LC_ALL": "C"},
-        {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
-        {"LC_ALL": "ja_JP.SJIS"},
-        {"PYTHONIOENCODING": "ascii"},
-        {"PYTHONIOENCODING": "shift_jis"},
-        {"TERM": "unknown-terminal"},
-        {"HOME": ""},
-    ],
+    mark_tiers(
+        [
+            {"LC_ALL": "C"},
+            {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+            {"LC_ALL": "ja_JP.SJIS"},
+            {"PYTHONIOENCODING": "ascii"},
+            {"PYTHONIOENCODING": "shift_jis"},
+            {"TERM": "unknown-terminal"},
+            {"HOME": ""},
+        ],
+        quick=[],
+        long=[
+            {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+            {"PYTHONIOENCODING": "shift_jis"},
+            {"HOME": ""},
+        ],
+    ),
     ids=lambda environment: " ".join(f"{name}={value}" for name, value in environment.items()),
 )
 def test_any_locale_and_any_name_of_a_file_give_the_same_rows(

@@ -117,7 +117,7 @@ def test_up_tells_the_server_how_a_run_ended_while_it_was_away(
 def test_a_server_that_is_back_before_the_end_is_told_of_it(
     number: int, doomed_server: DoomedPrefectServer, own_local_server: RunningServer, tmp_path: Path
 ) -> None:
-    make_wavs(tmp_path / tmp_path.name, 400)
+    make_wavs(tmp_path / tmp_path.name, 160)
     server = doomed_server.server
     process = server.start(*make_command(tmp_path, own_local_server))
     wait_until(lambda: own_local_server.bill()["requests"] > 10, "the run to be at work")
@@ -131,10 +131,10 @@ def test_a_server_that_is_back_before_the_end_is_told_of_it(
     [record] = (tmp_path / "out" / "runs").glob("*.json")
     exit_seconds = time.time() - record.stat().st_mtime
     assert process.returncode == 0, stderr
-    assert len(pd.read_parquet(tmp_path / "out" / "results")) == 400 == own_local_server.bill()["requests"]
+    assert len(pd.read_parquet(tmp_path / "out" / "results")) == 160 == own_local_server.bill()["requests"]
     if exit_seconds > MAX_EXIT_SECONDS * measure_slowdown():
         pytest.fail(f"it ended {exit_seconds:.0f} s after its work")
     if server.state(run_id)["type"] != "COMPLETED":  # it came back after the last try: the next run tells it
-        make_wavs(tmp_path / tmp_path.name, 401)
+        make_wavs(tmp_path / tmp_path.name, 161)
         assert server.cli(*make_command(tmp_path, own_local_server)).returncode == 0
         assert server.state(run_id)["type"] == "COMPLETED"
