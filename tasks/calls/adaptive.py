@@ -86,7 +86,8 @@ class AdaptiveRate:
         self._accepted_at: float | None = None  # when the last accepted request went out
         # Refusals one after the other, and the block they are
         self._row = RefusalRow()
-        self._refusals_in_a_row = 0
+        self.refusals_in_a_row = 0
+        """From the second on, what the requests ask for may be used up."""
         self._last_short_pause = 0.0
         self._round_trip = 0.1
         self._request_rate = RequestRate()
@@ -132,7 +133,7 @@ class AdaptiveRate:
             self._set_pace(min(self._quota_pace.measure(quota), self._stated.get_usable(now) or math.inf), now)
             self._trial.end_trial()
         if number > self._row.last_refused:
-            self._refusals_in_a_row = 0
+            self.refusals_in_a_row = 0
             self._accepted_pace = self.pace
 
     def forget_block(self, now: float) -> None:
@@ -141,7 +142,7 @@ class AdaptiveRate:
             self.pace = None
         else:
             self._set_pace(self._accepted_pace, now)
-        self._quota, self._row, self._refusals_in_a_row = QuotaWindow(), RefusalRow(), 0
+        self._quota, self._row, self.refusals_in_a_row = QuotaWindow(), RefusalRow(), 0
         self._trial.end_trial()
 
     def record_failure(self) -> None:
@@ -171,22 +172,24 @@ class AdaptiveRate:
         is_dense = self._row.is_dense(trial.expected_share)
         if number < self._epoch:
             self._hit_refusals += 1
-            if not is_dense or self._refusals_in_a_row > 1:
+            if not is_dense or self.refusals_in_a_row > 1:
                 return 0.0
-            self._refusals_in_a_row = 2
+            self.refusals_in_a_row = 2
             trial.end_trial()
+            if self._searches_left > 0 and self.pace is not None and not self._stated.get_usable(now):
+                self._set_pace(self.pace * _MAX_CUT, now)  # most of what went out at this pace was too much
         elif trial.record_refusal(number) or is_dense:
-            self._refusals_in_a_row = self._refusals_in_a_row + 1 if follows_refusal or is_dense else 1
-            self._hit_refusals = 1 if self._refusals_in_a_row == 1 else self._hit_refusals + 1
+            self.refusals_in_a_row = self.refusals_in_a_row + 1 if follows_refusal or is_dense else 1
+            self._hit_refusals = 1 if self.refusals_in_a_row == 1 else self._hit_refusals + 1
             self._answer_signal(number, next_number, now, is_used_up=is_dense)
             self._epoch = next_number
         else:
             return 0.0
-        if self._refusals_in_a_row <= 1:
+        if self.refusals_in_a_row <= 1:
             return 0.0 if trial.noise else min(_MAX_FIRST_PAUSE_SECONDS, 1.2 * self._round_trip)
-        backoff = min(_MAX_BACKOFF_SECONDS, _FIRST_BACKOFF_SECONDS * 4.0 ** min(self._refusals_in_a_row, 9))
+        backoff = min(_MAX_BACKOFF_SECONDS, _FIRST_BACKOFF_SECONDS * 4.0 ** min(self.refusals_in_a_row, 9))
         if hint is None:
-            return backoff
+            return self._quota.limit_wait(backoff, now)
         pause = min(hint, backoff) if hint <= _MAX_UNSURE_HINT else hint
         self._last_short_pause = pause if pause < _MAX_SHORT_PAUSE_SECONDS else 0.0
         return pause
@@ -209,9 +212,9 @@ class AdaptiveRate:
         pace = min(self.pace or math.inf, (1 if self.pace is None else 2) * self._request_rate.measure(now))
         self._searches_left -= pace < _SAME_PACE * self._signal_pace
         self._signal_pace = pace
-        if is_used_up or self._refusals_in_a_row > max(2, count_run(self._trial.expected_share) - 3):
+        if is_used_up or self.refusals_in_a_row > max(2, count_run(self._trial.expected_share) - 3):
             trial.end_trial()
-        is_settled = self.pace is not None and self._searches_left <= 0 and self._refusals_in_a_row <= 1
+        is_settled = self.pace is not None and self._searches_left <= 0 and self.refusals_in_a_row <= 1
         is_settled = is_settled and not trial.noise
         is_foreign = self._shared.record_signal(
             now, pace / self._growth.base_pace, self._paced.count, is_settled=is_settled
@@ -221,12 +224,10 @@ class AdaptiveRate:
         if restored is not None:
             self._set_pace(restored, now)
             self._noise_checks.record_found(now)
-            self._growth.hold_requests, self._growth.is_fast = (
-                0.0,
-                self._searches_left > 0 or trial.noise >= _HIGH_NOISE,
-            )
+            self._growth.hold_requests = 0.0
+            self._growth.is_fast = self._searches_left > 0 or trial.noise >= _HIGH_NOISE
             return
-        if self._refusals_in_a_row > 2:  # noqa: PLR2004 - a used-up window: wait for its end, same pace
+        if self.refusals_in_a_row > 2:  # noqa: PLR2004 - a used-up window: wait for its end, same pace
             if self._accepted_total <= _FIRST_ACCEPTED and self._accepted_at is not None:
                 seconds = max(self._round_trip, now - self._accepted_at, 1 / pace)
                 pace = max(_MAX_FALL * pace, 1 / seconds)
@@ -234,11 +235,11 @@ class AdaptiveRate:
             return
         wanted_cut = trial.share + trial.noise + _MIN_CUT if trial.noise else _CUT_SHARE * trial.share
         lowered = pace * (1 - max(_MIN_CUT, min(_MAX_CUT, wanted_cut)))
-        if self._refusals_in_a_row > 1 and self._searches_left <= 0:
+        if self.refusals_in_a_row > 1 and self._searches_left <= 0:
             lowered = max(lowered, _ROW_CUT * pace)  # the same event as the refusal before
         if self.pace is not None and pace > self._growth.base_pace and not trial.noise and self._searches_left <= 0:
             lowered = min(lowered, self._compute_fallback(pace, now))
-        lowered = self._quota_pace.limit_cut(lowered, pace)
+        lowered = self._quota_pace.limit_cut(lowered, self.pace or pace, now)
         if (usable_limit := self._stated.get_usable(now)) is not None:
             lowered = min(max(lowered, usable_limit * _MEASURED_MARGIN), usable_limit)
         base_pace = self._growth.base_pace
@@ -250,7 +251,7 @@ class AdaptiveRate:
         trial.record_cut(lowered + self._others)
 
     def _find_noise(self, number: int, next_number: int, pace: float, now: float) -> float | None:
-        load, is_repeated = pace + self._others, self._refusals_in_a_row > 1
+        load, is_repeated = pace + self._others, self.refusals_in_a_row > 1
         restored = self._trial.judge_cuts(number, next_number, load, is_repeated=is_repeated)
         if restored is not None:
             return max(pace, restored - self._others)
@@ -261,11 +262,10 @@ class AdaptiveRate:
 
     def _compute_fallback(self, pace: float, now: float) -> float:
         """The pace after growth that met a refusal at ``pace``."""
+        base_pace = self._growth.base_pace
         if not self._trial.noise and self._shared.is_shared(now):
-            return self._shared.compute_fallback(self._growth.base_pace, pace)
-        fallback = max(
-            self._growth.base_pace * (1 - _MIN_CUT), self._paced.measure_average(pace, self._growth.base_pace)
-        )
+            return self._shared.compute_fallback(base_pace, pace)
+        fallback = max(base_pace * (1 - _MIN_CUT), self._paced.measure_average(pace, base_pace))
         if pace < _SINGLE_TOKEN_PACE:
             fallback = max(fallback, ACCEPTED_MARGIN * (pace - _REFUSED_STEPS * self._growth.last_step))
         return fallback

@@ -6,16 +6,19 @@ the minute before the first accepted request after that is the quota, however fa
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 _WINDOW_SECONDS = 60
 _MIN_BLOCK_SECONDS = 1.5
 """Shorter blocks, from the first to the last refusal, are those of a bucket or of a quota for each second."""
-_MIN_HINT_SECONDS, _WAITED_SHARE = 4.0, 0.9
-"""Where the server wants longer waits than this, and so much of it went by, a block needs no refusals all through."""
-_MIN_REFUSALS, _MAX_REFUSALS, _MIN_ACCEPTED = 3, 256, 10
-_MARGIN, _SAME_PACE, _MAX_HITS = 0.985, 1.01, 3
-"""Share of a measured quota that is used; a pace that is about that; so many signals at it show that it is no more."""
+_MIN_HINT_SECONDS, _WAITED_SHARE, _WAITED_REFUSALS = 4.0, 0.9, 3
+"""Where the server wants longer waits than this, and so much of it went by, a block needs no refusals all through, and
+so many fewer."""
+_MAX_REFUSALS, _MIN_ACCEPTED = 256, 10
+_MARGIN, _SAME_PACE, _MAX_HITS, _HIT_SECONDS = 0.985, 1.01, 3, 5.0
+"""Share of a measured quota that is used; a pace that is about that; so many signals at it, each so long after the one
+before, show that it is no more: a sliding minute gives back at first as slowly as the first requests came."""
 _FIRST_STEP, _STEP_FACTOR, _STEP_SECONDS = 0.05, 4.0, 66.0
 """Growth beyond a quota at first, and the factor by which there is more of it each time so much has gone by: a quota is
 used up at the end of its minute, and a pace that is far beyond it meanwhile is measured as the quota."""
@@ -33,6 +36,12 @@ class QuotaWindow:
     def record_refusal(self, number: int, sent_at: float, hint: float | None) -> None:
         """Count a refused request, after which the server wants the client to wait for ``hint`` seconds."""
         self._refused.append((number, sent_at, hint or 0.0))
+
+    def limit_wait(self, seconds: float, now: float) -> float:
+        """A wait of ``seconds``, or until the first requests of the minute that used a quota up are a minute old."""
+        begin = self._refused[0][1] - _WINDOW_SECONDS if self._refused else math.inf
+        free_at = next((second + 1 + _WINDOW_SECONDS for second, _ in self._counts if second >= begin), math.inf)
+        return min(seconds, free_at - now) if free_at > now else seconds
 
     def record_accepted(self, number: int, sent_at: float, min_refusals: int) -> int | None:
         """Count an accepted request.
@@ -54,11 +63,12 @@ class QuotaWindow:
         first_sent, last_sent = self._refused[0][1], max(sent for _, sent, _ in self._refused)
         hint = max(hint for _, _, hint in self._refused)
         is_waited_for = hint >= _MIN_HINT_SECONDS and sent_at - first_sent >= _WAITED_SHARE * hint
-        refusals = len(self._refused)
+        if is_waited_for:
+            is_block = len(self._refused) >= min_refusals - _WAITED_REFUSALS
+        else:
+            is_block = len(self._refused) >= min_refusals and last_sent - first_sent >= _MIN_BLOCK_SECONDS
         self._refused.clear()
-        if refusals < max(_MIN_REFUSALS, min_refusals) or (
-            not is_waited_for and last_sent - first_sent < _MIN_BLOCK_SECONDS
-        ):
+        if not is_block:
             return None
         quota = self._count_before(second, int(last_sent))
         return quota if quota >= _MIN_ACCEPTED else None
@@ -77,6 +87,7 @@ class QuotaPace:
     def __init__(self) -> None:
         self._pace: float | None = None
         self._hits = 0  # signals at that pace
+        self._hit_at = float("-inf")  # the last one
         self._grows_from: float | None = None  # when growth beyond it began
 
     def measure(self, quota: int) -> float:
@@ -102,11 +113,14 @@ class QuotaPace:
         steps = min(10, int((now - self._grows_from) / _STEP_SECONDS))
         return min(pace, max(base_pace, self._pace * (1 + _FIRST_STEP * _STEP_FACTOR**steps)))
 
-    def limit_cut(self, lowered: float, pace: float) -> float:
+    def limit_cut(self, lowered: float, pace: float, now: float) -> float:
         """What a refusal at ``pace`` lowers it to: no less than the quota, unless that was refused again and again."""
         if self._pace is None:
             return lowered
-        self._hits = self._hits + 1 if pace < _SAME_PACE * self._pace else 0
+        if pace >= _SAME_PACE * self._pace:
+            self._hits = 0
+        elif now >= self._hit_at + _HIT_SECONDS:
+            self._hits, self._hit_at = self._hits + 1, now
         if self._hits < _MAX_HITS:
             return max(lowered, min(pace, self._pace))
         self._pace = None

@@ -17,6 +17,7 @@ from mediamill.tasks.calls.adaptive import AdaptiveRate
 from mediamill.tasks.calls.adaptive_window import FIRST_SIZE, AdaptiveWindow
 from mediamill.tasks.calls.call_log import log_limit_change
 from mediamill.tasks.calls.gcra import Gcra
+from mediamill.tasks.calls.limiter_pause import Pause
 from mediamill.tasks.domain import Usage
 from mediamill.tasks.wire import Quota, RateLimits
 
@@ -25,8 +26,6 @@ _HOUR_SECONDS = 3600.0
 _CONFIGURED_MARGIN = 0.985
 _LOGGED_CUT, _LOGGED_GROWTH = 0.01, 1.25
 """How much a rate must differ, and a limit have grown, for a line in the log: they move in many small steps."""
-_RAMP_SECONDS = 1.0
-"""Seconds over which the requests that waited for the end of a pause are spread."""
 _MAX_OVERLOAD_PAUSE_SECONDS = 2.0
 """For how long all wait after overload, whatever a server asks for: the gate sees an outage only by failures."""
 
@@ -81,11 +80,8 @@ class Limiter:
             audio_seconds_per_hour * 0.95 / _HOUR_SECONDS if audio_seconds_per_hour else None,
             burst_seconds=_HOUR_SECONDS / 20,
         )
-        self._ramp = Gcra(None)
-        self._ramp_ends_at = float("-inf")
-        self._paused_until = float("-inf")
+        self._pause = Pause()
         self._size_at_success = self._window.size
-        self._last_refused = -1
         self._in_flight = 0
         self._next_number = 0
         self._retries: deque[_Waiter] = deque()  # go first: behind others each would wait for all items again
@@ -170,16 +166,15 @@ class Limiter:
             self._window.record_accepted(number)
             self._size_at_success = permit.size  # not what failures have left of it since
             self._rate.record_accepted(number, permit.granted_at, now)
-            if number > self._last_refused:
-                self._paused_until, self._ramp_ends_at = min(self._paused_until, now), min(self._ramp_ends_at, now)
+            self._pause.record_accepted(number, now - permit.granted_at, now)
         elif outcome == "rate_limit":
-            self._last_refused = max(number, self._last_refused)
-            self._pause(now, self._rate.record_refusal(number, self._next_number, permit.granted_at, now, wait))
+            self._pause.record_refused(number, now - permit.granted_at)
+            seconds = self._rate.record_refusal(number, self._next_number, permit.granted_at, now, wait)
+            self._pause.begin(now, seconds, self._window.size, is_probed=self._rate.refusals_in_a_row > 1)
         elif outcome == "overloaded":
-            follows_refusal = number <= self._last_refused + 1
-            self._last_refused = max(number, self._last_refused)
+            follows_refusal = self._pause.record_refused(number, now - permit.granted_at)
             if self._window.record_overload(number, self._next_number, now) and follows_refusal:
-                self._pause(now, min(wait or 0.0, _MAX_OVERLOAD_PAUSE_SECONDS))
+                self._pause.begin(now, min(wait or 0.0, _MAX_OVERLOAD_PAUSE_SECONDS), self._window.size)
         if outcome not in ("ok", "rate_limit", "unused"):
             self._rate.record_failure()
         self._set_pace()
@@ -199,7 +194,7 @@ class Limiter:
             self._rate.forget_block(loop.time())
             self._set_pace()
         self._window.restore_size(max(self._window.size, self._size_at_success))
-        self._paused_until = self._ramp_ends_at = float("-inf")
+        self._pause.end()
         self._grant_waiting()
 
     def export_state(self) -> dict[str, Any]:
@@ -276,22 +271,14 @@ class Limiter:
             log_limit_change(self.name, "concurrency", self._logged_concurrency, concurrency, "grown back")
             self._logged_concurrency = concurrency
 
-    def _pause(self, now: float, seconds: float) -> None:
-        if seconds > 0 and now + seconds > self._paused_until:
-            self._paused_until = now + seconds
-            self._ramp = Gcra(max(4.0, self._window.size) / _RAMP_SECONDS)
-            self._ramp_ends_at = self._paused_until + _RAMP_SECONDS
-
     def _compute_ready_at(self, usage: Usage) -> float:
         """The moment from which a request of ``usage`` may go, as far as rates and pauses decide."""
-        ready_at = max(self._paused_until, self._requests.ready_at())
+        ready_at = self._requests.ready_at()
         if self._tokens.rate is not None and _sum_tokens(usage):
             ready_at = max(ready_at, self._tokens.ready_at())
         if self._audio.rate is not None and usage.audio_seconds:
             ready_at = max(ready_at, self._audio.ready_at())
-        if ready_at < self._ramp_ends_at:
-            ready_at = max(ready_at, min(self._ramp.ready_at(), self._ramp_ends_at))
-        return ready_at
+        return self._pause.get_ready_at(ready_at)
 
     def _grant(self, usage: Usage, queued_at: float, now: float, *, paced: bool) -> Permit:
         self._requests.spend(1.0, now)
@@ -299,8 +286,7 @@ class Limiter:
             self._tokens.spend(_sum_tokens(usage), now)
         if self._audio.rate is not None and usage.audio_seconds:
             self._audio.spend(float(usage.audio_seconds), now)
-        if now < self._ramp_ends_at:
-            self._ramp.spend(1.0, now)
+        self._pause.record_sent(now)
         permit = Permit(self._next_number, now, now - queued_at, paced, self._window.size)
         self._next_number += 1
         self._in_flight += 1

@@ -21,6 +21,9 @@ T = TypeVar("T")
 MAX_WAIT_SECONDS = 60.0
 """Maximum wait before one retry, whatever a server asks for."""
 
+_FREE_WAIT_SECONDS = 10.0
+"""A retry that waited for so long takes nothing from the budget: those that wait add little load, and where many do, as
+no new items begin meanwhile, each success would allow less than one more."""
 _TIMER_MARGIN_SECONDS = 0.001
 """A timer may fire by the clock's step too early; without it the token would not be there yet."""
 _TRANSIENT_STATUSES = frozenset({408, 421, 424, 425, 429, 499})
@@ -142,6 +145,7 @@ class RetryPolicy:
         gate: of the provider; None where nothing is known of outages.
         exempt_kinds: kinds of problem that take nothing from the budget, because the limiter already paces them.
         step_aside: entered while a call waits, so that others take its place.
+        measure_room: how much room is left for calls that wait, from 0 to 1: the less, the shorter are long waits.
         sleep, clock, jitter: replaced by tests; ``jitter`` gives a random number from 0 to 1. With a gate it has the
             clock.
     """
@@ -155,6 +159,7 @@ class RetryPolicy:
     gate: OutageGate | None = None
     exempt_kinds: frozenset[str] = frozenset({"rate_limit"})
     step_aside: Callable[[], AbstractContextManager[None]] = nullcontext
+    measure_room: Callable[[], float] = lambda: 1.0
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     clock: Callable[[], float] = time.monotonic
     jitter: Callable[[], float] = field(default=random.random)
@@ -163,10 +168,11 @@ class RetryPolicy:
         """Seconds before the retry that follows attempt number ``attempt`` (from 1), without the budget's.
 
         A hint is obeyed, up to ``max_wait``, and lengthened by up to a tenth, so that requests which got the same hint
-        do not come back together. Without a hint the wait is exponential with full jitter.
+        do not come back together. Where many wait it is obeyed for less long: with no room left for those that wait,
+        nothing else would be sent. Without a hint the wait is exponential with full jitter.
         """
         if problem.wait is not None and problem.wait >= 0:
-            return min(self.max_wait, problem.wait) * (1 + 0.1 * self.jitter())
+            return min(self.max_wait * self.measure_room(), problem.wait) * (1 + 0.1 * self.jitter())
         max_wait = min(self.max_wait, self.max_wait_alone) if is_alone else self.max_wait
         return self.jitter() * min(max_wait, self.base_wait * 2.0 ** min(attempt, 30))
 
@@ -253,7 +259,7 @@ class _TenacityRules:
 
     async def sleep(self, seconds: float) -> None:
         policy, error = self._policy, self._errors[-1]
-        is_paced = error.problem.kind in policy.exempt_kinds
+        is_paced = error.problem.kind in policy.exempt_kinds or seconds >= _FREE_WAIT_SECONDS
         with policy.step_aside():
             await (policy.sleep if policy.gate is None else policy.gate.pause)(seconds)
             if policy.budget is not None and not is_paced and not self._is_by_outage(error):

@@ -46,6 +46,10 @@ class ItemSlots:
                 self._free -= 1
                 future.set_result(None)
 
+    def measure_room(self) -> float:
+        """The share of the calls that may stand aside at once that still may, from 0 to 1."""
+        return 1 - self._aside / _MAX_ASIDE
+
     @contextmanager
     def step_aside(self) -> Iterator[None]:
         """Let another item begin while a call waits to be sent again; it does not wait for its slot afterwards.

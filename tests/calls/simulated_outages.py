@@ -122,6 +122,7 @@ class SimulatedRun:
             budget=RetryBudget(),
             gate=self.gate,
             step_aside=slots.step_aside,
+            measure_room=slots.measure_room,
             jitter=self.provider.rng.random,
         )
         self._in_flight, self._client_free_at = 0, 0.0

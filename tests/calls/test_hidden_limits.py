@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from mediamill.tasks.calls.rate_limiter import Limiter
@@ -9,6 +11,11 @@ from mediamill.tasks.wire import Quota
 from tests.calls.test_rate_limiter import quota_for, simulate
 from tests.calls.virtual_time import SimulatedServer
 from tests.helpers.tiers import mark_rest_long
+
+LONG_KINDS = [
+    pytest.param(kind, tells, marks=pytest.mark.long)
+    for kind, tells in (("fixed", ""), ("sliding", ""), ("sliding", "retry"))
+]
 
 
 @pytest.mark.parametrize(("rpm", "min_used", "max_burst"), [(20, 0.93, 8), (60, 0.95, 6)])
@@ -49,6 +56,16 @@ def test_an_unstated_quota_for_a_minute_is_measured_and_spread(rpm: float, tells
         for begin in range(int(began) + 130, int(began) + 350)
     )
     assert longest <= rpm / 60 * 10 * 1.3  # and not all at once
+
+
+@pytest.mark.parametrize(("window_kind", "tells"), [("fixed", "retry"), *LONG_KINDS])
+def test_a_used_up_quota_refuses_what_is_in_flight_and_then_one_request_at_a_time(window_kind: str, tells: str) -> None:
+    server, began = simulate(Limiter(Quota(concurrency=64)), SimulatedServer(10, 0.2, window_kind, stated_on=tells), 90)
+    refused = [at for at, good in server.log if not good and at < began + 60]
+    under_way = [at for at in refused if at < refused[0] + 0.1]
+    assert len(under_way) <= 2 * 64 / 0.2 * 0.05  # 64 in flight, and refusals that take 0.05 s
+    assert len(refused) - len(under_way) in (range(2) if tells else range(3, 10))
+    assert all(after - before > 0.1 for before, after in itertools.pairwise(refused[len(under_way) :]))
 
 
 @pytest.mark.parametrize("rpm", mark_rest_long([600, 3000], [600]))

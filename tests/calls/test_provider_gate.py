@@ -45,6 +45,14 @@ def test_steady_faults_leave_most_of_the_rate(kind: str, share: float, concurren
     assert run.gate.outages == 0
 
 
+@pytest.mark.long
+def test_steady_faults_that_ask_for_an_hour_leave_no_gap() -> None:
+    provider = SimulatedProvider("server_error", 0.3, hint=3600.0)
+    run = simulate(SimulatedRun(provider), seconds=100)
+    assert all(provider.measure_rate(begin, begin + 5) >= 0.7 * 0.7 * 64 / LATENCY_SECONDS for begin in range(5, 95, 5))
+    assert run.gate.outages == 0
+
+
 @pytest.mark.parametrize(
     ("share", "seconds", "concurrency"),
     mark_tiers(

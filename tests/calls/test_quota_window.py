@@ -9,13 +9,15 @@ import pytest
 from mediamill.tasks.calls.quota_window import QuotaPace, QuotaWindow
 
 
-def record(window: QuotaWindow, requests: Iterable[tuple[float, bool]], hint: float | None = None) -> list[int]:
+def record(
+    window: QuotaWindow, requests: Iterable[tuple[float, bool]], hint: float | None = None, min_refusals: int = 3
+) -> list[int]:
     """Take in requests by when they were sent and whether they were accepted; the quotas that were found."""
     quotas = []
     for number, (sent_at, is_accepted) in enumerate(requests):
         if not is_accepted:
             window.record_refusal(number, sent_at, hint)
-        elif (quota := window.record_accepted(number, sent_at, 3)) is not None:
+        elif (quota := window.record_accepted(number, sent_at, min_refusals)) is not None:
             quotas.append(quota)
     return quotas
 
@@ -65,8 +67,23 @@ def test_growth_beyond_a_measured_quota_waits_for_its_minute() -> None:
     assert quota.limit_growth(9.0, pace, 171.0) == pytest.approx(1.05 * pace)
 
 
-def test_a_measured_quota_is_believed_until_it_is_refused_three_times() -> None:
+def test_a_measured_quota_is_believed_until_it_is_refused_three_times_apart() -> None:
     quota = QuotaPace()
-    assert quota.limit_cut(0.5, 0.9) == 0.5
+    assert quota.limit_cut(0.5, 0.9, 0.0) == 0.5
     pace = quota.measure(60)
-    assert [quota.limit_cut(0.5, pace) for _ in range(3)] == [pace, pace, 0.5]
+    assert [quota.limit_cut(0.5, pace, at) for at in (1.0, 1.1, 1.2, 7.0, 13.0)] == [pace] * 4 + [0.5]
+
+
+def test_two_refusals_show_a_quota_where_the_wait_that_was_stated_went_by() -> None:
+    refused = [(101.3, False), (101.4, False)]
+    assert record(QuotaWindow(), [*BURST, *refused, (160.4, True)], hint=59.0, min_refusals=5) == [120]
+    assert record(QuotaWindow(), [*BURST, *refused, (160.4, True)], min_refusals=5) == []
+
+
+def test_a_wait_ends_when_the_first_requests_of_a_used_up_minute_are_a_minute_old() -> None:
+    window = QuotaWindow()
+    assert window.limit_wait(15.0, 99.0) == 15.0
+    record(window, [*BURST, (101.3, False), (157.0, False)])
+    assert window.limit_wait(2.0, 157.0) == 2.0
+    assert window.limit_wait(15.0, 157.0) == pytest.approx(4.0)  # what came in second 100 is given back by 161
+    assert window.limit_wait(15.0, 161.5) == 15.0

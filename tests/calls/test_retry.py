@@ -155,6 +155,20 @@ async def test_rate_limit_retries_take_nothing_from_the_budget() -> None:
     assert clock.sleeps == [1.0] * 4
 
 
+async def test_a_retry_that_waited_long_takes_nothing_from_the_budget() -> None:
+    clock = FakeClock()
+    budget = RetryBudget(burst=1, per_second=0.001)
+    send, _ = make_failing_send(4, wait=20.0)
+    await send_with_retries(send, make_policy(clock, budget=budget, jitter=lambda: 0.0))
+    assert clock.sleeps == [20.0] * 4
+
+
+def test_where_many_wait_a_long_hint_is_obeyed_for_less_long() -> None:
+    policy = RetryPolicy(jitter=lambda: 0.0, measure_room=lambda: 0.25)
+    assert policy.wait(Problem("retry", "overloaded", "", wait=3600.0), 1) == 15.0
+    assert policy.wait(Problem("retry", "overloaded", "", wait=10.0), 1) == 10.0
+
+
 async def test_a_waiting_retry_stands_aside_and_comes_back() -> None:
     clock, states = FakeClock(), []
 
