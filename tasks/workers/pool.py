@@ -39,7 +39,7 @@ from mediamill.tasks.workers.money_pool import MoneyPool
 from mediamill.tasks.workers.tally import Tally
 
 _MAX_DEATHS = 3
-"""Workers that may die with the same shard open, or one after another with no shard done, until the run gives up."""
+"""Workers that may die one after another while nothing is done, or no item of the shard that each began with."""
 _STOP_LOOK_SECONDS = 0.1
 _MAX_SILENT_SECONDS = 60.0
 """A worker that says nothing for so long stands still: it speaks four times a second."""
@@ -72,6 +72,7 @@ class WorkerPool:
         self._results: dict[int, asyncio.Future[ShardResult]] = {}
         self._deaths = Counter[int]()
         self._deaths_in_a_row = 0
+        self._pending: dict[int, int] = {}  # items by shard at the last death
         self._last_number = 0
         self._error: MediamillError | None = None
         self._stop_task: asyncio.Task[None] | None = None
@@ -191,7 +192,6 @@ class WorkerPool:
 
     def _take_result(self, child: Child, done: ShardDone) -> None:
         child.shards.discard(done.shard)
-        self._deaths_in_a_row = 0
         self._set_result(done.shard, done.result)
         self._hand_out()
 
@@ -213,10 +213,9 @@ class WorkerPool:
         in_flight = f"; {pluralize(lost, 'request')} in flight may be billed" if lost else ""
         message = f"{how}; others do its {pluralize(len(child.shards), 'shard')}{in_flight}"
         write_record(RUN_LOGGER, logging.WARNING, "worker_died", message, run_id=context.run_id, notice=True)
-        self._deaths.update(child.shards or [-1])
-        self._deaths_in_a_row += 1
+        await self._count_death(child.shards)
         is_hopeless = self._deaths_in_a_row >= _MAX_DEATHS * self._count
-        if is_hopeless or any(self._deaths[shard] >= _MAX_DEATHS for shard in child.shards):
+        if is_hopeless or (child.shards and self._deaths[min(child.shards)] >= _MAX_DEATHS):
             hint = "what is done is kept; run again with fewer --processes, or without"
             self._fail(StorageError(f"workers died again and again; {how}", hint=hint))
             self._set_results(child.shards)
@@ -227,6 +226,20 @@ class WorkerPool:
         except MediamillError as error:
             self._fail(error)
         self._hand_out()
+
+    async def _count_death(self, shards: set[int]) -> None:
+        """Count it against its first shard, and all workers, unless items were done since the last one.
+
+        Its other shards may not have begun.
+        """
+        work = await self._context.journal.items.find_shards_with_work()
+        before, self._pending = self._pending, {shard.shard: shard.pending for shard in work}
+        is_progress = not before or sum(self._pending.values()) < sum(before.values())
+        self._deaths_in_a_row = 1 if is_progress else self._deaths_in_a_row + 1
+        if shards:
+            first = min(shards)
+            is_same = first in before and self._pending.get(first, 0) >= before[first]
+            self._deaths[first] = self._deaths[first] + 1 if is_same else 1
 
     def _hand_out(self) -> None:
         """Give shards to the workers that have room, evenly: the last ones are not all one worker's."""

@@ -31,11 +31,11 @@ class RunningServer:
         self.origin = server.origin
         self._limits_changed = False
 
-    def bill(self) -> dict[str, Any]:
-        """The bill with all its calls."""
-        page = bill = self._call_control_api("GET", "bill?offset=0")
+    def bill(self, first_call: int = 0) -> dict[str, Any]:
+        """The bill with its calls from index ``first_call`` on."""
+        page = bill = self._call_control_api("GET", f"bill?offset={first_call}")
         while len(page["calls"]) == _PAGE:
-            page = self._call_control_api("GET", f"bill?offset={len(bill['calls'])}")
+            page = self._call_control_api("GET", f"bill?offset={first_call + len(bill['calls'])}")
             bill["calls"] += page["calls"]
         return bill
 
