@@ -32,7 +32,7 @@ KINDS = {
 }
 """How many recordings are spoiled in each way. The transcripts of ``loop`` and ``cut`` are spoiled by the server."""
 SPOILED_TWICE = 2
-"""Of ``loop`` and of ``cut``, how many are spoiled in the second try, too, so that nothing can mend them."""
+"""Of ``loop``, how many are spoiled in the second try, too, so that nothing can mend them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def write_spoiled_recordings(folder: Path, seed: int) -> list[SpoiledRecording]:
             name = f"{kind}-{n}.wav"
             spoiled = spoil(kind, samples, rng).clip(-1, 1)
             (folder / name).write_bytes(to_wav((spoiled * 32767).astype(np.int16)))
-            recordings.append(SpoiledRecording(name, kind, text, kind in ("loop", "cut") and n < SPOILED_TWICE))
+            recordings.append(SpoiledRecording(name, kind, text, kind == "loop" and n < SPOILED_TWICE))
     return recordings
 
 

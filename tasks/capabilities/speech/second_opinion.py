@@ -32,6 +32,8 @@ DOUBTS = (
 """Flags that another try may mend. What is wrong with the file itself stays wrong."""
 MIN_GAIN = 0.1
 """The second transcript is clearly better only where its score is lower by this much ..."""
+MIN_GAIN_IN_CERTAINTY = 0.2
+"""... or by this much, where every doubt stays: in loud noise a model may be surer of worse text ..."""
 MAX_LESS_CERTAIN = 0.1
 """... and the model is not less sure of it by more than this."""
 MIN_SIZE = 0.7
@@ -109,12 +111,12 @@ class TranscriptOpinion:
         if second.size == 0 and first.size:
             return False, "it has no words"
         gone = [doubt for doubt in first.doubts if doubt not in second.doubts]
-        gain = first_score - second_score
-        if gain >= MIN_GAIN:
+        gain, min_gain = first_score - second_score, MIN_GAIN if gone else MIN_GAIN_IN_CERTAINTY
+        if gain >= min_gain:
             return True, f"score {second_score:.2f} after {first_score:.2f}" + (
                 f", no {', '.join(gone)}" if gone else ""
             )
-        return False, f"score {second_score:.2f} after {first_score:.2f}: not lower by {MIN_GAIN:g}"
+        return False, f"score {second_score:.2f} after {first_score:.2f}: not lower by {min_gain:g}"
 
 
 def _is_loop(judgement: Judgement) -> bool:

@@ -64,6 +64,12 @@ def test_usual_text_does_not_count_as_repetition_and_a_loop_does() -> None:
         (judge(SPOKEN, "text_without_speech", confidence=0.5), judge("", confidence=None), False, "no words"),
         (judge(SPOKEN, "text_without_speech", confidence=0.5), judge(SPOKEN, confidence=0.52), False, "not lower"),
         (judge(SPOKEN, "text_without_speech", confidence=0.5), judge(SPOKEN, confidence=0.7), True, "score 0.30"),
+        (
+            judge(SPOKEN, "text_without_speech", confidence=0.43),
+            judge(SPOKEN, "text_without_speech", confidence=0.58),
+            False,
+            "not lower by 0.2",
+        ),
         (judge(SPOKEN, "too_few_words", confidence=0.9), judge(SPOKEN, confidence=0.7), False, "less sure"),
         (judge(SPOKEN, "too_few_words"), judge(SPOKEN[:40]), False, "fewer words"),
         (judge(SPOKEN, "too_few_words"), judge(SPOKEN, "language_mismatch"), False, "has language_mismatch"),
