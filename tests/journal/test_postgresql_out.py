@@ -64,3 +64,19 @@ def test_a_server_that_wants_a_password_is_told_where_it_comes_from(reason: str,
     error = to_storage_error(OperationalError("connect", None, Exception(f"connection failed: {reason}")), "where")
     assert error is not None
     assert hint in str(error)
+
+
+@pytest.mark.long
+def test_several_processes_share_a_journal_on_a_server(
+    postgresql_server: str, local_server: RunningServer, tmp_path: Path
+) -> None:
+    schema, url = create_schema(postgresql_server)
+    make_wavs(tmp_path / "in", 40, twins=10)
+    options = ("--journal", url, "--processes", "2", "--shard-size", "10", "--json")
+    run = transcribe(tmp_path / "in", tmp_path / "out", local_server.origin, *options)
+    assert run.returncode == 0, run.stderr
+    summary = json.loads(run.stdout)
+    assert (summary["done"], summary["cached"], local_server.bill()["requests"]) == (40, 10, 30)
+    assert Decimal(summary["cost_usd"]) == Decimal(local_server.bill()["usd"])
+    assert len(read_rows(tmp_path / "out")) == 40
+    drop_schema(postgresql_server, schema)
