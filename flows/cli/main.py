@@ -7,7 +7,6 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Any
 
 import click
@@ -110,7 +109,7 @@ class _LazyGroup(click.Group):
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(version("mediamill"), prog_name="mediamill")
+@click.version_option(package_name="mediamill", prog_name="mediamill")
 def cli() -> None:
     """Batch media processing with hosted AI models.
 
