@@ -38,6 +38,9 @@ os.environ["XDG_STATE_HOME"] = _state_folder.name
 # Tests transcribe with the quick engine, save those of whisper, which name it.
 os.environ["MEDIAMILL_ASR_ENGINE"] = "pocketsphinx"
 
+# Texts are embedded by the quick engine, save where the model is what is tested.
+os.environ["MEDIAMILL_EMBEDDING_ENGINE"] = "hashing"
+
 # Pictures are described without the text in them, save where that is tested.
 os.environ["MEDIAMILL_OCR_IN_DESCRIPTIONS"] = "0"
 

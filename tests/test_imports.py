@@ -127,6 +127,7 @@ def find_violation(here: str, name: str) -> str | None:
             "tasks.system.asr_choice",
             "tasks.system.whisper_weights",
             "tasks.system.ocr_models",
+            "tasks.system.embedding_model",
             "configs",
         )
         is_allowed = any(name == room or name.startswith(f"{room}.") for room in allowed)

@@ -30,13 +30,14 @@ if TYPE_CHECKING:
 def format_opening_line(resolved: ResolvedJob, how: str = "inline run") -> str:
     """The capability, provider and model of a run, how it runs, its source and its OUT."""
     from mediamill.tasks.providers.registry import find_default_model
+    from mediamill.tasks.system.embedding_model import USE
     from mediamill.tasks.system.ocr_models import RAPIDOCR
     from mediamill.tasks.system.whisper_weights import is_whisper
 
     job, provider, model = resolved.job, resolved.provider, resolved.model
     if resolved.is_local:
         is_default = model == find_default_model(provider.name, resolved.capability.operation)
-        draft_note = ", draft quality" if is_default and not is_whisper(model) and model != RAPIDOCR else ""
+        draft_note = ", draft quality" if is_default and not is_whisper(model) and model not in (RAPIDOCR, USE) else ""
         performer = f"local, the built-in provider ({model}, free{draft_note})"
         if job.provider is None:
             performer += " because no provider's key is set"

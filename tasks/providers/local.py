@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.providers.base import BaseProvider
+from mediamill.tasks.providers.operations.embeddings import EMBEDDINGS
 from mediamill.tasks.providers.operations.transcription import (
     TRANSCRIPTION,
     TranscriptionModel,
@@ -17,6 +18,12 @@ from mediamill.tasks.providers.operations.translation import TRANSLATION, Transl
 from mediamill.tasks.providers.operations.tts import TTS, TtsConfig
 from mediamill.tasks.providers.operations.vision_chat import VISION_CHAT
 from mediamill.tasks.system.asr_choice import choose_asr_engine
+from mediamill.tasks.system.embedding_model import (
+    USE,
+    choose_embedding_engine,
+    find_embedding_weights,
+    name_embedding_engine,
+)
 from mediamill.tasks.system.ocr_models import RAPIDOCR, find_ocr_models, name_ocr_engine, reads_described_pictures
 from mediamill.tasks.system.whisper_weights import (
     WHISPER,
@@ -39,6 +46,8 @@ class LocalProvider(BaseProvider):
         if operation == TRANSLATION:
             engine = choose_asr_engine().engine
             return engine if is_whisper(engine) else None
+        if operation == EMBEDDINGS:
+            return choose_embedding_engine()
         if operation == TTS:
             models = self.operation_config(TTS, TtsConfig).models
             return next(name for name, facts in models.items() if facts.program is None or shutil.which(facts.program))
@@ -56,6 +65,8 @@ class LocalProvider(BaseProvider):
         model = super().choose_model(operation, requested)
         if model == RAPIDOCR and not self.endpoint.origin:
             find_ocr_models()
+        if model == USE and not self.endpoint.origin:
+            find_embedding_weights()
         if not is_whisper(model) or self.endpoint.origin:
             return model
         model = resolve_whisper_name(model)
@@ -77,7 +88,7 @@ class LocalProvider(BaseProvider):
         return None if is_whisper(model) else super().describe_unlisted_model(operation, model)
 
     def key_origin(self, model: str) -> str:
-        """The engine, which the model names, its version, and of whisper and OCR the weights."""
+        """The engine, which the model names, its version, and of those that are models the weights."""
         is_describer = model == super().find_default_model(VISION_CHAT)
         return self.endpoint.origin or _format_engine(model, reads=is_describer and reads_described_pictures())
 
@@ -117,4 +128,6 @@ def _format_engine(model: str, *, reads: bool) -> str:
 def _name_engine(model: str) -> str:
     if is_whisper(model):
         return name_whisper_engine(model)
+    if model == USE:
+        return name_embedding_engine()
     return name_ocr_engine() if model == RAPIDOCR else f"{model}-{version(model)}"

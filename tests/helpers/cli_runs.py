@@ -42,6 +42,7 @@ def bare_environment(home: Path, **more: str) -> dict[str, str]:
         "TOGETHER_API_KEY": SENTINEL,
         "MEDIAMILL_SETTLE": "0",
         "MEDIAMILL_ASR_ENGINE": "pocketsphinx",
+        "MEDIAMILL_EMBEDDING_ENGINE": "hashing",
         "MEDIAMILL_OCR_IN_DESCRIPTIONS": "0",
         **more,
     }

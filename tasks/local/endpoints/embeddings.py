@@ -1,4 +1,4 @@
-"""``POST embeddings``: words hashed into vectors, in OpenAI's and Together's form (provider docs)."""
+"""``POST embeddings`` in OpenAI's and Together's form (provider docs): by meaning, or words hashed into vectors."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from mediamill.tasks.local.asr_engines.worker_pool import WorkerDied
 from mediamill.tasks.local.endpoints.json_endpoint import (
     Fields,
     JsonReply,
@@ -21,8 +22,10 @@ from mediamill.tasks.local.endpoints.json_endpoint import (
     read_model,
     refuse_unknown_fields,
 )
+from mediamill.tasks.local.endpoints.sentence_encoder import DIMENSIONS
 from mediamill.tasks.local.server.api_error import ApiError
 from mediamill.tasks.local.server.server_state import RequestContext, ServerState
+from mediamill.tasks.system.embedding_model import USE
 
 _INPUTS = frozenset({"input"})
 _WORD = re.compile(r"\w+")
@@ -45,18 +48,46 @@ async def _embed_texts(state: ServerState, context: RequestContext, fields: Fiel
     known = state.catalog.embedding[dialect.name]
     model = read_model(fields, dialect, frozenset(known))
     texts = _read_texts(fields, dialect.name)
+    if dialect.name == "local" and model == USE:
+        return await _embed_by_meaning(state, fields, texts)
     dimensions = _read_dimensions(fields, known.get(model, _DEFAULT_DIMENSIONS))
     if len(texts) * dimensions > _MAX_NUMBERS:
         raise ApiError("bad_value", f"at most {_MAX_NUMBERS} numbers a request: texts x dimensions", param="dimensions")
+    encoding = _read_encoding(fields)
+    data = await asyncio.to_thread(_build_embeddings, texts, dimensions, encoding)
+    return _build_reply(state, texts, data, model, "hashing-1", with_usage=dialect.name != "together")
+
+
+async def _embed_by_meaning(state: ServerState, fields: Fields, texts: list[str]) -> JsonReply:
+    encoding, encoder = _read_encoding(fields), state.sentence_encoder
+    if encoder is None:
+        raise ApiError("unsupported", "this server has no model for meaning: install mediamill[embed]", param="model")
+    if _read_dimensions(fields, DIMENSIONS) != DIMENSIONS:
+        raise ApiError("bad_value", f"the vectors of {USE} have {DIMENSIONS} numbers", param="dimensions")
+    try:
+        vectors = await encoder.embed(texts)
+    except WorkerDied as error:
+        raise ApiError("failed", f"Processing failed: {error}") from None
+    data = await asyncio.to_thread(_format_vectors, vectors, encoding)
+    return _build_reply(state, texts, data, USE, encoder.identity, with_usage=True)
+
+
+def _build_reply(
+    state: ServerState, texts: Sequence[str], data: list[dict[str, Any]], model: str, identity: str, *, with_usage: bool
+) -> JsonReply:
+    """The reply; Together's has no usage (provider docs)."""
+    tokens = sum(map(count_byte_tokens, texts))
+    body: dict[str, Any] = {"object": "list", "model": model, "data": data}
+    if with_usage:
+        body["usage"] = {"prompt_tokens": tokens, "total_tokens": tokens}
+    return JsonReply(body, lambda call: state.prices.charge_tokens(call, tokens, 0, "embeddings"), identity)
+
+
+def _read_encoding(fields: Fields) -> str:
     encoding = fields.get("encoding_format") or "float"
     if encoding not in ("float", "base64"):
         raise ApiError("bad_value", "encoding_format must be float or base64", param="encoding_format")
-    data = await asyncio.to_thread(_build_embeddings, texts, dimensions, encoding)
-    tokens = sum(map(count_byte_tokens, texts))
-    body: dict[str, Any] = {"object": "list", "model": model, "data": data}
-    if dialect.name != "together":  # its reply has no usage (provider docs)
-        body["usage"] = {"prompt_tokens": tokens, "total_tokens": tokens}
-    return JsonReply(body, lambda call: state.prices.charge_tokens(call, tokens, 0, "embeddings"), "hashing-1")
+    return str(encoding)
 
 
 def embed_text(text: str, dimensions: int) -> np.ndarray[Any, Any]:
@@ -72,8 +103,11 @@ def embed_text(text: str, dimensions: int) -> np.ndarray[Any, Any]:
 
 
 def _build_embeddings(texts: Sequence[str], dimensions: int, encoding: str) -> list[dict[str, Any]]:
+    return _format_vectors([embed_text(text, dimensions) for text in texts], encoding)
+
+
+def _format_vectors(vectors: Sequence[np.ndarray[Any, Any]], encoding: str) -> list[dict[str, Any]]:
     """The vectors, each as JSON already: writing them all at once would hold up everybody else."""
-    vectors = [embed_text(text, dimensions) for text in texts]
     return [
         {
             "object": "embedding",

@@ -17,6 +17,7 @@ from mediamill.tasks.local.asr_engines.registry import ASR_ENGINE_ALIASES, ASR_E
 from mediamill.tasks.local.billing.bill import Bill
 from mediamill.tasks.local.billing.price_list import PriceList
 from mediamill.tasks.local.chat.answers import CHAT_ENGINES
+from mediamill.tasks.local.endpoints.sentence_encoder import SentenceEncoder
 from mediamill.tasks.local.faults.fault_rules import FaultRule, parse_fault_rules
 from mediamill.tasks.local.media_generation.generation_state import (
     GenerationState,
@@ -30,11 +31,12 @@ from mediamill.tasks.local.server.rate_limits import RateLimiter, RateLimitSetti
 from mediamill.tasks.local.server.server_state import ServerState
 from mediamill.tasks.local.server.settings import DIALECTS, Settings
 from mediamill.tasks.local.tts_engines.registry import TTS_ENGINES, make_tts_engine
+from mediamill.tasks.system.embedding_model import HASHING, USE, is_embedding_installed
 from mediamill.tasks.system.ocr_models import RAPIDOCR
 
 _MAX_SECONDS = 24 * 3600.0
 """Longest recording where neither the options nor the provider set a limit."""
-_OTHER_ENGINES = ("bm25s", "hashing", "python", "drawing", RAPIDOCR)
+_OTHER_ENGINES = ("bm25s", HASHING, USE, "python", "drawing", RAPIDOCR)
 """Engines that rerank, embed, run code, draw images and read them; every server has them, whatever ``--engine`` is."""
 
 
@@ -65,6 +67,7 @@ def open_server_state(settings: Settings) -> ServerState:
         ),
         generation=_open_generation(settings, config),
         ocr_engine=make_ocr_engine(settings.workers),
+        sentence_encoder=SentenceEncoder() if is_embedding_installed() else None,
         fault_rules=_read_fault_rules(settings),
     )
 

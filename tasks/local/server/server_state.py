@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from mediamill.tasks.local.asr_engines.base import AsrEngine
 from mediamill.tasks.local.billing.bill import Bill, PaidCall
 from mediamill.tasks.local.billing.price_list import PriceList
+from mediamill.tasks.local.endpoints.sentence_encoder import SentenceEncoder
 from mediamill.tasks.local.faults.fault_rules import Fault, FaultRule
 from mediamill.tasks.local.media_generation.generation_state import GenerationState
 from mediamill.tasks.local.ocr.engine import OcrEngine
@@ -39,6 +40,7 @@ class ServerState:
         interpreters: sessions of the code interpreter.
         generation: jobs and files of images and videos.
         ocr_engine: reads text in pictures; None where it is not installed.
+        sentence_encoder: embeds texts by their meaning; None where it is not installed.
         fault_rules: which requests break, and how.
         workers: processes for what a request could make endless.
         files: what clients have uploaded to be kept.
@@ -55,6 +57,7 @@ class ServerState:
     interpreters: SandboxSessions
     generation: GenerationState
     ocr_engine: OcrEngine | None = None
+    sentence_encoder: SentenceEncoder | None = None
     fault_rules: list[FaultRule] = field(default_factory=list)
     workers: BoundedWorkers = field(default_factory=BoundedWorkers)
     files: FileStore = field(default_factory=FileStore)
@@ -71,8 +74,9 @@ class ServerState:
     def stop_engines(self) -> None:
         """End the engines, interpreter sessions and jobs, with their processes and files."""
         self.asr_engine.close()
-        if self.ocr_engine is not None:
-            self.ocr_engine.close()
+        for engine in (self.ocr_engine, self.sentence_encoder):
+            if engine is not None:
+                engine.close()
         self.interpreters.close()
         self.workers.close()
         self.generation.close()
