@@ -86,6 +86,7 @@ class Reader:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         keys = dict.fromkeys(block.needs, KEY)
         ours = {"HOME": str(self.folder / "home"), "MEDIAMILL_SETTLE": "0", "MEDIAMILL_ASR_ENGINE": "pocketsphinx"}
+        ours |= {"MEDIAMILL_EMBEDDING_ENGINE": "hashing", "MEDIAMILL_OCR_IN_DESCRIPTIONS": "0"}
         return {**kept, **addresses, **keys, "PATH": path, **ours}
 
     def _execute(self, command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
