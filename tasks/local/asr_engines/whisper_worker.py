@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _TEMPERATURE_STEP = 0.2
 _SEED = 0
+_BEST_OF = 3
+"""Texts that are sampled at a temperature above 0, of which the best is taken; five need 90 MB more than beams do."""
 _SAMPLE_BYTES = 2
 
 
@@ -185,6 +187,7 @@ def _recognise(
         task="transcribe" if task.request.to is None else "translate",
         initial_prompt=task.request.prompt,
         temperature=temperatures,
+        best_of=_BEST_OF,
         condition_on_previous_text=False,
         word_timestamps=True,
     )
