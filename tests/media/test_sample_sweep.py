@@ -11,7 +11,7 @@ from tests.helpers.paths import OUTSIDE_SAMPLES, ROOT, SAMPLES, needs_outside_sa
 OUTSIDE = ("audio_weird", "audio_formats", "speech", "video", "tiny", "image_bad", "image")
 FOLDERS = [
     *(SAMPLES / name for name in ("broken", "recordings", "videos", "pictures")),
-    *(pytest.param(OUTSIDE_SAMPLES / name, marks=needs_outside_samples) for name in OUTSIDE),
+    *(pytest.param(OUTSIDE_SAMPLES / name, marks=(needs_outside_samples, pytest.mark.long)) for name in OUTSIDE),
 ]
 
 # In a process of its own: should a decoder crash, the test says on which file.

@@ -80,6 +80,7 @@ def test_closing_ends_the_server_and_its_workers(tmp_path: Path) -> None:
     server.close()
 
 
+@pytest.mark.long
 def test_a_server_that_cannot_start_reports_why() -> None:
     with pytest.raises(UsageError, match="did you mean 'echo'"):
         spawn("ecco")

@@ -156,7 +156,10 @@ print(next(line for line in open("/proc/self/status") if "VmHWM" in line).split(
 FOLDERS = [
     SAMPLES / "pictures",
     SAMPLES / "broken",
-    *(pytest.param(OUTSIDE_SAMPLES / name, marks=needs_outside_samples) for name in ("image", "image_bad", "tiny")),
+    *(
+        pytest.param(OUTSIDE_SAMPLES / name, marks=(needs_outside_samples, pytest.mark.long))
+        for name in ("image", "image_bad", "tiny")
+    ),
 ]
 
 
