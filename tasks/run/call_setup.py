@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,6 +22,7 @@ from mediamill.tasks.engine import Engine
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.money.budget import Budget
 from mediamill.tasks.run.capability_context import EngineCapabilityContext
+from mediamill.tasks.run.item_slots import ItemSlots
 from mediamill.tasks.run.resolved_job import ResolvedJob
 from mediamill.tasks.run.run_context import StopSwitch, TryContext
 from mediamill.tasks.system.open_files import limit_by_open_files
@@ -41,7 +41,7 @@ _MAX_OPEN_ITEMS = 4096
 class SharedByTries:
     """What the tries of a run share, whichever provider makes them: one journal, one budget, one stop.
 
-    ``step_aside`` makes room for another item while one waits for a retry. ``share`` is this process's part of the
+    ``item_slots`` make room for another item while one waits for a retry. ``share`` is this process's part of the
     requests in flight and of the configured limits.
     """
 
@@ -49,7 +49,7 @@ class SharedByTries:
     journal: Journal
     budget: Budget
     stats: CallStats
-    step_aside: Callable[[], AbstractContextManager[None]]
+    item_slots: ItemSlots
     stop_switch: StopSwitch
     run_id: str
     share: float = 1.0
@@ -136,7 +136,13 @@ def _create_call_context(
         client=engine.client,
         budget=shared.budget,
         pricing=resolved.pricing,
-        policy=RetryPolicy(max_retries=job.retries, budget=RetryBudget(), gate=gate, step_aside=shared.step_aside),
+        policy=RetryPolicy(
+            max_retries=job.retries,
+            budget=RetryBudget(),
+            gate=gate,
+            step_aside=shared.item_slots.step_aside,
+            measure_room=shared.item_slots.measure_room,
+        ),
         resolve_origin=resolve_origin,
         limiter_for=lambda _: limiter,
         slots=asyncio.Semaphore(choose_concurrency(resolved, shared.share)),

@@ -51,7 +51,7 @@ def create_context(
         journal,
         budget or _make_budget(resolved, journal),
         CallStats(),
-        item_slots.step_aside,
+        item_slots,
         stop_switch,
         run_id,
         share,
