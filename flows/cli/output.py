@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 def format_opening_line(resolved: ResolvedJob, how: str = "inline run") -> str:
     """The capability, provider and model of a run, how it runs, its source and its OUT."""
-    from mediamill.tasks.providers.registry import find_default_model
+    from mediamill.tasks.providers.registry import find_default_model, load_config, provider_names
     from mediamill.tasks.system.embedding_model import USE
     from mediamill.tasks.system.ocr_models import RAPIDOCR
     from mediamill.tasks.system.whisper_weights import is_whisper
@@ -40,7 +40,9 @@ def format_opening_line(resolved: ResolvedJob, how: str = "inline run") -> str:
         draft_note = ", draft quality" if is_default and not is_whisper(model) and model not in (RAPIDOCR, USE) else ""
         performer = f"local, the built-in provider ({model}, free{draft_note})"
         if job.provider is None:
-            performer += " because no provider's key is set"
+            operation = resolved.capability.operation
+            names = [name for name in provider_names() if operation in load_config(name).operations]
+            performer += ", which alone does it" if names == [provider.name] else " because no provider's key is set"
     else:
         performer = f"{provider.name}{f' at {provider.endpoint.origin}' if job.base_url else ''}, {model}"
     if later := resolved.list_tries()[1:]:

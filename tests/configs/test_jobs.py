@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from tests.helpers.cli_runs import mediamill
+from tests.helpers.integration import require_integration
 from tests.helpers.paths import ROOT
 from tests.helpers.tiers import mark_rest_long
 
@@ -24,6 +25,8 @@ QUICK = {"embed"}
     "job", mark_rest_long(JOBS, [job for job in JOBS if job.stem in QUICK]), ids=lambda job: job.stem
 )
 def test_a_ready_job_runs(job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if job.stem == "ocr":
+        require_integration("rapidocr")
     monkeypatch.chdir(job.parents[2])
     out, home = tmp_path / "out", tmp_path / "home"
     local = ("--allow-local-code",) if "execute" in job.read_text(encoding="utf-8") else ()
