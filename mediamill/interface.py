@@ -39,7 +39,8 @@ from mediamill.tasks.errors import (
     UsageError,
 )
 from mediamill.tasks.escalation import Escalation
-from mediamill.tasks.job import Columns, Job, Schedule, load_job, make_job
+from mediamill.tasks.job import Columns, Job
+from mediamill.tasks.job_loading import load_job, make_job
 from mediamill.tasks.media.endpoint_fit import CutPoints
 from mediamill.tasks.media.images.prepare import ImageLimits
 from mediamill.tasks.money.audio import AudioMeter
@@ -101,6 +102,7 @@ from mediamill.tasks.python.out_folder import open_out as open  # noqa: A004 (as
 from mediamill.tasks.python.out_folder import read_out_status as status
 from mediamill.tasks.python.run_handle import RunHandle
 from mediamill.tasks.python.work import run_job
+from mediamill.tasks.schedule import Schedule
 from mediamill.tasks.summary import FailureGroup, JsonSummary, Outage, Progress, Quote, SidecarCounts, Status, Summary
 from mediamill.tasks.websocket_session import SOCKET_HEADER, MessageFlags, UnreadableMessage, WebsocketSession
 from mediamill.tasks.wire import (

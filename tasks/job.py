@@ -10,16 +10,14 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
-from mediamill.tasks.bounded.files import load_yaml_file
-from mediamill.tasks.errors import NoSuchOption, UsageError
+from mediamill.tasks.errors import UsageError
 from mediamill.tasks.escalation import MAX_ESCALATIONS, Escalation
-from mediamill.tasks.field_errors import get_first_error
-from mediamill.tasks.notification import ENV_NAME, Notification, Notifications
-from mediamill.tasks.renamed_options import JOB_OPTIONS, RenamedFields, get_renamed_params, override
+from mediamill.tasks.notification import ENV_NAME, Notifications
+from mediamill.tasks.renamed_options import JOB_OPTIONS, RenamedFields
+from mediamill.tasks.schedule import Schedule
 from mediamill.tasks.untrusted_text import check_is_utf8
 
 DEFAULT_SETTLE_SECONDS = 60.0
@@ -99,41 +97,6 @@ _EMPTY_IS_NONE_GIVEN = BeforeValidator(lambda value: {} if value is None else va
 """A key of a YAML file below which every line is a comment holds null."""
 Parameters: TypeAlias = Annotated[dict[str, Any], _EMPTY_IS_NONE_GIVEN]
 """A capability's own parameters, by name."""
-
-
-class Schedule(BaseModel):
-    """When a deployment of a job runs."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    cron: str = Field(description="minute hour day month weekday, e.g. '0 2 * * *' for two at night")
-    timezone: str = Field("UTC", description="time zone of the schedule, e.g. Europe/Zurich")
-
-    @field_validator("cron")
-    @classmethod
-    def _validate_cron(cls, value: str) -> str:
-        from croniter import CroniterError, croniter
-
-        try:
-            if {"r", "h"} & {*value.casefold().split()}:
-                raise ValueError("Prefect knows neither R nor H")
-            croniter.expand(value)
-        except (CroniterError, ValueError, TypeError) as error:
-            reason = str(error).removeprefix(f"[{value}] ").removeprefix("is not acceptable, ")
-            reason = reason.removesuffix(" for iterator expression.")
-            raise ValueError(
-                f"{value!r} is no schedule ({reason}); write minute hour day month weekday, e.g. '0 2 * * *'"
-            ) from None
-        return value
-
-    @field_validator("timezone")
-    @classmethod
-    def _validate_timezone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError):
-            raise ValueError(f"there is no time zone {value!r}; write it like Europe/Zurich") from None
-        return value
 
 
 class Job(RenamedFields):
@@ -339,56 +302,3 @@ class Job(RenamedFields):
 def drop_empty(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values that say something: without false, null and empty ones."""
     return {name: value for name, value in values.items() if value}
-
-
-def make_job(where: str = "", **fields: Any) -> Job:
-    """A Job from plain values; errors are one line and name the nearest option.
-
-    Raises:
-        UsageError: on an unknown option or a value of the wrong kind.
-    """
-    return _validate_job(fields, where)
-
-
-def _validate_job(fields: dict[str, Any], where: str) -> Job:
-    try:
-        return Job.model_validate(fields)
-    except ValidationError as error:
-        raise _to_usage_error(error, where) from None
-
-
-def load_job(path: Path, **overrides: Any) -> Job:
-    """A Job from a YAML file; ``overrides`` that are not None win over the file.
-
-    Raises:
-        UsageError: when the file is missing, is not YAML, or holds an unknown option.
-    """
-    try:
-        data = load_yaml_file(path)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-    if not isinstance(data, dict):
-        raise UsageError(f"{path}: a job is a mapping of options", hint="see configs/jobs for examples")
-    given = {k: v for k, v in overrides.items() if v is not None}
-    renamed = {"params": get_renamed_params(given.get("capability") or data.get("capability")), "columns": {}}
-    for name, names in renamed.items():
-        if name in given or data.get(name) is None:
-            given[name] = _merge_mapping(data.get(name), given.get(name) or {}, names)
-    return _validate_job(override({str(k): v for k, v in data.items()}, given, JOB_OPTIONS), str(path))
-
-
-def _merge_mapping(from_file: Any, overrides: dict[str, Any], renamed: Mapping[str, str]) -> Any:
-    """A mapping from the file with single values overridden; anything else unchanged, for the validation to refuse."""
-    if from_file is None:
-        return overrides
-    return override(from_file, overrides, renamed) if isinstance(from_file, dict) else from_file
-
-
-def _to_usage_error(error: ValidationError, where: str) -> UsageError:
-    first = get_first_error(error, Job)
-    if first.is_unknown:
-        inner: dict[str, type[BaseModel]] = {"columns": Columns, "schedule": Schedule, "notify": Notification}
-        inner["escalate"] = Escalation
-        model = inner.get(first.path[0], Job) if len(first.path) > 1 else Job
-        return NoSuchOption("option", first.path[-1], model.model_fields, where=where)
-    return UsageError(f"{where + ': ' if where else ''}{first}")

@@ -43,6 +43,8 @@ LAYERS = (
         "tasks.model_names",
         "tasks.file_names",
         "tasks.job",
+        "tasks.job_loading",
+        "tasks.schedule",
         "tasks.renamed_options",
         "tasks.errors",
         "tasks.escalation",

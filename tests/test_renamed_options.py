@@ -19,7 +19,8 @@ from mediamill.flows.cli.main import cli
 from mediamill.flows.cli.options import build_job
 from mediamill.flows.prefect_runtime.flow_factory import _parse_form, make_capability_flow, to_flow_parameters
 from mediamill.tasks.errors import NoSuchOption, UsageError
-from mediamill.tasks.job import Job, load_job, make_job
+from mediamill.tasks.job import Job
+from mediamill.tasks.job_loading import load_job, make_job
 from mediamill.tasks.pipeline.spec import make_chain
 from mediamill.tasks.renamed_options import JOB_OPTIONS, get_renamed_params
 from mediamill.tasks.run.resolved_job import resolve_job

@@ -11,7 +11,8 @@ from mediamill.flows.cli.help_layout import HelpfulCommand
 from mediamill.flows.cli.job_files import check_contents
 from mediamill.flows.cli.options import PERMITTED, to_flag, to_job_fields
 from mediamill.tasks.errors import UsageError
-from mediamill.tasks.job import Job, load_job
+from mediamill.tasks.job import Job
+from mediamill.tasks.job_loading import load_job
 from mediamill.tasks.pipeline.mistakes import JobFile
 from mediamill.tasks.pipeline.spec import Chain, Task, is_chain, load_yaml_or_none, make_chain
 from mediamill.tasks.starters.recipes import PREFIX, check_source, find_job_file

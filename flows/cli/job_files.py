@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from mediamill.tasks.errors import UsageError
-from mediamill.tasks.job import Job, load_job
+from mediamill.tasks.job import Job
+from mediamill.tasks.job_loading import load_job
 from mediamill.tasks.pipeline.job_file import check_job_fields
 from mediamill.tasks.pipeline.mistakes import JobFile
 from mediamill.tasks.pipeline.spec import is_chain, load_yaml_or_none

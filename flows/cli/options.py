@@ -11,7 +11,8 @@ import click
 from mediamill.flows.cli.completion import Completer, complete_list, complete_model, complete_out, complete_provider
 from mediamill.tasks.bounded.files import parse_yaml
 from mediamill.tasks.errors import UsageError
-from mediamill.tasks.job import Columns, Job, make_job
+from mediamill.tasks.job import Columns, Job
+from mediamill.tasks.job_loading import make_job
 from mediamill.tasks.renamed_options import JOB_OPTIONS, get_renamed_params, to_new_names
 
 PERMITTED = "mediamill.permitted"

@@ -22,7 +22,7 @@ from mediamill.flows.prefect_runtime.deployment_checks import (
 )
 from mediamill.tasks.bounded.files import load_yaml_file
 from mediamill.tasks.errors import UsageError
-from mediamill.tasks.job import Schedule
+from mediamill.tasks.schedule import Schedule
 
 if TYPE_CHECKING:
     from mediamill.flows.prefect_runtime.api_endpoint import PrefectApi
@@ -194,7 +194,7 @@ def _describe_missing_source(source: str) -> list[str]:
 
 def _check_file_deployments(deployments: Iterable[dict[str, Any]]) -> None:
     """Refuse the deployments of our own flows in a prefect.yaml that have no consent, or a wrong schedule."""
-    from mediamill.tasks.job import make_job
+    from mediamill.tasks.job_loading import make_job
     from mediamill.tasks.pipeline.spec import make_chain
 
     for deployment in deployments:

@@ -18,7 +18,8 @@ from pydantic.json_schema import SkipJsonSchema
 from mediamill.flows.prefect_runtime.flow_call import JobRequest
 from mediamill.flows.prefect_runtime.job_flow import JobFlow
 from mediamill.tasks import capabilities
-from mediamill.tasks.job import Job, make_job
+from mediamill.tasks.job import Job
+from mediamill.tasks.job_loading import make_job
 from mediamill.tasks.providers import registry
 from mediamill.tasks.renamed_options import JOB_OPTIONS, RenamedFields
 from mediamill.tasks.run.plan import Retry

@@ -16,7 +16,7 @@ from mediamill.tasks.explain.job_command import format_job_command, list_setting
 from mediamill.tasks.explain.reasons import explain_state
 from mediamill.tasks.explain.request_stories import RequestReader
 from mediamill.tasks.explain.shown_values import bound_values, hide_url_secrets, hide_url_secrets_within
-from mediamill.tasks.job import make_job
+from mediamill.tasks.job_loading import make_job
 from mediamill.tasks.journal.item_history import ItemMatch
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.output_lock import describe_owner

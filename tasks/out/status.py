@@ -10,7 +10,8 @@ from typing import Any
 import orjson
 
 from mediamill.tasks.errors import UsageError
-from mediamill.tasks.job import Job, make_job
+from mediamill.tasks.job import Job
+from mediamill.tasks.job_loading import make_job
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.journal_choice import choose_journal, has_journal
 from mediamill.tasks.journal.out_place import read_out_id

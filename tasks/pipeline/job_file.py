@@ -11,12 +11,13 @@ from pydantic import BaseModel, ValidationError
 from mediamill.tasks import capabilities
 from mediamill.tasks.errors import MediamillError, NoSuchOption
 from mediamill.tasks.field_errors import FieldError, list_errors
-from mediamill.tasks.job import Columns, Job, Schedule
+from mediamill.tasks.job import Columns, Job
 from mediamill.tasks.notification import Notification
 from mediamill.tasks.pipeline.mistakes import FieldPath, JobFile, Mistake, build_error
 from mediamill.tasks.pipeline.spec import Chain, Step, Task, is_chain
 from mediamill.tasks.providers import registry
 from mediamill.tasks.renamed_options import JOB_OPTIONS, get_renamed_params, override, to_new_names
+from mediamill.tasks.schedule import Schedule
 
 
 def check_job_fields(contents: Mapping[str, Any], given: Mapping[str, Any], file: JobFile | None = None) -> None:

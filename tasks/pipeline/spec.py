@@ -14,9 +14,11 @@ from mediamill.tasks.bounded.files import load_yaml_file
 from mediamill.tasks.errors import NoSuchOption, UsageError
 from mediamill.tasks.escalation import Escalation
 from mediamill.tasks.field_errors import get_first_error
-from mediamill.tasks.job import AllowedPaths, Columns, Job, Parameters, Schedule, Usd, make_job
+from mediamill.tasks.job import AllowedPaths, Columns, Job, Parameters, Usd
+from mediamill.tasks.job_loading import make_job
 from mediamill.tasks.notification import Notifications
 from mediamill.tasks.renamed_options import TASK_OPTIONS, RenamedFields, get_renamed_params, override
+from mediamill.tasks.schedule import Schedule
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _JOB_FIELDS = (
@@ -225,7 +227,7 @@ def is_chain(data: Any) -> bool:
 def load_yaml_or_none(path: Path) -> Any:
     """The contents of a YAML file, to tell chains from jobs; None when it cannot be read.
 
-    :func:`~mediamill.tasks.job.load_job` then reports the error.
+    :func:`~mediamill.tasks.job_loading.load_job` then reports the error.
     """
     try:
         return load_yaml_file(path)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mediamill.tasks.job import AllowedPaths, Job, make_job
+from mediamill.tasks.job import AllowedPaths, Job
+from mediamill.tasks.job_loading import make_job
 from mediamill.tasks.pipeline.spec import Chain, Step, Task
 from mediamill.tasks.pipeline.table import ID, PATH
 from mediamill.tasks.sources.folder import find_source_folder

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from mediamill.tasks.errors import UsageError
-from mediamill.tasks.job import Job, make_job
+from mediamill.tasks.job import Job
+from mediamill.tasks.job_loading import make_job
 from mediamill.tasks.journal.renamed_kinds import to_kind_now
 from mediamill.tasks.out.nothing_to_retry import describe_nothing_to_retry
 from mediamill.tasks.out.status import load_bound_job

@@ -9,7 +9,8 @@ from typing import Any
 from mediamill.tasks import capabilities
 from mediamill.tasks.capabilities.parameters import Option
 from mediamill.tasks.errors import NoSuchOption, UsageError
-from mediamill.tasks.job import Job, load_job, make_job
+from mediamill.tasks.job import Job
+from mediamill.tasks.job_loading import load_job, make_job
 from mediamill.tasks.pipeline.job_file import check_job_fields
 from mediamill.tasks.pipeline.mistakes import JobFile
 from mediamill.tasks.pipeline.spec import Chain, is_chain, load_yaml_or_none, make_chain

@@ -134,7 +134,7 @@ def run_job(job: Job, *, retry: Sequence[str] | None = None, on_progress: ShowPr
     """Run a job in this process, and wait for its end.
 
     Args:
-        job: what to do; :func:`~mediamill.tasks.job.load_job` reads one from a file.
+        job: what to do; :func:`~mediamill.tasks.job_loading.load_job` reads one from a file.
         retry: do failed items again instead of reading the source: kinds of failure, or ``all``.
         on_progress: called about four times a second, in this thread.
 

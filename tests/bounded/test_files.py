@@ -13,7 +13,7 @@ from mediamill.tasks.bounded.values import MAX_DEPTH, check_depth
 from mediamill.tasks.capabilities.text.documents import parse_corpus
 from mediamill.tasks.capabilities.text.json_schema import load_json_value, load_schema
 from mediamill.tasks.errors import UsageError
-from mediamill.tasks.job import load_job, make_job
+from mediamill.tasks.job_loading import load_job, make_job
 from mediamill.tasks.sources import open_source
 
 

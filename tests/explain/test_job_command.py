@@ -11,7 +11,8 @@ import pytest
 from mediamill.flows.cli.main import cli
 from mediamill.flows.cli.options import build_job
 from mediamill.tasks.explain.job_command import format_job_command, list_settings_of_files
-from mediamill.tasks.job import Job, make_job
+from mediamill.tasks.job import Job
+from mediamill.tasks.job_loading import make_job
 
 TEXTS = ["plain", "", " a ", "true", "1", "a: b", "{{ x }} is 'it'", "- x", "# x", "a\nb", "ä😀", "\x1b\x7f"]
 JOBS: list[dict[str, Any]] = [

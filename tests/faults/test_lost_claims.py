@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from mediamill.tasks.calls.attempt_record import AttemptRecord
-from mediamill.tasks.job import make_job
+from mediamill.tasks.job_loading import make_job
 from mediamill.tasks.journal.claim_owners import ClaimOwners
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.output_binding import Binding

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mediamill.tasks.errors import UsageError
-from mediamill.tasks.job import make_job
+from mediamill.tasks.job_loading import make_job
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.output_binding import Binding
 from mediamill.tasks.run.resolved_job import ResolvedJob, resolve_job

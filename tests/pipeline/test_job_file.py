@@ -9,9 +9,9 @@ import pytest
 
 from mediamill.tasks.bounded.files import load_yaml_file
 from mediamill.tasks.errors import JobFileError, UsageError
-from mediamill.tasks.job import Schedule
 from mediamill.tasks.pipeline.job_file import check_job_fields
 from mediamill.tasks.pipeline.mistakes import JobFile
+from mediamill.tasks.schedule import Schedule
 from tests.helpers.paths import ROOT
 
 JOB = """\

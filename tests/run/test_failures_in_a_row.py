@@ -12,7 +12,7 @@ import pytest
 from mediamill.tasks.domain import Failure, Item, Result
 from mediamill.tasks.engine import Engine
 from mediamill.tasks.errors import RunStopped, TooManyFailures
-from mediamill.tasks.job import make_job
+from mediamill.tasks.job_loading import make_job
 from mediamill.tasks.run.failures_in_a_row import FailuresInARow
 from mediamill.tasks.run.run import Run, ShardBatch
 from mediamill.tasks.summary import Summary

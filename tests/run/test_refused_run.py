@@ -9,7 +9,8 @@ import pytest
 
 from mediamill.tasks.engine import Engine
 from mediamill.tasks.errors import UsageError
-from mediamill.tasks.job import Job, make_job
+from mediamill.tasks.job import Job
+from mediamill.tasks.job_loading import make_job
 from mediamill.tasks.out.listing import list_outs
 from mediamill.tasks.run.run import Run
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mediamill.tasks.errors import UsageError
-from mediamill.tasks.job import make_job
+from mediamill.tasks.job_loading import make_job
 from mediamill.tasks.run.resolved_job import resolve_job
 from tests.helpers.cli_runs import bare_environment, mediamill
 from tests.helpers.local_server import running_server

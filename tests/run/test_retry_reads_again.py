@@ -10,7 +10,7 @@ import pytest
 
 from mediamill.tasks.engine import Engine
 from mediamill.tasks.errors import BadReply
-from mediamill.tasks.job import make_job
+from mediamill.tasks.job_loading import make_job
 from mediamill.tasks.providers.operations.transcription import SpeechToTextOperation
 from mediamill.tasks.run.plan import Retry
 from mediamill.tasks.run.run import Run, ShardBatch

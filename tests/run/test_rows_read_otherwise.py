@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from mediamill.tasks.engine import Engine
-from mediamill.tasks.job import make_job
+from mediamill.tasks.job_loading import make_job
 from mediamill.tasks.run.plan import Retry
 from mediamill.tasks.run.run import Run, ShardBatch
 from mediamill.tasks.sinks.schema import deserialize_schema, serialize_schema

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from mediamill.tasks.engine import Engine
-from mediamill.tasks.job import Job, make_job
+from mediamill.tasks.job import Job
+from mediamill.tasks.job_loading import make_job
 from mediamill.tasks.run.run import Run, RunEnded, RunTicket, ShardBatch, do_shards, plan_shards, publish_run
 from tests.helpers.cli_runs import make_wavs, read_rows
 from tests.helpers.local_server import RunningServer

@@ -16,7 +16,7 @@ import pytest
 from mediamill.tasks import capabilities
 from mediamill.tasks.domain import Item
 from mediamill.tasks.errors import BadInput
-from mediamill.tasks.job import make_job
+from mediamill.tasks.job_loading import make_job
 from mediamill.tasks.run.params import list_param_names, resolve_item_params, validate_params
 from mediamill.tasks.sources.row_paths import RowPaths
 from tests.helpers.cli_runs import mediamill, read_rows

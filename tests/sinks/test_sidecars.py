@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from mediamill.tasks.errors import UsageError
-from mediamill.tasks.job import make_job
+from mediamill.tasks.job_loading import make_job
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.outcomes import StoredResult
 from mediamill.tasks.journal.sidecars import WrittenSidecar

@@ -12,7 +12,7 @@ import pytest
 
 from mediamill.tasks.domain import Item
 from mediamill.tasks.errors import NoSuchOption, UsageError
-from mediamill.tasks.job import make_job
+from mediamill.tasks.job_loading import make_job
 from mediamill.tasks.sources import Source, open_source
 
 AUDIO = frozenset({"audio"})

@@ -12,7 +12,7 @@ import PIL.Image
 import pytest
 
 from mediamill.tasks.errors import UsageError
-from mediamill.tasks.job import make_job
+from mediamill.tasks.job_loading import make_job
 from mediamill.tasks.media.images import image_info
 from mediamill.tasks.not_taken import NotTaken
 from mediamill.tasks.sources import Source, open_source

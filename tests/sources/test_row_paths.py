@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mediamill.tasks.domain import Item
-from mediamill.tasks.job import make_job
+from mediamill.tasks.job_loading import make_job
 from mediamill.tasks.sources import open_source
 
 AUDIO = frozenset({"audio"})

@@ -12,7 +12,8 @@ import yaml
 from mediamill.flows.cli.main import cli
 from mediamill.tasks import capabilities
 from mediamill.tasks.errors import NoSuchOption, UsageError
-from mediamill.tasks.job import Job, load_job
+from mediamill.tasks.job import Job
+from mediamill.tasks.job_loading import load_job
 from mediamill.tasks.pipeline.job_file import check_job_fields
 from mediamill.tasks.python.job_arguments import to_job
 from mediamill.tasks.run.params import validate_params

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from mediamill.tasks.job import make_job
+from mediamill.tasks.job_loading import make_job
 from mediamill.tasks.run.run import Run
 from tests.helpers.cli_runs import bare_environment, read_rows
 from tests.helpers.local_server import RunningServer

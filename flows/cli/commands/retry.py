@@ -93,7 +93,7 @@ def _print_nothing_to_retry(out: Path, message: str, *, as_json: bool) -> int:
 
 def _make_retry_job(out: Path, options: dict[str, Any]) -> Job:
     """The job OUT was last run with, with the options given; another provider gets its own model and address."""
-    from mediamill.tasks.job import make_job
+    from mediamill.tasks.job_loading import make_job
     from mediamill.tasks.out.status import load_bound_job
     from mediamill.tasks.renamed_options import get_renamed_params, override
 

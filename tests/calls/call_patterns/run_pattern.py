@@ -9,7 +9,8 @@ from pathlib import Path
 import orjson
 
 from mediamill.tasks.errors import MediamillError
-from mediamill.tasks.job import Job, make_job
+from mediamill.tasks.job import Job
+from mediamill.tasks.job_loading import make_job
 from mediamill.tasks.plugins import CAPABILITY_GROUP, PROVIDER_GROUP
 from mediamill.tasks.run.run import Run
 from tests.helpers.plugins import write_entry_points

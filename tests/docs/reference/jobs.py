@@ -10,8 +10,9 @@ from pydantic import BaseModel
 
 from mediamill.tasks import capabilities
 from mediamill.tasks.escalation import Escalation
-from mediamill.tasks.job import Columns, Job, Schedule
+from mediamill.tasks.job import Columns, Job
 from mediamill.tasks.pipeline.spec import Chain, Step, Task
+from mediamill.tasks.schedule import Schedule
 from tests.docs.reference.markdown import NOTE, escape, format_code, format_table, join_blocks
 
 _WHERE_PARAMS_STAND = (

@@ -17,7 +17,8 @@ from mediamill.flows.cli.main import cli
 from mediamill.flows.cli.options import to_job_fields
 from mediamill.tasks import capabilities
 from mediamill.tasks.errors import NoSuchOption, UsageError
-from mediamill.tasks.job import Job, load_job, make_job
+from mediamill.tasks.job import Job
+from mediamill.tasks.job_loading import load_job, make_job
 from tests.helpers.paths import ROOT
 
 JOBS = sorted((ROOT / "configs" / "jobs").glob("*.yaml"))

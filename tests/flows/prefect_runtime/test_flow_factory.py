@@ -18,7 +18,8 @@ from mediamill.flows.prefect_runtime.flow_factory import _parse_form, make_capab
 from mediamill.flows.prefect_runtime.task_runs import make_batches
 from mediamill.flows.transcribe import transcribe
 from mediamill.tasks import capabilities
-from mediamill.tasks.job import Job, make_job
+from mediamill.tasks.job import Job
+from mediamill.tasks.job_loading import make_job
 from mediamill.tasks.journal.items import ShardWork
 from mediamill.tasks.plugins import CAPABILITY_GROUP
 from mediamill.tasks.providers.registry import provider_names

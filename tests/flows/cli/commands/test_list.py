@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from mediamill.tasks.engine import Engine
-from mediamill.tasks.job import make_job
+from mediamill.tasks.job_loading import make_job
 from mediamill.tasks.out.listing import list_outs
 from mediamill.tasks.out.status import read_status
 from mediamill.tasks.run.run import Run

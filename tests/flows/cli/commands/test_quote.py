@@ -9,7 +9,7 @@ import pytest
 
 from mediamill.flows.cli.commands.quote import command
 from mediamill.tasks.errors import UsageError
-from mediamill.tasks.job import make_job
+from mediamill.tasks.job_loading import make_job
 from mediamill.tasks.run.quote import quote
 from mediamill.tasks.run.resolved_job import resolve_job
 from tests.helpers.cli_runs import make_wavs, mediamill
