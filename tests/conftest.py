@@ -61,7 +61,8 @@ def pytest_collection_finish() -> None:
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """One more than cores, because tests wait for what they start; those of the proof tier watch clocks."""
     cores = os.cpu_count() or 1
-    return cores if "proof" in (config.option.markexpr or "") else cores + 1
+    expression = config.option.markexpr or ""
+    return cores if "proof" in expression and "not proof" not in expression else cores + 1
 
 
 _IS_LONG_FILE = re.compile(r"^pytestmark = \[?.*pytest\.mark\.(long|proof)\b", re.MULTILINE)
