@@ -116,9 +116,10 @@ class ItemHistory:
 
     def load_asks(self, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
         """The states of Asks by their keys, of whichever OUT they are."""
+        columns = [column for column in asks.c if column is not asks.c.worker]  # which an older journal does not have
         found: dict[str, dict[str, Any]] = {}
         for chunk in split_values(keys):
-            found.update({row["key"]: row for row in self._read(select(asks).where(asks.c.key.in_(chunk)))})
+            found.update({row["key"]: row for row in self._read(select(*columns).where(asks.c.key.in_(chunk)))})
         return found
 
     def load_calls(self, call_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
