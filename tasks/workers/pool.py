@@ -38,8 +38,8 @@ from mediamill.tasks.workers.messages import (
 from mediamill.tasks.workers.money_pool import MoneyPool
 from mediamill.tasks.workers.tally import Tally
 
-_MAX_DEATHS = 3
-"""Workers that may die one after another while nothing is done, or no item of the shard that each began with."""
+_MAX_DEATHS, _MAX_SHARD_DEATHS = 3, 5
+"""How often each worker may die while nothing is done, and workers that began with one shard while no item of it is."""
 _STOP_LOOK_SECONDS = 0.1
 _MAX_SILENT_SECONDS = 60.0
 """A worker that says nothing for so long stands still: it speaks four times a second."""
@@ -215,7 +215,7 @@ class WorkerPool:
         write_record(RUN_LOGGER, logging.WARNING, "worker_died", message, run_id=context.run_id, notice=True)
         await self._count_death(child.shards)
         is_hopeless = self._deaths_in_a_row >= _MAX_DEATHS * self._count
-        if is_hopeless or (child.shards and self._deaths[min(child.shards)] >= _MAX_DEATHS):
+        if is_hopeless or (child.shards and self._deaths[min(child.shards)] >= _MAX_SHARD_DEATHS):
             hint = "what is done is kept; run again with fewer --processes, or without"
             self._fail(StorageError(f"workers died again and again; {how}", hint=hint))
             self._set_results(child.shards)
