@@ -24,6 +24,8 @@ def run_server(settings: Settings) -> int:
     """Serve until a signal or the parent's end; return the exit code."""
     logging.basicConfig(format="%(message)s", level=logging.CRITICAL if settings.quiet else logging.ERROR)
     logging.getLogger("aiohttp.server").addFilter(_shorten_malformed_requests)
+    if settings.parent is None and not settings.quiet:
+        _print_notices()
     try:
         return asyncio.run(serve(replace(settings, access_token=_read_access_token(settings))))
     except KeyboardInterrupt:
@@ -31,6 +33,17 @@ def run_server(settings: Settings) -> int:
     except MediamillError as error:
         _print_failure(settings, error)
         return error.exit_code
+
+
+def _print_notices() -> None:
+    """Print what is told of weights that had changed; a server that a run started leaves that to the run."""
+    handler = logging.StreamHandler()
+    handler.addFilter(lambda record: bool(getattr(record, "notice", False)))
+    handler.setFormatter(logging.Formatter("mediamill serve: %(message)s"))
+    logger = logging.getLogger("mediamill.run")
+    logger.addHandler(handler)
+    logger.setLevel(logging.WARNING)
+    logger.propagate = False
 
 
 def _shorten_malformed_requests(record: logging.LogRecord) -> bool:

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from importlib.util import find_spec
+from io import BufferedReader
 from pathlib import Path
 
 import jiwer
@@ -37,6 +38,7 @@ needs_weights = pytest.mark.skipif(
     reason="the whisper extra is not installed",
 )
 LANGUAGES = SAMPLES / "languages.csv"
+FILES = {"model.bin", "config.json", "tokenizer.json", "vocabulary.txt", "checked.json"}
 
 
 @pytest.fixture
@@ -51,7 +53,10 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             (data / name).write_text(name)
     monkeypatch.syspath_prepend(tmp_path / "site")
     monkeypatch.setattr(whisper_base, "_PACKAGES", ("small_part1", "small_part2"))
-    monkeypatch.setattr(whisper_base, "_MODEL_BYTES", 23)
+    others = ("config.json", "tokenizer.json", "vocabulary.txt")
+    monkeypatch.setattr(
+        whisper_base, "_OTHER_FILES", {name: hashlib.sha256(name.encode()).hexdigest() for name in others}
+    )
     monkeypatch.setattr(whisper_base, "BASE_SHA256", hashlib.sha256(b"first half, second half").hexdigest())
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     whisper_weights.find_weights.cache_clear()
@@ -67,7 +72,7 @@ def test_weights_are_joined_once_by_whoever_comes_first(packages: Path) -> None:
     assert len(set(folders)) == 1
     folder = folders[0]
     assert (folder / "model.bin").read_bytes() == b"first half, second half"
-    assert {path.name for path in folder.iterdir()} == {"model.bin", "config.json", "tokenizer.json", "vocabulary.txt"}
+    assert {path.name for path in folder.iterdir()} == FILES
     assert {path.name for path in packages.iterdir()} == {folder.name, f"{folder.name}.lock"}
     made = (folder / "model.bin").stat().st_ino
     assert (whisper_base.find_base_weights() / "model.bin").stat().st_ino == made
@@ -84,6 +89,45 @@ def test_weights_that_are_not_those_expected_are_refused_and_leave_nothing(
     with pytest.raises(UsageError, match="not 000000000000"):
         whisper_base.find_base_weights()
     assert [path.suffix for path in packages.iterdir()] == [".lock"]
+
+
+def test_a_changed_byte_is_found_and_the_weights_are_joined_again(
+    packages: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = whisper_base.find_base_weights()
+    model = folder / "model.bin"
+    before = model.stat()
+    model.write_bytes(b"First half, second half")
+    os.utime(model, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with caplog.at_level("WARNING", logger="mediamill.run"):
+        whisper_base.find_base_weights()
+    assert model.read_bytes() == b"first half, second half"
+    (record,) = caplog.records
+    assert "were joined again from their packages: model.bin has the SHA-256" in record.getMessage()
+    (folder / "vocabulary.txt").write_text("another vocabulary")
+    monkeypatch.setattr(whisper_base, "_PACKAGES", ("no_such_package", "small_part2"))
+    with pytest.raises(UsageError, match=r"is damaged \(vocabulary.txt has .* no-such-package is not installed"):
+        whisper_base.find_base_weights()
+
+
+def test_weights_are_hashed_only_where_they_changed(packages: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = whisper_base.find_base_weights()
+    hashed: list[str] = []
+    digest = hashlib.file_digest
+
+    def count(file: BufferedReader, name: str) -> object:
+        hashed.append(Path(file.name).name)
+        return digest(file, name)
+
+    monkeypatch.setattr(hashlib, "file_digest", count)
+    whisper_base.find_base_weights()
+    assert hashed == []
+    os.utime(folder / "model.bin")
+    whisper_base.find_base_weights()
+    whisper_base.find_base_weights()
+    (folder / "checked.json").write_text("[]")
+    whisper_base.find_base_weights()
+    assert hashed == ["model.bin", "config.json", "tokenizer.json", "vocabulary.txt"] * 2
 
 
 @needs_weights
