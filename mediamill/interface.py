@@ -17,7 +17,7 @@ from mediamill.tasks.capabilities.base import (
     SecondOpinion,
     TrySettings,
 )
-from mediamill.tasks.capabilities.parameters import NamesFiles, Option, ReadsFile, parse_list
+from mediamill.tasks.capabilities.parameters import NamesFiles, Option, ReadsFile, RowsOnly, parse_list
 from mediamill.tasks.domain import JSON, Answer, Ask, Cost, Input, Item, Payload, Preparation, Usage
 from mediamill.tasks.errors import (
     AccountStopped,
@@ -221,6 +221,7 @@ __all__ = [
     "RerankConfig",
     "RerankModel",
     "RerankOperation",
+    "RowsOnly",
     "RunFailed",
     "RunHandle",
     "RunStopped",

@@ -35,8 +35,8 @@ class Item:
         sample: raised by ``retry`` to buy a new answer for the same input.
         problem: why the row itself cannot be used; such an Item becomes a Failure without being run.
         has_result: OUT has a result for the same input; it stays until a new one replaces it.
-        lost_request_key: the request key of a result whose file is gone, or whose row is made again. Its reply comes
-            from the journal; it is never bought again.
+        lost_request_key: the request key of a result whose file is gone, or whose row is made again; empty where it
+            was made without a request. Its reply comes from the journal; it is never bought again.
         is_outdated: its row is made again, as this program makes it; without a reply that is an answer it goes.
         is_read_again: before a new answer is bought, the reply for the sample before it is read once more.
         file_stem: what the names of its files begin with, as the plan chose it; None where an earlier program planned

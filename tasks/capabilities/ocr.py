@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from mediamill.tasks.capabilities.base import Call, CapabilityContext, Estimate, prefix_bad_input, to_url_input
+from mediamill.tasks.capabilities.parameters import RowsOnly
 from mediamill.tasks.capabilities.visual.image_inputs import (
     COPIES_IN_MEMORY,
     DECODING_BYTES,
@@ -30,11 +31,12 @@ class OcrParams(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    min_confidence: float = Field(
+    min_confidence: Annotated[float, RowsOnly()] = Field(
         0.5,
         ge=0,
         le=1,
-        description="lines of which the model is less sure are left out of the text; they stay in lines",
+        description="lines of which the model is less sure are left out of the text; they stay in lines; another value "
+        "buys nothing",
     )
     fetch: bool = Field(default=False, description="download URLs here and send the images instead of the URLs")
 

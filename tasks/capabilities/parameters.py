@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from pydantic import ValidationInfo
 
 from mediamill.tasks.sources.locate import find_url_problem, is_url, normalize_url
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,39 @@ class ReadsFile:
             return orjson.loads(value)
         except ValueError as error:
             raise ValueError(f"is not JSON: {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class RowsOnly:
+    """In a parameter's annotation: it changes rows and no request.
+
+    A job that names another value goes on with its OUT, whose rows are made again from the journal, for nothing.
+
+    Attributes:
+        select_sent: the part of its value, as JSON, that does go into requests; empty where nothing does. None where
+            nothing ever does.
+    """
+
+    select_sent: Callable[[Any], Any] | None = None
+
+
+def select_sent_params(model: type[BaseModel], params: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides a capability's requests of its parameters: all but those, or the parts, that change rows alone.
+
+    Args:
+        model: the capability's parameters.
+        params: values as JSON, by name; names that ``model`` does not have stay.
+    """
+    sent = dict(params)
+    for name in params.keys() & model.model_fields.keys():
+        for declaration in model.model_fields[name].metadata:
+            if isinstance(declaration, RowsOnly):
+                value = declaration.select_sent(params[name]) if declaration.select_sent is not None else None
+                if value:
+                    sent[name] = value
+                else:
+                    del sent[name]
+    return sent
 
 
 def is_from_row(info: ValidationInfo) -> bool:

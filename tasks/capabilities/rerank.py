@@ -11,7 +11,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from mediamill.tasks.capabilities.base import BYTES_PER_TOKEN, Call, CapabilityContext, Estimate
-from mediamill.tasks.capabilities.parameters import NamesFiles, Option, Template
+from mediamill.tasks.capabilities.parameters import NamesFiles, Option, RowsOnly, Template
 from mediamill.tasks.capabilities.text.documents import Corpus, Document, parse_corpus, parse_documents, read_corpus
 from mediamill.tasks.capabilities.text.prompts import check_template, render_text
 from mediamill.tasks.domain import Ask, Item, Usage
@@ -59,17 +59,19 @@ class RerankParams(RenamedFields):
     rank_fields: list[str] | None = Field(
         None, min_length=1, description="fields of documents that are objects, in order; default: all fields"
     )
-    top_n: int | None = Field(
+    top_n: Annotated[int | None, RowsOnly()] = Field(
         None, ge=1, description="how many of the best documents to keep, for the same price; default: all"
     )
-    min_score: float | None = Field(None, allow_inf_nan=False, description="minimum score of the documents to keep")
-    return_documents: bool = Field(
+    min_score: Annotated[float | None, RowsOnly()] = Field(
+        None, allow_inf_nan=False, description="minimum score of the documents to keep; another value buys nothing"
+    )
+    return_documents: Annotated[bool, RowsOnly()] = Field(
         default=True, description="return the documents' text with their scores; on by default"
     )
     comparable: bool | None = Field(
         None, description="scores of separate requests can be merged; default: when that is known of the model"
     )
-    calibrated: bool | None = Field(
+    calibrated: Annotated[bool | None, RowsOnly()] = Field(
         None,
         description="a score from 0 to 1 means the same for every query, so rows name its band; default: when known",
     )

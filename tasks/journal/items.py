@@ -243,7 +243,7 @@ def _to_item(row: RowMapping) -> Item:
         sample=row["sample"],
         problem=row["problem"],
         has_result=result_is_current and row["error_kind"] != NO_ANSWER,
-        lost_request_key=str(orjson.loads(row["result"]).get("request_key"))
+        lost_request_key=orjson.loads(row["result"]).get("request_key") or ""
         if result_is_current and row["error_kind"] in KINDS_MADE_AGAIN
         else None,
         is_outdated=result_is_current and row["error_kind"] in (OUTDATED, NO_ANSWER),

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, and_, bindparam, case, func, literal, null, o
 from mediamill.tasks.domain import Failure, Item, Outcome
 from mediamill.tasks.journal.database import JournalDatabase
 from mediamill.tasks.journal.json_codec import dumps, text_to_path
-from mediamill.tasks.journal.planning import BOUND_ITEM, NO_ANSWER, OUTDATED
+from mediamill.tasks.journal.planning import BOUND_ITEM, KINDS_MADE_AGAIN, NO_ANSWER, OUTDATED
 from mediamill.tasks.journal.renamed_kinds import list_stored_kinds, rename_kind_in_row, to_kind_now
 from mediamill.tasks.journal.tables import items, shards
 
@@ -128,9 +128,11 @@ class Outcomes:
         return [orjson.loads(row[0]) for row in rows]
 
     def find_finished(self, ids: Sequence[str]) -> dict[str, tuple[str, bool, str]]:
-        """Fingerprint, whether it failed, and location of those of ``ids`` that a run would leave as they are."""
+        """Fingerprint, whether it failed, and location of those of ``ids`` for which a run would request nothing."""
         columns = select(items.c.item_id, items.c.fingerprint, items.c.state, items.c.location)
-        is_finished = or_(items.c.state == "done", and_(items.c.state == "failed", items.c.transient == 0))
+        is_made_again = and_(items.c.state == "pending", items.c.error_kind.in_(KINDS_MADE_AGAIN), _HAS_CURRENT_RESULT)
+        has_failed = and_(items.c.state == "failed", items.c.transient == 0)
+        is_finished = or_(items.c.state == "done", has_failed, is_made_again)
         condition = and_(items.c.out_id == self._journal.out_id, items.c.item_id.in_(ids), is_finished)
         rows = self._journal.read_blocking(lambda connection: connection.execute(columns.where(condition)).all())
         return {
@@ -255,9 +257,9 @@ _RECORD_RESULT = (
         preparation=bindparam("b_preparation"),
     )
 )
+_HAS_CURRENT_RESULT = and_(items.c.result.is_not(None), items.c.result_fingerprint == items.c.fingerprint)
 _RESULT_IS_CURRENT = and_(
-    items.c.result.is_not(None),
-    items.c.result_fingerprint == items.c.fingerprint,
+    _HAS_CURRENT_RESULT,
     func.coalesce(items.c.error_kind, "") != NO_ANSWER,
 )
 _RECORD_FAILURE = (

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, RowMapping, Update, insert, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, Update, and_, insert, select, update
 
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.journal.database import JournalDatabase
 from mediamill.tasks.journal.out_copy import make_own_identity
 from mediamill.tasks.journal.out_place import Place, PlaceChange, ensure_out_id, read_out_id, write_out_id
+from mediamill.tasks.journal.planning import OUTDATED
 from mediamill.tasks.journal.tables import items, outs, shards
 from mediamill.tasks.renamed_options import get_renamed_params, to_new_names
 
@@ -91,6 +92,7 @@ class Output:
         binding: Binding,
         job: Mapping[str, Any],
         *,
+        select_sent: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict,
         replace: bool = False,
         this_run_only: bool = False,
         moved: bool = False,
@@ -101,6 +103,8 @@ class Output:
             out: the folder of results.
             binding: what the run uses.
             job: the job as JSON, for ``retry``.
+            select_sent: what decides requests of parameters as they are stored. Where that is the same, others bind
+                OUT anew, and its rows are made again with the replies that the journal has.
             replace: allow another provider, model and parameters; every item is then done again.
             this_run_only: allow them for this run alone; OUT's binding stays as it is.
             moved: the source is the same, at another place.
@@ -128,13 +132,17 @@ class Output:
             if different and this_run_only and not replace:
                 connection.execute(update(outs).where(condition).values(place=values["place"]))
                 return
-            if different and not replace:
+            has_same_requests = different == ["params"] and (
+                select_sent(orjson.loads(row["params"])) == select_sent(orjson.loads(binding.params))
+            )
+            if different and not replace and not has_same_requests:
                 was = {**row, "params": _to_shown_params(row["capability"], row["params"])}
                 names = ", ".join(f"{name} was {was[name]}" for name in different)
                 raise UsageError(f"{out}: {names}", hint="--replace does everything again, another --out keeps both")
             connection.execute(update(outs).where(condition).values(**values))
             if different:
-                connection.execute(_make_all_pending(self._journal.out_id))
+                make_pending = _make_rows_again if has_same_requests else _make_all_pending
+                connection.execute(make_pending(self._journal.out_id))
 
         await self._journal.write(bind_out)
 
@@ -237,6 +245,12 @@ def _make_all_pending(out_id: str) -> Update:
     """Have every item of an OUT done again; a failure then replaces its result."""
     new_values = {"state": "pending", "transient": 0, "result_fingerprint": None}
     return update(items).where(items.c.out_id == out_id).values(**new_values)
+
+
+def _make_rows_again(out_id: str) -> Update:
+    """Have every row of an OUT made again with its replies in the journal, or stay."""
+    condition = and_(items.c.out_id == out_id, items.c.state == "done")
+    return update(items).where(condition).values(state="pending", error_kind=OUTDATED)
 
 
 def _to_shown_params(capability: str, params: str) -> str:

@@ -20,7 +20,7 @@ import orjson
 from pydantic_core import to_jsonable_python
 
 from mediamill.tasks.capabilities.base import Capability
-from mediamill.tasks.capabilities.parameters import Option
+from mediamill.tasks.capabilities.parameters import Option, select_sent_params
 from mediamill.tasks.errors import MediamillError, UsageError
 from mediamill.tasks.job import Job, drop_empty
 from mediamill.tasks.journal.journal_choice import has_journal, open_begun_journal
@@ -44,6 +44,7 @@ class OutChoice:
         kept: what the job leaves out and OUT's earlier runs decide, by name.
         instead_of: the default OUT that is bound to something else; None for a job in the OUT one expects.
         differences: between the job and ``instead_of``; or between the job and the OUT that it names, which refuses it.
+        made_again: between the job and its OUT, where they change rows and no request.
         suggested_out: a path that the job may name instead of such an OUT.
         capability: another capability, whose results OUT holds.
         formats: of OUT's subtitles, those that its earlier runs named.
@@ -53,13 +54,15 @@ class OutChoice:
     kept: Mapping[str, Any] = field(default_factory=dict)
     instead_of: str | None = None
     differences: tuple[Difference, ...] = ()
+    made_again: tuple[Difference, ...] = ()
     suggested_out: str = ""
     capability: str | None = None
     formats: tuple[str, ...] = ()
 
     def describe(self) -> str | None:
         """Why it is this OUT, and what it decides; None where both are as one expects."""
-        return "; ".join(filter(None, (self._describe_own(), self._describe_kept()))) or None
+        made_again = f"rows are made again for {describe(self.made_again)}, free" if self.made_again else None
+        return "; ".join(filter(None, (self._describe_own(), self._describe_kept(), made_again))) or None
 
     def _describe_own(self) -> str | None:
         """Why the job has an OUT of its own; None where it has the one that one expects."""
@@ -94,8 +97,11 @@ def choose_out(job: Job, capability: Capability, params: Any) -> OutChoice:
         return OutChoice(job, capability=base.binding.capability if base else None)
     named = _NamedSettings(job, capability, params)
     differences = named.find_differences(base)
-    if not differences and not job.replace and (kept := named.keep(base)) is not None:
-        return kept
+    if not differences and not job.replace:
+        if (older := _find_older_own_out(named, base)) is not None:
+            return older
+        if (kept := named.keep(base)) is not None:
+            return kept
     if job.out or job.replace:
         suggested = named.name_own_out(base, differences)
         return OutChoice(
@@ -148,9 +154,8 @@ class _NamedSettings:
                 differences.append(Difference("address", earlier.job.get("base_url") or own, self.job.base_url or own))
         if self.job.model is not None and self.job.model != binding.model:
             differences.append(Difference("model", binding.model, self.job.model))
-        before = self._load_params(binding)
-        names = [name for name in self._all if name in self._named and before[name] != self._all[name]]
-        differences += [Difference(name, before[name], self._all[name]) for name in names]
+        changed = self._find_changed_params(binding)
+        differences += [each for each in changed if not self._changes_rows_only(each)]
         tries = _load_tries(binding)
         differences += [
             Difference(name, tries.get(name) or None, now)
@@ -159,11 +164,18 @@ class _NamedSettings:
         ]
         return tuple(differences)
 
+    def find_row_differences(self, earlier: _Earlier) -> tuple[Difference, ...]:
+        """What OUT was made otherwise with than the job names, and that changes rows alone."""
+        return tuple(filter(self._changes_rows_only, self._find_changed_params(earlier.binding)))
+
     def keep(self, earlier: _Earlier) -> OutChoice | None:
         """The job in this OUT, with what its earlier runs decide; None where a file that they read is another now."""
         job, binding = self.keep_provider(earlier), earlier.binding
         own = {name: value for name, value in self._load_own_params(binding).items() if not self._is_permission(name)}
         left_out = {name: value for name, value in own.items() if name not in self._named}
+        row_differences = self.find_row_differences(earlier)
+        own |= {each.name: each.now for each in row_differences}
+        own = {name: value for name, value in own.items() if name in left_out or name in self._own}
         if left_out:
             as_given = to_new_names(earlier.job.get("params") or {}, self._renamed)
             for values in (left_out, {name: as_given.get(name) for name in left_out}):
@@ -177,7 +189,7 @@ class _NamedSettings:
         kept = {**self.list_kept_names(earlier), **left_out, **tries}
         stored = Job.model_validate({"capability": "", "source": "", **{name: earlier.job.get(name) for name in tries}})
         update = {"out": earlier.out, **{name: getattr(stored, name) for name in tries}}
-        return OutChoice(job.model_copy(update=update), kept, formats=earlier.formats)
+        return OutChoice(job.model_copy(update=update), kept, made_again=row_differences, formats=earlier.formats)
 
     def keep_provider(self, earlier: _Earlier) -> Job:
         """The job with OUT's provider and model, as far as it names none."""
@@ -194,12 +206,19 @@ class _NamedSettings:
             }
         )
 
-    def is_made_like(self, earlier: _Earlier) -> bool:
-        """Whether an OUT was made with exactly the job's parameters, and with the provider and model it names."""
+    def is_made_like(self, earlier: _Earlier, *, exactly: bool) -> bool:
+        """Whether an OUT was made with the job's parameters, and with the provider and model it names.
+
+        Parameters that change rows alone may be others, unless ``exactly``.
+        """
         if earlier.binding.capability != self.capability.name or self.find_differences(earlier):
             return False
         is_same = drop_empty(self._tries) == _load_tries(earlier.binding)
-        return is_same and bool(self._load_params(earlier.binding) == self._all)
+        before = self._load_params(earlier.binding)
+        if exactly or not is_same:
+            return is_same and before == self._all
+        model = self.capability.params
+        return select_sent_params(model, before) == select_sent_params(model, self._all)
 
     def name_own_out(self, base: _Earlier, differences: Sequence[Difference]) -> str:
         """The path of an OUT beside ``base`` whose name says what differs."""
@@ -228,6 +247,15 @@ class _NamedSettings:
                 if default_model not in (None, binding.model):
                     kept["model"] = binding.model
         return kept
+
+    def _find_changed_params(self, binding: Binding) -> list[Difference]:
+        before = self._load_params(binding)
+        names = [name for name in self._all if name in self._named and before[name] != self._all[name]]
+        return [Difference(name, before[name], self._all[name]) for name in names]
+
+    def _changes_rows_only(self, difference: Difference) -> bool:
+        model, name = self.capability.params, difference.name
+        return select_sent_params(model, {name: difference.before}) == select_sent_params(model, {name: difference.now})
 
     def _dump_own_params(self, params: dict[str, Any]) -> dict[str, Any] | None:
         """Parameters as OUT's binding has them; None when they are not valid, or read a file that is gone."""
@@ -261,14 +289,37 @@ def _find_own_out(named: _NamedSettings, base: _Earlier, differences: Sequence[D
     """The job's own OUT beside the default one: the one it already has, or the path of a new one."""
     own = named.name_own_out(base, differences)
     first = _load_earlier(own)
-    if first is not None and named.is_made_like(first):
+    if first is not None and named.is_made_like(first, exactly=True):
         return first
-    parent, name = Path(base.out).parent, Path(base.out).name
-    for folder in sorted(parent.expanduser().glob(f"{glob.escape(name)}-*")):
-        earlier = _load_earlier(str(parent / folder.name))
-        if earlier is not None and named.is_made_like(earlier):
-            return earlier
+    beside = [*([first] if first else []), *filter(None, map(_load_earlier, _list_outs_beside(base)))]
+    for exactly in (True, False):
+        for earlier in beside:
+            if named.is_made_like(earlier, exactly=exactly):
+                return earlier
     return own if first is None else f"{own}-{named.hash_settings()}"
+
+
+def _find_older_own_out(named: _NamedSettings, base: _Earlier) -> OutChoice | None:
+    """The OUT that an earlier program made for parameters which change rows alone: what it bought stays in use."""
+    row_differences = named.find_row_differences(base)
+    if not row_differences or named.job.out:
+        return None
+    made_by = (base.binding.provider, base.binding.model, base.is_rehearsal)
+    for out in _list_outs_beside(base):
+        with suppress(MediamillError):  # one that cannot be read is not gone on with, and keeps no other from it
+            older = _load_earlier(out)
+            if older is None or (older.binding.provider, older.binding.model, older.is_rehearsal) != made_by:
+                continue
+            if named.is_made_like(older, exactly=True) and (kept := named.keep(older)) is not None:
+                return replace(kept, instead_of=base.out, differences=row_differences)
+    return None
+
+
+def _list_outs_beside(base: _Earlier) -> list[str]:
+    """The paths of folders beside the default OUT whose names begin with its."""
+    parent, name = Path(base.out).parent, Path(base.out).name
+    folders = sorted(parent.expanduser().glob(f"{glob.escape(name)}-*"))
+    return [str(parent / folder.name) for folder in folders]
 
 
 def _load_earlier(out_path: str, journal: str | None = None, *, moved: bool = False) -> _Earlier | None:

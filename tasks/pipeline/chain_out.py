@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mediamill.tasks import capabilities
+from mediamill.tasks.capabilities.parameters import select_sent_params
 from mediamill.tasks.errors import UsageError
 from mediamill.tasks.out.differences import Difference, describe, hash_value, to_name
 from mediamill.tasks.out.out_choice import choose_out
@@ -111,7 +112,7 @@ def _find_task_differences(chain: Chain, out: Path, number: int, step: Step, nam
     kept = [
         Difference(key, value, None)
         for key, value in choice.kept.items()
-        if key not in ("provider", "address", "model")
+        if key not in ("provider", "address", "model") and select_sent_params(capability.params, {key: value})
     ]
     return [Difference(f"{name}: {each.name}", each.before, each.now) for each in (*choice.differences, *kept)]
 

@@ -12,14 +12,12 @@ import pyarrow as pa
 
 from mediamill.tasks.engine import Engine
 from mediamill.tasks.errors import UsageError
-from mediamill.tasks.job import drop_empty
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.journal_choice import choose_journal, write_mark
-from mediamill.tasks.journal.output_binding import Binding
 from mediamill.tasks.journal.output_lock import OutputLock
 from mediamill.tasks.out.damage import Damage, mend_at_start
 from mediamill.tasks.out.moved_out import check_is_same_source, check_place
-from mediamill.tasks.renamed_options import get_renamed_params, to_stored_job, to_stored_names
+from mediamill.tasks.renamed_options import to_stored_job
 from mediamill.tasks.run.call_setup import (
     choose_concurrency,
 )
@@ -117,16 +115,20 @@ async def _bind_out(
 ) -> Damage:
     """Bind OUT, recover from a crash, and freeze the schemas before the first part; what has to be written again."""
     job, out = resolved.job, resolved.out
-    own_params = resolved.params.model_dump(mode="json", exclude_defaults=True)
-    params = to_stored_names(own_params, get_renamed_params(resolved.capability.name))
-    if tries := drop_empty(job.describe_tries()):
-        params["tries"] = tries
-    binding = Binding.from_values(root, resolved.capability.name, resolved.provider.name, resolved.model, params)
+    binding = resolved.make_binding(root)
     fields = job.model_dump(mode="json", exclude=_NOT_STORED)
     fields = to_stored_job({**fields, "out": str(out)})  # others that share the journal name it from any folder
     journal.output.load_id(out)
     formats = list(dict.fromkeys([*journal.output.load_formats(), *job.subtitles]))
-    await journal.output.bind(out, binding, fields, replace=job.replace, this_run_only=source is None, moved=job.moved)
+    await journal.output.bind(
+        out,
+        binding,
+        fields,
+        select_sent=resolved.select_sent_params,
+        replace=job.replace,
+        this_run_only=source is None,
+        moved=job.moved,
+    )
     if formats:
         await journal.output.store_formats(formats)
     write_mark(out, job.journal)  # only now: the journal it names knows OUT

@@ -121,7 +121,9 @@ async def _quote_job(resolved: ResolvedJob) -> Quote:
     await engine.run_in_thread(check_template_columns, resolved, source)
     journal = await engine.run_in_thread(_open_journal_or_none, resolved)
     refusal = _find_refusal(resolved, journal, source.root)
-    known = None if refusal else journal
+    bound = journal.output.load_binding() if journal is not None else None
+    does_all = bound is not None and job.replace and not resolved.has_requests_of(bound)
+    known = None if refusal or does_all else journal
     totals = _QuoteTotals()
 
     def select(batch: list[Item]) -> list[Item]:
@@ -132,7 +134,7 @@ async def _quote_job(resolved: ResolvedJob) -> Quote:
     if not totals.items and not not_taken.with_sidecar:
         raise UsageError(f"{job.source}: has no items")
     out_use: OutUse = "refused" if refusal else "continued"
-    if journal is None or (job.replace and not refusal):
+    if journal is None or (does_all and not refusal):
         out_use = "new" if journal is None else "replaced"
     note = refusal or resolved.choice.describe()
     return replace(_to_quote(totals, resolved), not_taken=not_taken, out_use=out_use, out_note=note)
@@ -252,7 +254,7 @@ def _open_journal_or_none(resolved: ResolvedJob) -> Journal | None:
 def _select_unfinished(journal: Journal | None, batch: Sequence[Item], totals: _QuoteTotals, job: Job) -> list[Item]:
     """The items that a run would do: those that have not ended for good with their present input."""
     totals.items += len(batch)
-    if journal is None or job.no_cache or job.replace:
+    if journal is None or job.no_cache:
         return list(batch)
     todo, ends = [], journal.outcomes.find_finished([item.item_id for item in batch])
     for item in batch:

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
 from mediamill.tasks import capabilities
 from mediamill.tasks.bounded.expressions import Expression
 from mediamill.tasks.capabilities.base import Capability
+from mediamill.tasks.capabilities.parameters import select_sent_params
 from mediamill.tasks.errors import MediamillError, UsageError
 from mediamill.tasks.escalation import Escalation
-from mediamill.tasks.job import Job
+from mediamill.tasks.job import Job, drop_empty
+from mediamill.tasks.journal.output_binding import Binding
 from mediamill.tasks.money.cost import Pricing
 from mediamill.tasks.out.differences import describe
 from mediamill.tasks.out.out_choice import OutChoice, choose_out
 from mediamill.tasks.plugins import plugin_error
 from mediamill.tasks.providers import registry
 from mediamill.tasks.providers.operations import find_meter, find_priced_as
+from mediamill.tasks.renamed_options import get_renamed_params, to_new_names, to_stored_names
 from mediamill.tasks.run.more_tries import (
     build_tries_schema,
     check_more_tries,
@@ -103,6 +109,27 @@ class ResolvedJob:
 
         source = open_source(self.job, self.capability.kinds, list_param_names(self.capability))
         return WithoutSidecar(source, self.sidecars) if self.job.skip_existing and self.sidecars else source
+
+    def make_binding(self, root: str) -> Binding:
+        """What OUT is bound to by this job, with its source's root."""
+        own_params = self.params.model_dump(mode="json", exclude_defaults=True)
+        params = to_stored_names(own_params, get_renamed_params(self.capability.name))
+        if tries := drop_empty(self.job.describe_tries()):
+            params["tries"] = tries
+        return Binding.from_values(root, self.capability.name, self.provider.name, self.model, params)
+
+    def select_sent_params(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """What decides requests of a binding's parameters."""
+        return select_sent_params(
+            self.capability.params, to_new_names(params, get_renamed_params(self.capability.name))
+        )
+
+    def has_requests_of(self, binding: Binding) -> bool:
+        """Whether an OUT that is bound to this has what this job requests; parameters may differ that change rows."""
+        own = self.make_binding(binding.root)
+        return (own.provider, own.model) == (binding.provider, binding.model) and (
+            self.select_sent_params(orjson.loads(own.params)) == self.select_sent_params(orjson.loads(binding.params))
+        )
 
     def refuse_another_out(self) -> None:
         """Refuse a job that names an OUT which was made with something else than the job names.

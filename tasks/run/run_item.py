@@ -55,7 +55,7 @@ async def _run_capability(context: RunContext, item: Item, record: ItemRecord, *
         if item.problem:
             raise BadInput(item.problem, kind="wrong_row")
         taken, columns = await tries.run()
-        if item.lost_request_key is not None and item.lost_request_key not in tries.request_keys:
+        if item.lost_request_key is not None and item.lost_request_key not in (tries.request_keys or {""}):
             raise BadInput("its request is another one now", kind="lost")
         if undeclared := [name for name in columns if context.schema.get_field_index(name) < 0]:
             raise ItemError(
@@ -82,7 +82,10 @@ def _explain_lost(error: ItemError, item: Item) -> None:
         error.hint = "mediamill retry OUT --only bad_reply buys it anew"
     elif item.is_outdated:
         error.kind, error.message = OUTDATED, f"{item.source}: other bytes would be sent for it now; its row stays"
-        error.hint = f"mediamill retry OUT --only {OUTDATED} buys it anew"
+        error.hint = (
+            f"mediamill retry OUT --only {OUTDATED} buys it anew; with the --model, --provider or --set of the retry "
+            "that it came from, where it came from one, it is free"
+        )
     else:
         error.message = f"{item.source}: its file is lost, and it came from another request: {error.message}"
         error.hint = _LOST_FILE_HINT

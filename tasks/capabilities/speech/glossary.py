@@ -54,7 +54,12 @@ def parse_glossary(value: Any, *, reads_file: bool) -> Any:
     return tuple(entries)
 
 
-def split_glossary(glossary: Glossary | None) -> tuple[list[str], list[tuple[str, str]]]:
+def get_terms(glossary: Sequence[str] | None) -> list[str]:
+    """The terms, which alone go into requests."""
+    return split_glossary(glossary)[0]
+
+
+def split_glossary(glossary: Sequence[str] | None) -> tuple[list[str], list[tuple[str, str]]]:
     """The terms, and the pairs of wrong and right."""
     terms, pairs = [], []
     for entry in glossary or ():

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from mediamill.tasks.capabilities.parameters import Option, ReadsFile, is_from_row
+from mediamill.tasks.capabilities.parameters import Option, ReadsFile, RowsOnly, is_from_row
 from mediamill.tasks.capabilities.speech.channel_choice import ChannelMode
-from mediamill.tasks.capabilities.speech.glossary import Glossary, parse_glossary, split_glossary
+from mediamill.tasks.capabilities.speech.glossary import Glossary, get_terms, parse_glossary
 from mediamill.tasks.capabilities.speech.speaker_names import SpeakerNames, is_channel_name, parse_speaker_names
 from mediamill.tasks.domain import JSON
 from mediamill.tasks.media.endpoint_fit import CutOptions
@@ -29,10 +29,12 @@ class SpeechRecognitionParams(BaseModel):
         description="ISO-639-1 code of the spoken language; default auto: detected",
     )
     prompt: str | None = Field(None, max_length=4000, description="names and terms that the model should expect")
-    glossary: Annotated[Glossary | None, Option(metavar="FILE|a,b,c"), ReadsFile("--glossary")] = Field(
-        None,
-        description="terms that the model should expect, and replacements of whole words in what it wrote "
-        "(wrong -> right): a list, or a file with one a line",
+    glossary: Annotated[Glossary | None, Option(metavar="FILE|a,b,c"), ReadsFile("--glossary"), RowsOnly(get_terms)] = (
+        Field(
+            None,
+            description="terms that the model should expect, and replacements of whole words in what it wrote "
+            "(wrong -> right): a list, or a file with one a line; other replacements buy nothing again",
+        )
     )
     temperature: float | None = Field(
         None, ge=0, le=1, description="sampling temperature from 0 to 1; 0 is the most literal"
@@ -53,7 +55,9 @@ class SpeechRecognitionParams(BaseModel):
         description="split: each channel of a call by itself, with its speaker; auto: where they hold one voice each; "
         "default mix: all as one",
     )
-    speaker_names: Annotated[SpeakerNames | None, Option(metavar="a,b|FILE"), ReadsFile("--speaker-names")] = Field(
+    speaker_names: Annotated[
+        SpeakerNames | None, Option(metavar="a,b|FILE"), ReadsFile("--speaker-names"), RowsOnly()
+    ] = Field(
         None,
         description="names of the speakers: those of the channels in order, or a file (csv, yaml) with item, label and "
         "name; changing it buys nothing again",
@@ -135,5 +139,5 @@ def get_cut_options(params: SpeechRecognitionParams) -> CutOptions:
 def build_request_params(params: SpeechRecognitionParams) -> dict[str, JSON]:
     """The parameters that a request depends on."""
     fields: dict[str, JSON] = params.model_dump(exclude=_OWN_PARAMS, exclude_none=True)
-    terms: list[JSON] = [*split_glossary(params.glossary)[0]]
+    terms: list[JSON] = [*get_terms(params.glossary)]
     return {**fields, "glossary": terms} if terms else fields
