@@ -44,12 +44,14 @@ class Admission:
     Attributes:
         gate: that admitted it.
         request: what tells its request from others.
+        work_seconds: how long its work may take by itself, beside what any answer may take; 0 where that is not known.
         is_ready: True once it was found that it may still go; as the probe it is not replaced by another then.
     """
 
     gate: Gate
     request: str
     is_ready: bool = False
+    work_seconds: float = 0.0
     _number: int | None = None
     _is_open: bool = True
 
@@ -65,8 +67,9 @@ class Admission:
         self.is_ready = self.gate.may_go(self)
         return self.is_ready
 
-    def start(self) -> None:
-        """It goes out now."""
+    def start(self, work_seconds: float = 0.0) -> None:
+        """It goes out now; its work may take that long by itself."""
+        self.work_seconds = work_seconds
         self._number = self.gate.start(self)
 
     def report(self, problem: Problem | None, status: int | None = None) -> FailureStreak | None:

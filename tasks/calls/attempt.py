@@ -180,7 +180,7 @@ class WireAttempt:
                 if not admission.may_go():
                     raise NotSent("provider_out", "not sent, because the provider does not answer")
                 context.stats.sent += 1
-                admission.start()
+                admission.start(self._measure_work_seconds())
                 record.start_clock()
                 timeout_seconds = context.timeout or self._wire.timeout
                 send = partial(
@@ -223,6 +223,12 @@ class WireAttempt:
         A websocket has pings, and a built-in server on a busy machine is slow rather than hanging.
         """
         return self._wire.repeatable and request.session is None and self._context.server_deaths is None
+
+    def _measure_work_seconds(self) -> float:
+        """The length of the audio, as which a built-in engine may take; hosted ones answer within seconds."""
+        if self._context.server_deaths is None:
+            return 0.0
+        return sum(float(ask.ceiling.audio_seconds or 0) for ask in self._asks)
 
     async def _settle_reply(self, reply: Reply, number: int) -> Sequence[Answer]:
         """Parse the reply and turn its usage into cost; one Answer per Ask."""

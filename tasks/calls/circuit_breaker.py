@@ -82,6 +82,10 @@ class CircuitBreaker:
         """Requests that were sent and have not ended."""
         return len(self._out)
 
+    def is_out(self, number: int) -> bool:
+        """Whether that request was sent and has not ended."""
+        return number in self._out
+
     @property
     def _has_answered(self) -> bool:
         return self._answered_sent_at > float("-inf")

@@ -70,7 +70,7 @@ class ProviderGate:
         self._judging: asyncio.Task[bool] | None = None
         self._run_id = run_id
         self._breaker = CircuitBreaker(list_overdue)
-        self._silence = SilenceNotice(lambda: self._breaker.out, self._tell_silence)
+        self._silence = SilenceNotice(self._breaker, self._tell_silence)
         self._is_careful = False  # so many replies were lost that few requests are sent
         self._has_given_up = False
         self._waiting = WaitingLine(self._return_turn)
@@ -178,8 +178,9 @@ class ProviderGate:
 
     def start(self, admission: Admission) -> int:
         """A request goes out; its number."""
-        self._silence.note_sent()
-        return self._breaker.start(self._loop.time(), admission.request)
+        number = self._breaker.start(self._loop.time(), admission.request)
+        self._silence.note_sent(number, admission.work_seconds)
+        return number
 
     def succeed(self, admission: Admission, number: int) -> None:
         """The provider answered."""

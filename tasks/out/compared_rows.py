@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mediamill.tasks.errors import NoSuchOption, UsageError
+from mediamill.tasks.out.reference_speakers import (
+    Values,
+    check_rows_of_item,
+    choose_spoken,
+    find_speaker,
+    list_speakers,
+)
 from mediamill.tasks.sources.manifest import open_table
 
-Values = Mapping[str, Any]
 KEY_COLUMNS = ("item_id", "id", "source", "path", "file", "file_name", "filename", "recording", "audio", "image", "url")
 """Columns of a table of references that may say which item a row is about, the surest first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """The rows of both sides that are about the same item, and how many of each side have no partner."""
+    """The rows of both sides that are about the same item, and how many of each side have no partner.
+
+    ``other_speakers`` are items whose references are about speakers of whom the result has none: the source, the
+    references' speakers and the result's.
+    """
 
     pairs: Sequence[tuple[Values, Values]]
     without_reference: int
     without_result: int
+    other_speakers: Sequence[tuple[str, Sequence[str], Sequence[str]]] = ()
 
 
 def read_out_rows(out: Path) -> list[dict[str, Any]]:
@@ -59,8 +70,8 @@ def read_reference_rows(path: Path, key: str | None) -> tuple[list[Values], list
 
 
 def pair_rows(results: Sequence[Values], references: Sequence[Values], keys: Sequence[str]) -> Paired:
-    """Pair results with references: by id, by source, or by the file's name where only one item has it."""
-    index = _index_results(results)
+    """Pair results with another OUT's: by id or source."""
+    index, _ = _index_results(results)
     pairs, used = [], set()
     for reference in references:
         number = next((index[value] for value in _iter_key_values(reference, keys) if value in index), None)
@@ -70,16 +81,66 @@ def pair_rows(results: Sequence[Values], references: Sequence[Values], keys: Seq
     return Paired(pairs, len(results) - len(used), len(references) - len(pairs))
 
 
-def _index_results(results: Sequence[Values]) -> dict[str, int]:
-    names = Counter(Path(str(row["source"])).name for row in results)
-    index: dict[str, int] = {}
-    for number, row in enumerate(results):
-        name = Path(str(row["source"])).name
-        if names[name] == 1:
-            index[name] = number
-    for column in ("source", "item_id"):
-        index |= {str(row[column]): number for number, row in enumerate(results)}
-    return index
+def pair_references(
+    results: Sequence[Values], references: Sequence[Values], keys: Sequence[str], *, by_speaker: bool
+) -> Paired:
+    """Pair results with a table's rows: by id, by source, or by the file's name where only one item has it.
+
+    Args:
+        results: an OUT's rows.
+        references: the table's rows; of one item there may be several, each about one of its speakers.
+        keys: the table's columns that say which item a row is about.
+        by_speaker: whether results are transcripts, of which a row may be about one speaker.
+
+    Raises:
+        UsageError: when two rows are about the same item and the same speaker.
+    """
+    rows = _find_rows_of_items(results, references, keys)
+    pairs: list[tuple[Values, Values]] = []
+    other_speakers = []
+    for number, of_item in rows.items():
+        result = results[number]
+        check_rows_of_item(result, of_item, by_speaker=by_speaker)
+        spoken = choose_spoken(result, of_item) if by_speaker else [(result, of_item[0])]
+        if spoken is None:
+            wanted = [find_speaker(reference) or "" for reference in of_item]
+            other_speakers.append((str(result["source"]), wanted, list_speakers(result)))
+        pairs += spoken or ()
+    used = sum(map(len, rows.values()))
+    return Paired(pairs, len(results) - len(rows), len(references) - used, other_speakers)
+
+
+def _find_rows_of_items(
+    results: Sequence[Values], references: Sequence[Values], keys: Sequence[str]
+) -> dict[int, list[Values]]:
+    """The references' rows by the number of their result.
+
+    A row that has only the file's name in common is not about an item of which another has the id or path.
+    """
+    exact, by_name = _index_results(results)
+    found: dict[int, list[Values]] = {}
+    left = []
+    for reference in references:
+        values = list(_iter_key_values(reference, keys))
+        number = next((exact[value] for value in values if value in exact), None)
+        if number is not None:
+            found.setdefault(number, []).append(reference)
+        else:
+            left.append((reference, values))
+    named: dict[int, list[Values]] = {}
+    for reference, values in left:
+        number = next((by_name[value] for value in values if value in by_name), None)
+        if number is not None and number not in found:
+            named.setdefault(number, []).append(reference)
+    return found | named
+
+
+def _index_results(results: Sequence[Values]) -> tuple[dict[str, int], dict[str, int]]:
+    """The number of each result by its id and source, and by its file's name where only one has it."""
+    exact = {str(row[column]): number for column in ("source", "item_id") for number, row in enumerate(results)}
+    names = [Path(str(row["source"])).name for row in results]
+    count = Counter(names)
+    return exact, {name: number for number, name in enumerate(names) if count[name] == 1}
 
 
 def _iter_key_values(reference: Values, keys: Sequence[str]) -> Iterator[str]:

@@ -14,18 +14,19 @@ from mediamill.tasks.languages import to_iso_code
 from mediamill.tasks.out.compared_rows import (
     KEY_COLUMNS,
     Paired,
-    Values,
+    pair_references,
     pair_rows,
     read_out_rows,
     read_reference_rows,
 )
 from mediamill.tasks.out.field_agreement import measure_nearness
+from mediamill.tasks.out.reference_speakers import SPEAKER_COLUMNS, Values
 from mediamill.tasks.out.text_errors import TextErrors, count_text_errors
 from mediamill.tasks.system.os_errors import build_storage_error
 
 _SPEECH = ("transcribe", "translate")
 _TEXT_COLUMNS = ("text", "reference", "transcript", "transcription", "sentence", "caption", "answer")
-_GROUPS = {"language": ("language", "lang", "locale"), "speaker": ("speaker", "speaker_id", "client_id")}
+_GROUPS = {"language": ("language", "lang", "locale"), "speaker": SPEAKER_COLUMNS}
 _NOT_COMPARED = frozenset(
     {"item_id", "item_index", "run_id", "capability", "source", "content_sha256", "provider", "model", "engine"}
     | {"simulated", "request_key", "request_id", "started_at", "latency_ms", "attempts", "cached", "cost_usd"}
@@ -39,7 +40,10 @@ _NOT_COMPARED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class ComparedItem:
-    """One item. ``score`` is its word error rate, or 1 less the mean nearness of its fields: 0 is best."""
+    """One item, or one of its speakers, whom ``groups`` names.
+
+    ``score`` is its word error rate, or 1 less the mean nearness of its fields: 0 is best.
+    """
 
     item_id: str
     source: str
@@ -63,7 +67,11 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What was found. ``fields`` has for each field the share of equal items and the mean nearness."""
+    """What was found. ``fields`` has for each field the share of equal items and the mean nearness.
+
+    ``other_speakers`` are items that were not compared, because their results have none of the references' speakers:
+    the source, the references' speakers and the result's.
+    """
 
     items: Sequence[ComparedItem]
     without_reference: int
@@ -72,6 +80,12 @@ class Comparison:
     by_group: Mapping[str, Mapping[str, tuple[TextErrors, int]]]
     fields: Mapping[str, tuple[float, float]]
     sides: Sequence[Side]
+    other_speakers: Sequence[tuple[str, Sequence[str], Sequence[str]]] = ()
+
+    @property
+    def n_items(self) -> int:
+        """Items that were compared, each counted once, however many speakers it has."""
+        return len({item.item_id for item in self.items})
 
     @property
     def identical(self) -> int:
@@ -96,23 +110,40 @@ def compare(
         text_column: the table's column of the right texts.
 
     Raises:
-        UsageError: when a side cannot be read, a column is not there, or no item is on both.
+        UsageError: when a side cannot be read, a column is not there, no item is on both, or two rows of the table are
+            about the same item and speaker.
     """
     results = read_out_rows(out)
+    is_speech = results[0]["capability"] in _SPEECH and not columns
     is_out = reference.is_dir()
     if is_out:
         references: list[Values] = list(read_out_rows(reference))
         paired = pair_rows(results, references, ["item_id", "source"])
     else:
         references, keys = read_reference_rows(reference, key)
-        paired = pair_rows(results, references, keys)
+        paired = pair_references(results, references, keys, by_speaker=is_speech)
+    if not paired.pairs and paired.other_speakers:
+        raise UsageError(
+            describe_other_speakers(paired.other_speakers),
+            hint="name them alike: --speaker-names of transcribe, or the references' column",
+        )
     if not paired.pairs:
         raise UsageError(f"no item of {out} is in {reference}", hint="name the column of ids or files with --key")
     sides = [_describe_side(out, results), *([_describe_side(reference, references)] if is_out else [])]
-    if results[0]["capability"] in _SPEECH and not columns:
+    if is_speech:
         names = list(dict.fromkeys(name for row in references for name in row))
         return _compare_texts(paired, _choose_text_column(names, text_column, reference), sides)
     return _compare_fields(paired, _choose_fields(paired, columns), sides)
+
+
+def describe_other_speakers(items: Sequence[tuple[str, Sequence[str], Sequence[str]]]) -> str:
+    """Which items were not compared, because their results have none of the references' speakers, in one line."""
+    source, wanted, known = items[0]
+    others = f" and {len(items) - 1} more" if len(items) > 1 else ""
+    return (
+        f"not compared: {source}{others}: the references' speakers are {', '.join(wanted)}, the result's "
+        f"{', '.join(known) or 'not told apart'}"
+    )
 
 
 def write_comparison(comparison: Comparison, to: Path) -> None:
@@ -185,7 +216,9 @@ def _compare_texts(paired: Paired, column: str, sides: Sequence[Side]) -> Compar
         items.append(
             ComparedItem(str(result["item_id"]), str(result["source"]), score, said, heard, groups, errors=errors)
         )
-    return Comparison(items, paired.without_reference, paired.without_result, total, by_group, {}, sides)
+    return Comparison(
+        items, paired.without_reference, paired.without_result, total, by_group, {}, sides, paired.other_speakers
+    )
 
 
 def _iter_groups(result: Values, reference: Values) -> Iterator[tuple[str, str]]:

@@ -75,6 +75,77 @@ def test_the_command_prints_rates_and_the_worst_and_writes_all_items(transcripts
     assert (as_json["identical"], as_json["errors"]["substituted"]) == (2, 2)
 
 
+def write_call(tmp_path: Path, *, speakers: tuple[str | None, str | None] = ("agent", "customer")) -> Path:
+    """An OUT with one call of two speakers, and a recording of one."""
+    said = ("Good morning, how can I help?", "My train was late."), ("Which train", "it")
+    parts = [{"text": text, "speaker": speaker} for text, speaker in zip(said[0], speakers, strict=True)]
+    words = [
+        {"word": word, "speaker": speaker}
+        for text, speaker in zip(said[0], speakers, strict=True)
+        for word in text.split()
+    ]
+    rows: list[dict[str, Any]] = [
+        {"text": " ".join(said[0]), "language": "en", "segments": parts, "words": words},
+        {"text": SAID[0], "language": "en", "segments": None, "words": None},
+    ]
+    return write_out(tmp_path / "call", "transcribe", rows)
+
+
+def test_the_speakers_of_a_call_are_compared_each_with_its_own_words(tmp_path: Path) -> None:
+    out, right = write_call(tmp_path), tmp_path / "right.csv"
+    right.write_text(
+        "id;speaker;text\nid-0;agent;good morning how can i help\nid-0;customer;my plane was late\n"
+        f"id-1;agent;{SAID[0]}\n"
+    )
+    printed = CliRunner().invoke(command, [str(out), str(right)]).output
+    assert "2 items, 3 speakers in all, compared with" in printed
+    assert "(0 without a reference, 0 of its rows without a result)" in printed
+    assert "speaker agent (2): WER 0.000" in printed
+    assert "speaker customer (1): WER 0.250" in printed
+    assert "in/0.wav, customer" in printed
+    right.write_text("id;speaker;text\nid-0;customer;my train was late\n")  # one row alone is about its speaker, too
+    assert (alone := compare(out, right)).total is not None
+    assert (alone.total.words, alone.total.word_errors, alone.without_reference) == (4, 0, 1)
+
+
+def test_a_speaker_beside_others_who_is_not_in_the_result_said_nothing_there(tmp_path: Path) -> None:
+    right = tmp_path / "right.csv"
+    right.write_text("id;speaker;text\nid-0;agent;good morning how can i help\nid-0;boss;good bye\n")
+    found = compare(write_call(tmp_path), right)
+    assert found.total is not None
+    assert (found.total.left_out, found.total.word_errors) == (2, 2)
+
+
+def test_speakers_that_have_other_names_or_none_are_told(tmp_path: Path) -> None:
+    out, right = write_call(tmp_path), tmp_path / "right.csv"
+    right.write_text(f"id;speaker;text\nid-0;A;good morning\nid-0;B;late\nid-1;A;{SAID[0]}\n")
+    printed = CliRunner().invoke(command, [str(out), str(right)]).output
+    assert "not compared: in/0.wav: the references' speakers are A, B, the result's agent, customer" in printed
+    assert "0 of its rows without a result" in printed
+    (tmp_path / "two").mkdir()
+    right.write_text("id;speaker;text\nid-0;A;good morning\nid-0;B;late\n")
+    with pytest.raises(UsageError, match=r"in/0\.wav: .* the result's not told apart"):
+        compare(write_call(tmp_path / "two", speakers=(None, None)), right)
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ("id;text\nid-0;a\nid-0;b\n", r"2 rows for in/0.wav \(item id-0\), and not each says who speaks"),
+        ("id;speaker;text\nid-0;A;a\n0.wav;A;b\n", None),
+        ("id;speaker;text\nid-0;A;a\nin/0.wav;A;b\n", r"2 rows for in/0.wav \(item id-0\), speaker A"),
+    ],
+)
+def test_two_rows_about_the_same_are_refused(transcripts: Path, tmp_path: Path, rows: str, words: str | None) -> None:
+    reference = tmp_path / "right.csv"
+    reference.write_text(rows)
+    if words is None:  # the second has only a file's name in common, of which another row has the id
+        assert compare(transcripts, reference).without_result == 1
+    else:
+        with pytest.raises(UsageError, match=words):
+            compare(transcripts, reference)
+
+
 def test_two_outs_are_compared_with_what_they_cost(transcripts: Path, tmp_path: Path) -> None:
     other = write_out(tmp_path / "other", "transcribe", [{"text": SAID[0], "language": "en", "cost_usd": None}])
     found = compare(transcripts, other)

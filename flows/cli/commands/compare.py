@@ -27,7 +27,9 @@ _SHOWN_PAIRS, _SHOWN_CHARACTERS = 10, 160
 @click.option("--key", metavar="COLUMN", help="REFERENCE's column of ids, paths or file names; default: found by name")
 @click.option("--text-column", metavar="COLUMN", help="REFERENCE's column of the right texts; default: found by name")
 @click.option("--columns", metavar="A,B", help="columns to compare field by field; default: all that both have")
-@click.option("--to", type=click.Path(path_type=Path), help="a .parquet to write: one row an item, the worst first")
+@click.option(
+    "--to", type=click.Path(path_type=Path), help="a .parquet to write: a row for each item or speaker, worst first"
+)
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object instead of text")
 @click.option("--debug", is_flag=True, help="print tracebacks")
 def command(
@@ -43,8 +45,9 @@ def command(
 ) -> int:
     """Compare OUT with REFERENCE: a .csv, .tsv, .jsonl or .parquet of what is right, or another OUT.
 
-    Transcripts get word and character error rates by language and speaker, normalised as in Whisper's paper; other
-    results are compared field by field. It needs the extra: pip install 'mediamill[compare]'.
+    Transcripts get word and character error rates by language and speaker, normalised as in Whisper's paper. Several
+    rows about one recording, each with a speaker, are compared each with what that speaker says. Other results are
+    compared field by field. It needs the extra: pip install 'mediamill[compare]'.
     """
     from mediamill.tasks.errors import UsageError
     from mediamill.tasks.out.comparison import compare, write_comparison
@@ -67,10 +70,12 @@ def command(
 
 def _to_json(found: Comparison) -> dict[str, Any]:
     return {
-        "items": len(found.items),
+        "items": found.n_items,
+        "compared": len(found.items),
         "identical": found.identical,
         "without_reference": found.without_reference,
         "without_result": found.without_result,
+        "other_speakers": [source for source, _, _ in found.other_speakers],
         "errors": _errors_to_json(found.total) if found.total else None,
         "by": {
             group: {value: {**_errors_to_json(errors), "items": count} for value, (errors, count) in values.items()}
@@ -92,10 +97,14 @@ def _errors_to_json(errors: TextErrors) -> dict[str, Any]:
 
 
 def _format_lines(found: Comparison, reference: Path) -> Iterator[str]:
+    from mediamill.tasks.out.comparison import describe_other_speakers
+
     yield (
-        f"{pluralize(len(found.items), 'item')} compared with {reference} ({found.without_reference} without a "
+        f"{_count(found)} compared with {reference} ({found.without_reference} without a "
         f"reference, {found.without_result} of its rows without a result)"
     )
+    if found.other_speakers:
+        yield describe_other_speakers(found.other_speakers)
     yield f"without any difference: {found.identical} of {len(found.items)}"
     if found.total is not None:
         yield f"all: {_format_errors(found.total)}"
@@ -112,9 +121,15 @@ def _format_lines(found: Comparison, reference: Path) -> Iterator[str]:
         time = "" if side.seconds is None else f", {side.seconds:.2f} s an item"
         yield f"{side.name}: {side.model}; cost {cost}{time}"
     for item in found.list_worst():
-        yield f"{item.score:6.3f}  {item.source}"
+        speaker = item.groups.get("speaker")
+        yield f"{item.score:6.3f}  {item.source}{f', {speaker}' if speaker else ''}"
         yield f"        result     {_shorten(item.value)}"
         yield f"        reference  {_shorten(item.reference)}"
+
+
+def _count(found: Comparison) -> str:
+    items = pluralize(found.n_items, "item")
+    return items if len(found.items) == found.n_items else f"{items}, {len(found.items)} speakers in all,"
 
 
 def _format_errors(errors: TextErrors) -> str:
