@@ -166,18 +166,17 @@ class Transcribe:
 async def _count_sent_channels(
     path: Path, info: AudioInfo, params: SpeechRecognitionParams, context: CapabilityContext
 ) -> tuple[int, int]:
-    """How many channels are likely to be sent, and how many at most.
+    """How many channels are likely to be sent, and how many at most: all of them.
 
-    For ``auto`` the recording's beginning is compared: only where its channels hold the same sound is one expected.
+    The recording's beginning is compared: those that are silent there, or hold the same sound as others, may not be
+    sent. Without any sound the mix is sent once.
     """
     if params.channels == "mix" or info.channels == 1:
         return 1, 1
-    if params.channels == "split":
-        return info.channels, info.channels
     from mediamill.tasks.media.channel_analysis import analyze_channels
 
     beginning = functools.partial(
         analyze_channels, path, track=params.audio_track, check=context.raise_if_stopped, max_seconds=_COMPARED_SECONDS
     )
-    choice = choose_channels("auto", await context.run_in_thread(beginning))
-    return (1 if choice.is_same else info.channels), info.channels
+    choice = choose_channels(params.channels, await context.run_in_thread(beginning))
+    return max(len(choice.heard), 1), info.channels

@@ -47,14 +47,12 @@ class ChannelAnalysis:
         active: (channels, frames): where each sounds like speech.
         correlations: of each pair of channels that are not silent, from 0 to 1; 1 is the same sound, also in opposite
             phase.
-        products: (3, frames) of two channels: the power of each, and their product; empty for more channels.
     """
 
     names: tuple[str, ...]
     levels: npt.NDArray[np.int8] = field(repr=False)
     active: npt.NDArray[np.bool_] = field(repr=False)
     correlations: tuple[float, ...] = ()
-    products: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros((3, 0), np.float32), repr=False)
 
     @property
     def silent(self) -> tuple[bool, ...]:
@@ -101,19 +99,6 @@ class ChannelAnalysis:
                 distances.append(self.levels[channel, alone].astype(np.int16) - others.max(axis=0))
         return float(np.median(np.concatenate(distances))) if distances else None
 
-    def measure_excess(self, channel: int, other: int, start: float, end: float) -> float:
-        """By how many dB one channel is louder than another between two times, in decoded seconds."""
-        span = self.levels[:, _to_span(start, end)].astype(np.float32)
-        if not span.size:
-            return 0.0
-        power = np.power(10.0, span[[channel - 1, other - 1]] / 10).mean(axis=1)
-        return float(10 * np.log10(power[0] / power[1]))
-
-    def measure_likeness(self, start: float, end: float) -> float:
-        """How alike two channels are between two times, in decoded seconds: 1 for a copy of any level, else near 0."""
-        one, other, product = self.products[:, _to_span(start, end)].sum(axis=1)
-        return float(abs(product) / np.sqrt(one * other)) if one * other > 0 else 0.0
-
 
 def analyze_channels(
     path: Path, *, track: str | None = None, check: Check | None = None, max_seconds: float | None = None
@@ -130,7 +115,7 @@ def analyze_channels(
         BadInput: the kinds of :func:`mediamill.tasks.media.prepare.prepare_audio`.
     """
     detectors: list[VoiceActivityDetector] = []
-    products, by_frame = np.zeros((0, 0)), _FrameProducts()
+    products = np.zeros((0, 0))
     samples = 0
     with open_recording(path, read_head(path)[0], check, track=track) as recording:
         context = recording.stream.codec_context
@@ -145,7 +130,6 @@ def analyze_channels(
                 detector.feed(channel)
             scaled = block.astype(np.float32) / np.float32(32768)
             products += scaled @ scaled.T
-            by_frame.add(scaled)
             samples += block.shape[1]
             if max_seconds is not None and samples >= max_seconds * FRAMES_PER_SECOND * FRAME_SAMPLES:
                 break
@@ -156,36 +140,7 @@ def analyze_channels(
     found = ChannelAnalysis(names, levels.reshape(len(detectors), frames), active.reshape(len(detectors), frames))
     live = [channel for channel, silent in enumerate(found.silent) if not silent]
     pairs = [_correlate(products, one, other) for one, other in combinations(live, 2)]
-    return ChannelAnalysis(found.names, found.levels, found.active, tuple(pairs), by_frame.collect())
-
-
-class _FrameProducts:
-    """Collects power and product of two channels in frames of 20 ms."""
-
-    def __init__(self) -> None:
-        self._rest = np.zeros((2, 0), np.float32)
-        self._parts: list[npt.NDArray[np.float32]] = []
-
-    def add(self, samples: npt.NDArray[np.float32]) -> None:
-        """Take in the next samples (channels, samples)."""
-        if len(samples) != len(self._rest):
-            return
-        self._rest = np.concatenate([self._rest, samples], axis=1)
-        n_whole = self._rest.shape[1] // FRAME_SAMPLES
-        if n_whole < FRAMES_PER_SECOND:
-            return
-        one, other = self._rest[:, : n_whole * FRAME_SAMPLES].reshape(2, n_whole, FRAME_SAMPLES)
-        self._parts.append(np.stack([(one * one).sum(axis=1), (other * other).sum(axis=1), (one * other).sum(axis=1)]))
-        self._rest = self._rest[:, n_whole * FRAME_SAMPLES :]
-
-    def collect(self) -> npt.NDArray[np.float32]:
-        """(3, frames); less than the last second is left out."""
-        return np.concatenate([np.zeros((3, 0), np.float32), *self._parts], axis=1)
-
-
-def _to_span(start: float, end: float) -> slice:
-    first = int(start * FRAMES_PER_SECOND)
-    return slice(first, max(int(np.ceil(end * FRAMES_PER_SECOND)), first + 1))
+    return ChannelAnalysis(found.names, found.levels, found.active, tuple(pairs))
 
 
 def _correlate(products: npt.NDArray[np.float64], one: int, other: int) -> float:

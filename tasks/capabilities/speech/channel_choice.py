@@ -47,7 +47,7 @@ def choose_channels(mode: ChannelMode, analysis: ChannelAnalysis) -> ChannelChoi
     if count < 2:  # noqa: PLR2004 - one side
         return ChannelChoice("mix", (), count, "the recording has one channel")
     if not live:
-        return ChannelChoice("mix", (), count, f"none of the {count} channels holds sound")
+        return ChannelChoice("mix", (), count, f"none of the {count} channels holds sound: sent once, as a mix")
     if len(live) == 1:
         return ChannelChoice("split", live, count, f"only channel {live[0]} of {count} holds sound")
     is_same = min(analysis.correlations) >= SAME_CORRELATION
@@ -75,4 +75,6 @@ def _describe(analysis: ChannelAnalysis) -> str:
     distance = analysis.measure_distance()
     apart = "" if distance is None else f", {distance:.0f} dB above the others"
     correlation = max(analysis.correlations, default=0.0)
-    return f"one is alone in {measure_alone_share(analysis):.0%} of the sound{apart} (correlation {correlation:.2f})"
+    alone = [n for n, frames in enumerate(analysis.alone, 1) if analysis.measure_frames(frames) >= MIN_ALONE_SECONDS]
+    who = f"channel {alone[0]}" if len(alone) == 1 else "one"
+    return f"{who} is alone in {measure_alone_share(analysis):.0%} of the sound{apart} (correlation {correlation:.2f})"

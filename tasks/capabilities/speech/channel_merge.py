@@ -1,7 +1,8 @@
 """The transcripts of a recording's channels merged by time into one, each part with the channel that it was said on.
 
 Where a channel also holds another's voice, quietly (crosstalk), a recogniser writes that down once more. Such words are
-left out: another channel is much louder then, and has the same word, or the sound is a copy of its sound.
+left out, and told in the row: a leak of the other channel is measured in the sound, that channel is much louder then,
+and the sound is a copy of its sound, or the same word at the leak's level. Without a measured leak nothing is left out.
 """
 
 from __future__ import annotations
@@ -22,9 +23,12 @@ from mediamill.tasks.capabilities.speech.transcript_merge import join_texts
 
 if TYPE_CHECKING:
     from mediamill.tasks.media.channel_analysis import ChannelAnalysis
+    from mediamill.tasks.media.crosstalk import Leak, Leaks
 
 CROSSTALK_DB = 10.0
 """A word is crosstalk only where another channel is louder by this much."""
+LEAK_MARGIN_DB = 6.0
+"""A word that the other channel has too is crosstalk up to this much above the leak's level: louder ones are said."""
 COPY_LIKENESS = 0.7
 """From here on the sound is a copy; of a voice over crosstalk 5 dB below it is 0.5."""
 _SAME_TIME_SECONDS = 0.7
@@ -48,17 +52,19 @@ class _Part:
     segment: Mapping[str, Any] | None = None
 
 
-def merge_channels(analysis: ChannelAnalysis, heard: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+def merge_channels(
+    analysis: ChannelAnalysis, heard: Mapping[int, Mapping[str, Any]], leaks: Leaks | None = None
+) -> dict[str, Any]:
     """One transcript's columns from those of the channels that were heard.
 
     Args:
-        analysis: of all channels, which tells how loud each is when.
+        analysis: of all channels.
         heard: the columns of each channel's transcript by its number; times in decoded seconds.
+        leaks: which channels are heard on others; without any, no word is left out.
     """
     parts = {number: list(_to_parts(number, columns)) for number, columns in heard.items()}
-    words_before = sum(_count_words(part) for each in parts.values() for part in each)
-    kept = {number: list(_drop_crosstalk(each, parts, analysis)) for number, each in parts.items()}
-    n_dropped = words_before - sum(_count_words(part) for each in kept.values() for part in each)
+    left_out: dict[int, list[str]] = {number: [] for number in heard}
+    kept = {n: list(_drop_crosstalk(each, parts, leaks or {}, left_out[n])) for n, each in parts.items()}
     cut = [part for number, each in kept.items() for part in _cut_around(each, kept, number)]
     ordered = sorted(cut, key=lambda part: (part.start is None, part.start or 0.0, part.channel))
     labels = {number: _choose_labels(number, columns) for number, columns in heard.items()}
@@ -80,8 +86,9 @@ def merge_channels(analysis: ChannelAnalysis, heard: Mapping[int, Mapping[str, A
     has_segments = any(columns.get("segments") for columns in heard.values())
     first = next(iter(heard.values()))
     warnings = dict.fromkeys(warning for columns in heard.values() for warning in columns["warnings"])
-    if n_dropped:
-        warnings[f"crosstalk: {n_dropped} words are left out, which a channel has from a louder one"] = None
+    for number, texts in left_out.items():
+        if texts:
+            warnings[_describe_left_out(number, texts, leaks or {})] = None
     if len(heard) > 1 and any(part.start is None for part in ordered):
         warnings["channels: the model gives no times, so what each side said stands one behind the other"] = None
     flags = {flag for columns in heard.values() for flag in columns["flags"]}
@@ -99,7 +106,8 @@ def merge_channels(analysis: ChannelAnalysis, heard: Mapping[int, Mapping[str, A
         "flags": [flag for flag in FLAG_MEANINGS if flag in flags],
         EVIDENCE: _merge_evidence(list(heard.values())),
         "channels": [
-            _describe_channel(number, heard.get(number), analysis) for number in range(1, len(analysis.names) + 1)
+            _describe_channel(number, heard.get(number), analysis, left_out.get(number))
+            for number in range(1, len(analysis.names) + 1)
         ],
     }
 
@@ -117,7 +125,19 @@ def _merge_evidence(heard: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _describe_channel(number: int, columns: Mapping[str, Any] | None, analysis: ChannelAnalysis) -> dict[str, Any]:
+def _describe_left_out(number: int, texts: Sequence[str], leaks: Leaks) -> str:
+    """How many words of a channel are left out, and which leak is the cause."""
+    count = sum(len(text.split()) for text in texts)
+    sources = [
+        f"{source} ({leak.level_db:.0f} dB below it)" for (source, target), leak in leaks.items() if target == number
+    ]
+    words = "1 word is" if count == 1 else f"{count} words are"
+    return f"crosstalk: {words} left out on channel {number}, which it has from channel {' and '.join(sources)}"
+
+
+def _describe_channel(
+    number: int, columns: Mapping[str, Any] | None, analysis: ChannelAnalysis, left_out: Sequence[str] | None
+) -> dict[str, Any]:
     return {
         "number": number,
         "name": analysis.names[number - 1] or None,
@@ -126,6 +146,7 @@ def _describe_channel(number: int, columns: Mapping[str, Any] | None, analysis: 
         "speech_seconds": analysis.measure_frames(analysis.own[number - 1]),
         "language": columns and columns.get("language"),
         "flags": columns and columns["flags"],
+        "left_out": join_texts(list(left_out)) if left_out else None,
     }
 
 
@@ -189,62 +210,66 @@ def _slice(part: _Part, chosen: Sequence[int]) -> _Part:
     return replace(part, start=start, end=end, text=join_texts([tokens[n] for n in chosen]), words=words)
 
 
-def _count_words(part: _Part) -> int:
-    return len(part.words) or len(part.text.split())
-
-
 def _to_letters(text: str) -> str:
     return "".join(_LETTERS.findall(text.casefold()))
 
 
 def _drop_crosstalk(
-    parts: Sequence[_Part], by_channel: Mapping[int, Sequence[_Part]], analysis: ChannelAnalysis
+    parts: Sequence[_Part], by_channel: Mapping[int, Sequence[_Part]], leaks: Leaks, left_out: list[str]
 ) -> Iterator[_Part]:
-    """The parts of a channel without the words that came over from a much louder one."""
-    others = [
-        (other, sorted((get_middle(word), _to_letters(word["word"])) for part in each for word in part.words), each)
-        for other, each in by_channel.items()
-        if parts and other != parts[0].channel
+    """The parts of a channel without the words that leaked from a much louder one; their texts go to ``left_out``."""
+    sources = [
+        (
+            leak,
+            sorted((get_middle(word), _to_letters(word["word"])) for part in by_channel[source] for word in part.words),
+            by_channel[source],
+        )
+        for (source, target), leak in leaks.items()
+        if parts and target == parts[0].channel and source in by_channel
     ]
     for part in parts:
-        if part.start is None:
+        if part.start is None or not sources:
             yield part
         elif not part.words:
-            if not any(_has_text(part, other, each, analysis) for other, _, each in others):
+            if any(_has_text(part, leak, each) for leak, _, each in sources):
+                left_out.append(part.text)
+            else:
                 yield part
         else:
-            kept = [
-                n
-                for n, word in enumerate(part.words)
-                if not any(_has_word(word, part.channel, other, known, analysis) for other, known, _ in others)
-            ]
-            if len(kept) == len(part.words):
-                yield part
-            elif kept:
-                yield _slice(part, kept)
+            is_leaked = [any(_has_word(word, leak, known) for leak, known, _ in sources) for word in part.words]
+            dropped = [n for n, leaked in enumerate(is_leaked) if leaked]
+            kept = [n for n, leaked in enumerate(is_leaked) if not leaked]
+            if dropped:
+                left_out.append(_slice(part, dropped).text)
+            if kept:
+                yield _slice(part, kept) if dropped else part
 
 
-def _has_word(
-    word: TimedText, channel: int, other: int, known: Sequence[tuple[float, str]], analysis: ChannelAnalysis
-) -> bool:
+def _is_leaked(leak: Leak, start: float, end: float, *, is_same: bool) -> bool:
+    """Whether the sound between two times is the leak's; ``is_same`` where the other channel has the same words."""
+    distance = leak.measure_distance(start, end)
+    if distance < CROSSTALK_DB:
+        return False
+    at_level = distance >= leak.level_db - LEAK_MARGIN_DB
+    return leak.measure_likeness(start, end) >= COPY_LIKENESS or (is_same and at_level)
+
+
+def _has_word(word: TimedText, leak: Leak, known: Sequence[tuple[float, str]]) -> bool:
     letters, middle = _to_letters(word["word"]), get_middle(word)
     first = bisect_left(known, middle - _SAME_TIME_SECONDS, key=lambda entry: entry[0])
     last = bisect_right(known, middle + _SAME_TIME_SECONDS, key=lambda entry: entry[0])
-    span = get_start(word), get_end(word)
-    is_same = any(text == letters for _, text in known[first:last]) or analysis.measure_likeness(*span) >= COPY_LIKENESS
-    return is_same and analysis.measure_excess(other, channel, *span) >= CROSSTALK_DB
+    is_same = any(text == letters for _, text in known[first:last])
+    return _is_leaked(leak, get_start(word), get_end(word), is_same=is_same)
 
 
-def _has_text(part: _Part, other: int, parts: Sequence[_Part], analysis: ChannelAnalysis) -> bool:
+def _has_text(part: _Part, leak: Leak, parts: Sequence[_Part]) -> bool:
     assert part.start is not None
     tokens = [_to_letters(token) for token in part.text.split()]
     near = [each for each in parts if each.start is not None and each.start < part.end and part.start < each.end]
     found = Counter(_to_letters(token) for each in near for token in each.text.split())
     n_found = sum((Counter(tokens) & found).values())
-    is_copy = analysis.measure_likeness(part.start, part.end) >= COPY_LIKENESS
-    if not is_copy and (not tokens or n_found < _CROSSTALK_SHARE * len(tokens)):
-        return False
-    return analysis.measure_excess(other, part.channel, part.start, part.end) >= CROSSTALK_DB
+    is_same = bool(tokens) and n_found >= _CROSSTALK_SHARE * len(tokens)
+    return _is_leaked(leak, part.start, part.end, is_same=is_same)
 
 
 def _cut_around(parts: Sequence[_Part], by_channel: Mapping[int, Sequence[_Part]], number: int) -> Iterator[_Part]:

@@ -31,6 +31,7 @@ async def transcribe_channels(
     """
     from mediamill.tasks.capabilities.speech.channel_merge import merge_channels
     from mediamill.tasks.media.channel_analysis import analyze_channels
+    from mediamill.tasks.media.crosstalk import measure_leaks
 
     analysis = await context.run_in_thread(
         analyze_channels, media.path, track=params.audio_track, check=context.raise_if_stopped
@@ -43,7 +44,10 @@ async def transcribe_channels(
     heard = await _transcribe_each(media, choice, transcriber)
     timeline = next(iter(heard.values())).timeline
     by_number = {number: recording.columns for number, recording in heard.items()}
-    merged = await context.run_in_thread(merge_channels, analysis, by_number)
+    leaks = await context.run_in_thread(
+        measure_leaks, media.path, choice.heard, track=params.audio_track, check=context.raise_if_stopped
+    )
+    merged = await context.run_in_thread(merge_channels, analysis, by_number, leaks)
     merged["warnings"] += _warn(choice, analysis)
     return {**HeardRecording(merged, timeline).set_to_clock(), **describe_choice(choice)}
 

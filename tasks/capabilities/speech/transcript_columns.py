@@ -96,6 +96,11 @@ def build_channel_fields() -> list[pa.Field]:
             make_field("speech_seconds", pa.float64(), "seconds that sound like speech on this channel"),
             make_field("language", pa.string(), "its language, as the provider named it"),
             make_field("flags", pa.list_(pa.string()), "likely faults of its transcript"),
+            make_field(
+                "left_out",
+                pa.string(),
+                "words left out of it as crosstalk, where a leak of another channel is measured; null without any",
+            ),
         ]
     )
     return [

@@ -20,6 +20,7 @@ from mediamill.tasks.capabilities.speech.recognition_params import TranscribePar
 from mediamill.tasks.capabilities.speech.speaker_names import rename_speakers
 from mediamill.tasks.job import Columns, Job
 from mediamill.tasks.media.channel_analysis import ChannelAnalysis, analyze_channels
+from mediamill.tasks.media.crosstalk import Leak, measure_leaks
 from mediamill.tasks.run.resolved_job import resolve_job
 from mediamill.tasks.sinks.subtitles.cues import build_cues
 from tests.helpers.audio_files import syllables, to_wav
@@ -66,6 +67,7 @@ def fade(samples: np.ndarray, db: float) -> np.ndarray:
         ((AGENT + CUSTOMER, AGENT + CUSTOMER), (), r"same sound \(correlation 1.00\)"),
         ((AGENT, fade(-AGENT, 15)), (), "same sound"),
         ((speak((0, 12)), speak((0, 12), seed=1)), (), "hardly ever alone"),
+        ((speak((0, 12)), fade(speak((5, 6), seed=1), 14)), (), "2 is hardly ever alone; channel 1 is alone in"),
         ((speak((0, 11)), speak((1, 12), seed=1)), (), "sound together; one is alone in"),
         ((AGENT * 0, AGENT * 0), (), "none of the 2 channels holds sound"),
         ((AGENT,), (), "the recording has one channel"),
@@ -103,7 +105,8 @@ def test_each_side_is_sent_and_quoted_once_and_names_change_without_a_request(
         mode: round(float(each["high_usd"]) / float(quoted["mix"]["high_usd"]), 3) for mode, each in quoted.items()
     }
     assert seconds == {"mix": 1.0, "split": 2.0, "auto": 2.0}
-    assert float(quoted["auto"]["low_usd"]) == pytest.approx(5 / 3 * float(quoted["mix"]["low_usd"]), rel=0.01)
+    low = {mode: float(each["low_usd"]) / float(quoted["mix"]["low_usd"]) for mode, each in quoted.items()}
+    assert low == pytest.approx({"mix": 1.0, "split": 5 / 3, "auto": 4 / 3}, rel=0.01)
     done = transcribe(source, out, local_server.origin, *options, "--speaker-names", "agent,customer")
     assert done.returncode == 0, done.stderr
     bill = local_server.bill()
@@ -213,12 +216,40 @@ def test_what_came_over_from_a_louder_channel_is_left_out_and_told(words: bool) 
         1: heard((0.0, "we are closed"), words=words),
         2: heard((0.0, "We are closed."), (3.0, "oh dear"), words=words),
     }
-    merged = merge_channels(analyze(loud, quiet), sides)
+    analysis = analyze(loud, quiet)
+    merged = merge_channels(analysis, sides, {(1, 2): leak(loud, quiet, level_db=20)})
     assert merged["text"] == "we are closed oh dear"
     assert merged["speakers"] == ["channel 1", "channel 2"]
-    assert merged["warnings"] == ["crosstalk: 3 words are left out, which a channel has from a louder one"]
-    as_loud = merge_channels(analyze(loud, loud), sides)
-    assert as_loud["text"] == "we are closed We are closed. oh dear"
+    assert merged["warnings"] == [
+        "crosstalk: 3 words are left out on channel 2, which it has from channel 1 (20 dB below it)"
+    ]
+    assert [channel["left_out"] for channel in merged["channels"]] == [None, "We are closed."]
+    said_twice = "we are closed We are closed. oh dear"
+    for others in ({}, {(1, 2): leak(loud, quiet, level_db=30)}, {(1, 2): leak(loud, loud, level_db=20)}):
+        assert merge_channels(analysis, sides, others)["text"] == said_twice
+
+
+def leak(source: np.ndarray, target: np.ndarray, *, level_db: float) -> Leak:
+    """A leak of channels with these levels in dB by the second, whose sounds are alike nowhere."""
+    powers = [np.repeat(10 ** (each / 10), 50).astype(np.float32) for each in (source, target)]
+    return Leak(0, 1.0, level_db, np.stack([*powers, np.zeros_like(powers[0])]))
+
+
+@pytest.mark.parametrize(
+    ("side", "other", "found"),
+    [
+        (AGENT + fade(CUSTOMER, 25), CUSTOMER, {(2, 1): (0, 25)}),
+        (AGENT, CUSTOMER + fade(np.roll(AGENT, 160), 20), {(1, 2): (160, 20)}),
+        (AGENT, CUSTOMER, {}),
+        (AGENT, CUSTOMER + fade(np.roll(AGENT, 4800), 14), {}),
+        (speak((0, 12)), fade(speak((0, 12), seed=2), 14), {}),
+    ],
+)
+def test_a_leak_is_measured_where_the_sound_of_the_other_channel_is_there(
+    tmp_path: Path, side: np.ndarray, other: np.ndarray, found: dict[tuple[int, int], tuple[int, int]]
+) -> None:
+    leaks = measure_leaks(write(tmp_path / "a.wav", side, other), (1, 2))
+    assert {pair: (each.lag, round(each.level_db)) for pair, each in leaks.items()} == found
 
 
 def test_overlapping_speech_keeps_each_sides_words_together_in_subtitles() -> None:
