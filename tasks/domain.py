@@ -251,14 +251,6 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """An Item that succeeded: its common columns and its capability's own, by name."""
-
-    item_id: str
-    columns: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
 class Failure:
     """An Item that failed, and why. The next run tries ``transient`` failures again."""
 
@@ -270,6 +262,23 @@ class Failure:
     attempts: int = 0
     status: int | None = None
     cost_usd: Decimal | None = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """An Item that succeeded: its common columns and its capability's own, by name.
+
+    Attributes:
+        failed_tries: later tries that failed.
+        lacks_try: one of several tries failed in passing, and the row is not good: the next run makes that try.
+        undecided: why the condition that ends the tries could not be evaluated; None where it could.
+    """
+
+    item_id: str
+    columns: Mapping[str, Any]
+    failed_tries: tuple[Failure, ...] = ()
+    lacks_try: bool = False
+    undecided: str | None = None
 
 
 Outcome: TypeAlias = Result | Failure

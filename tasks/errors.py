@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from decimal import Decimal
 
 EXIT_CODES = {
     0: "all is done",
@@ -116,9 +117,10 @@ class AccountStopped(RunStopped):
 
 
 class BudgetReached(RunStopped):
-    """The next Ask could cost more than the budget has left."""
+    """The next Ask could cost more than the budget has left; ``max_usd`` is the most that it can cost."""
 
     kind = "budget"
+    max_usd: Decimal | None = None
 
 
 class ProviderDown(RunStopped):

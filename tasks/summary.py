@@ -206,6 +206,17 @@ class Summary(JsonSummary):
     outage_seconds: Annotated[float, "seconds for which it did not answer"] = 0.0
     tried_again: Annotated[int, "results of this run that had more than one try"] = 0
     taken_later: Annotated[int, "of these, results that are of a later try than the first"] = 0
+    tries_failed: Annotated[tuple[FailureGroup, ...], "later tries that failed, by kind, each with an example"] = ()
+    tries_missing: Annotated[
+        int, "results of this run of which a later try failed in passing: the same command makes it, and it alone"
+    ] = 0
+    undecided: Annotated[int, "results of this run for which `until` could not be evaluated: nobody else was tried"] = 0
+    undecided_example: Annotated[str | None, "why, for one of them"] = None
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nobody was paid: the built-in provider began, and no later try cost anything, known or not."""
+        return self.provider == "local" and not (self.cost_usd or self.unknown_max_usd or self.unstated)
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ def format_chain_table(end: ChainResult) -> list[str]:
 
 
 def _is_free(step: StepResult) -> bool:
-    return not step.cost_usd and all(summary.provider == "local" for summary in step.runs.values())
+    return not step.cost_usd and all(summary.is_free for summary in step.runs.values())
 
 
 def _print_step_details(step: StepResult, *, named: bool) -> None:

@@ -18,9 +18,10 @@ def format_end_table(summary: Summary) -> list[str]:
 
     ``reused`` are those of the done whose answers were there already; ``unchanged`` ones were passed over.
     """
+    is_out_free = summary.is_free and not (summary.out_cost_usd or summary.lost_requests)
     costs = [
-        "free" if summary.provider == "local" and not usd else format_dollars(usd)
-        for usd in (summary.cost_usd, summary.out_cost_usd)
+        "free" if is_free else format_dollars(usd)
+        for is_free, usd in ((summary.is_free, summary.cost_usd), (is_out_free, summary.out_cost_usd))
     ]
     run = (summary.total, summary.done, summary.failed, summary.left)
     out = (summary.out_total, summary.out_done, summary.out_failed, summary.out_left)

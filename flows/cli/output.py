@@ -47,10 +47,25 @@ def format_opening_line(resolved: ResolvedJob, how: str = "inline run") -> str:
         performer = f"{provider.name}{f' at {provider.endpoint.origin}' if job.base_url else ''}, {model}"
     if later := resolved.list_tries()[1:]:
         condition = f"while not {job.until}" if job.until else "where it has doubts"
-        performer += f"; then {', '.join(f'{each.provider.name} {each.model}' for each in later)} {condition}"
+        performer += f"; then {', '.join(_describe_later(each) for each in later)} {condition}"
     about_out = resolved.choice.describe()
     line = f"mediamill {job.capability}: {performer}; {how}; {job.source} -> {job.out_path}"
     return f"{line} ({about_out})" if about_out else line
+
+
+def _describe_later(later: ResolvedJob) -> str:
+    """A later try's provider with its address, as it need not be that of the first, and its model."""
+    is_local = later.provider.name == "local"
+    return f"{later.provider.name}{'' if is_local else f' at {later.provider.endpoint.origin}'} {later.model}"
+
+
+def describe_models(resolved: ResolvedJob) -> Iterator[str]:
+    """What is to be known of the models of all tries, each with the option that names it."""
+    yield from describe_model(resolved)
+    if resolved.second is not None and resolved.second.model != resolved.model:
+        yield from (f"--check-model: {note}" for note in describe_model(resolved.second))
+    for number, later in enumerate(resolved.later, 1):
+        yield from (f"--escalate {number}: {note}" for note in describe_model(later))
 
 
 def describe_model(resolved: ResolvedJob) -> Iterator[str]:
@@ -112,8 +127,7 @@ def print_summary(summary: Summary, *, as_json: bool) -> None:
     print_failures(summary)
     print_not_taken(summary.not_taken)
     print_sidecars(summary.sidecars)
-    if summary.tried_again:
-        print_line(f"tried again: {summary.tried_again:,} with doubts; {summary.taken_later:,} taken from a later try")
+    print_tries(summary)
     if summary.flags:
         print_line(f"worth a look: {format_flags(summary)}; meanings are in the report")
     if summary.message:
@@ -125,6 +139,22 @@ def print_summary(summary: Summary, *, as_json: bool) -> None:
     if summary.simulated:
         print_line("simulated: some or all of these results were generated without a real model")
     _print_paths_and_steps(summary, on_terminal=on_terminal)
+
+
+def print_tries(summary: Summary) -> None:
+    """Print what became of more tries than the first: how many, which failed and why, which can still be made."""
+    if summary.tried_again:
+        print_line(f"tried again: {summary.tried_again:,} with doubts; {summary.taken_later:,} taken from a later try")
+    for group in summary.tries_failed:
+        example = f"{', e.g.' if group.count > 1 else ':'} {group.example}"
+        print_line(f"  {pluralize(group.count, 'try', 'tries')} failed, {group.kind}{example}")
+    if summary.tries_missing:
+        stands = "result of an earlier try stands" if summary.tries_missing == 1 else "results of earlier tries stand"
+        rest = "run the same command again, and it makes those tries alone that failed in passing"
+        print_line(f"  {summary.tries_missing:,} {stands}: {rest}")
+    if summary.undecided:
+        many = pluralize(summary.undecided, "result")
+        print_line(f"until says nothing of {many}, so nobody else was tried, e.g. {summary.undecided_example}")
 
 
 def _print_counts(summary: Summary, *, on_terminal: bool) -> None:
@@ -266,7 +296,7 @@ def _choose_heading(summary: Summary) -> str:
 
 def _format_cost(summary: Summary) -> str:
     """What a run has cost, and what may come on top."""
-    cost = "free" if summary.provider == "local" else format_dollars(summary.cost_usd)
+    cost = "free" if summary.is_free else format_dollars(summary.cost_usd)
     if summary.unknown_max_usd:
         cost += f" and up to {format_dollars(summary.unknown_max_usd)} more"
     if summary.endpoint_usd:

@@ -12,7 +12,7 @@ from mediamill.flows.cli.confirm import confirm_run
 from mediamill.flows.cli.console import print_json, print_line, print_note, report_unprintable_end
 from mediamill.flows.cli.library_noise import catch_library_noise
 from mediamill.flows.cli.log_output import configure_logging
-from mediamill.flows.cli.output import describe_model, format_opening_line, print_quote, print_summary
+from mediamill.flows.cli.output import describe_models, format_opening_line, print_quote, print_summary
 from mediamill.flows.cli.progress import ShowProgress, show_progress
 from mediamill.flows.cli.signals import drain_on_signal, end_on_signal
 from mediamill.flows.prefect_runtime.api_endpoint import PrefectApi, choose_prefect, describe_version_mismatch
@@ -92,7 +92,7 @@ def _run(job: Job, options: Mapping[str, Any], retry: Retry | None, tell: Callab
     configure_logging(options)
     resolved = resolve_job(job, needs_key=not options.get("quote_only"))
     if not options.get("quiet"):
-        for note in describe_model(resolved):
+        for note in describe_models(resolved):
             print_note(f"mediamill: {note}")
     if retry is None and not options.get("quote_only"):
         resolved.refuse_another_out()

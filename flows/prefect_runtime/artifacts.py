@@ -144,6 +144,6 @@ def escape_markdown(text: str) -> str:
 
 
 def _format_cost(summary: Summary) -> str:
-    cost = "free" if summary.provider == "local" else format_dollars(summary.cost_usd)
+    cost = "free" if summary.is_free else format_dollars(summary.cost_usd)
     cost += f" and up to {format_dollars(summary.unknown_max_usd)} more" if summary.unknown_max_usd else ""
     return cost + format_unpriced(summary.unstated)

@@ -19,8 +19,13 @@ _MAX_COMPARED_WORDS = 20_000
 _EVALUATION_ERRORS = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, re.error)
 
 
-def evaluate(text: str, row: Mapping[str, Any]) -> bool:
+def evaluate(text: str, row: Mapping[str, Any], must_decide: bool = False) -> bool:  # noqa: FBT001, FBT002 (sent to workers)
     """Whether an expression is true for a row.
+
+    Args:
+        text: the expression.
+        row: its columns.
+        must_decide: take no other value than true or false; an ``and`` or ``or`` may end at an empty value, as false.
 
     Raises:
         WorkFailed: ``invalid`` when it cannot be evaluated for this row.
@@ -30,9 +35,41 @@ def evaluate(text: str, row: Mapping[str, Any]) -> bool:
     evaluator, parsed = _parse(text)
     evaluator.names = _ColumnValues(row)
     try:
-        return bool(evaluator.eval(text, parsed))
+        value = evaluator.eval(text, parsed)
     except (InvalidExpression, *_EVALUATION_ERRORS) as error:
         raise WorkFailed("invalid", next(iter(str(error).splitlines()), type(error).__name__)) from None
+    if must_decide and not isinstance(value, bool) and (value or not isinstance(parsed, ast.BoolOp)):
+        raise WorkFailed("invalid", f"it is {describe_type(value)}, and neither true nor false")
+    return bool(value)
+
+
+def describe_type(value: Any) -> str:
+    """What a value is, in words."""
+    names = {str: "a text", int: "a number", float: "a number", list: "a list", tuple: "a list", dict: "a record"}
+    return "nothing" if value is None else names.get(type(value), f"a {type(value).__name__}")
+
+
+def find_type(parsed: ast.expr, columns: Mapping[str, str]) -> str | None:
+    """What an expression's value is whatever the row, in words; None where that is true or false, or not known.
+
+    Args:
+        parsed: the expression.
+        columns: what columns are, in words; those that are true or false, or of no known type, are not in it.
+    """
+    if isinstance(parsed, ast.BoolOp):  # it ends at an empty value, which is false, or with its last operand
+        return find_type(parsed.values[-1], columns)
+    if isinstance(parsed, ast.IfExp):
+        kinds = {find_type(each, columns) for each in (parsed.body, parsed.orelse)}
+        return kinds.pop() if len(kinds) == 1 else None
+    if isinstance(parsed, ast.Name):
+        return columns.get(parsed.id)
+    if isinstance(parsed, ast.Constant):
+        return None if isinstance(parsed.value, bool) else describe_type(parsed.value)
+    if isinstance(parsed, ast.Call) and isinstance(parsed.func, ast.Name):
+        return _RESULTS.get(parsed.func.id)
+    if isinstance(parsed, (ast.List, ast.Tuple, ast.ListComp)):
+        return "a list"
+    return "a text" if isinstance(parsed, ast.JoinedStr) else None
 
 
 def is_linear(parsed: ast.expr) -> bool:
@@ -114,6 +151,12 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "similarity": _similarity,
 }
 
+_RESULTS = {
+    **dict.fromkeys(("len", "int", "float", "abs", "round", "similarity"), "a number"),
+    **dict.fromkeys(("lower", "upper", "str"), "a text"),
+    "words": "a list",
+}
+"""What functions return that never return true or false; min, max and sum depend on what they get."""
 _LINEAR_FUNCTIONS = FUNCTIONS.keys() - {"matches", "similarity"}
 _LINEAR_NODES = (
     *(ast.Name, ast.Constant, ast.Load, ast.Attribute, ast.Subscript, ast.Compare, ast.cmpop, ast.BoolOp, ast.boolop),

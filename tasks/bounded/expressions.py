@@ -6,7 +6,7 @@ import ast
 from collections.abc import Mapping
 from typing import Any
 
-from mediamill.tasks.bounded.expression_language import FUNCTIONS, evaluate, is_linear
+from mediamill.tasks.bounded.expression_language import FUNCTIONS, evaluate, find_type, is_linear
 from mediamill.tasks.bounded.limits import DEPTH_MESSAGE, LIMIT_KIND, WorkFailed
 from mediamill.tasks.bounded.worker_pool import run_bounded
 from mediamill.tasks.errors import BadInput
@@ -50,8 +50,25 @@ class Expression:
         Raises:
             BadInput: when it cannot be evaluated for this row.
         """
+        return self._evaluate(row, source, must_decide=False)
+
+    def decide(self, row: Mapping[str, Any], source: str = "") -> bool:
+        """As :meth:`is_true_for`, and takes no other value than true or false.
+
+        Raises:
+            BadInput: when it cannot be evaluated for this row, or is a text, a number or nothing.
+        """
+        return self._evaluate(row, source, must_decide=True)
+
+    def find_type(self, columns: Mapping[str, str]) -> str | None:
+        """What its value is whatever the row; see :func:`mediamill.tasks.bounded.expression_language.find_type`."""
+        return find_type(self._parsed, columns)
+
+    def _evaluate(self, row: Mapping[str, Any], source: str, *, must_decide: bool) -> bool:
         try:
-            return evaluate(self.text, row) if self._is_linear else bool(run_bounded("evaluate", self.text, dict(row)))
+            if self._is_linear:
+                return evaluate(self.text, row, must_decide)
+            return bool(run_bounded("evaluate", self.text, dict(row), must_decide))
         except RecursionError:
             message = f"{source}: {self.text[:200]!r} cannot be evaluated: {DEPTH_MESSAGE}"
             raise BadInput(message, kind=LIMIT_KIND) from None

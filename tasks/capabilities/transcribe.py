@@ -13,6 +13,7 @@ from mediamill.tasks.capabilities.base import Call, CapabilityContext, Estimate
 from mediamill.tasks.capabilities.speech.channel_choice import PASSED_ON, choose_channels
 from mediamill.tasks.capabilities.speech.channel_transcriber import describe_choice, transcribe_channels
 from mediamill.tasks.capabilities.speech.glossary import (
+    build_expected_text,
     build_replacements_field,
     describe_left_out,
     replace_words,
@@ -153,14 +154,21 @@ class Transcribe:
         options = get_cut_options(params)
         channels, max_channels = await _count_sent_channels(path, info, params, context)
 
-        def estimate(count: int) -> tuple[int, Usage]:
+        def estimate(count: int) -> tuple[Usage, Usage]:
             heard = replace(options, channel=1) if count > 1 else options
-            asks = count * estimate_pieces(info, path.stat().st_size, limits, heard)
-            sent_seconds = count * info.seconds + (asks - count) * Decimal(str(params.overlap))
-            return asks, Usage(audio_seconds=sent_seconds, requests=asks)
+            pieces = estimate_pieces(info, path.stat().st_size, limits, heard)
+            return count_usage(count, pieces[0]), count_usage(count, pieces[1])
 
-        asks, usage = estimate(channels)
-        return Estimate(asks, usage, estimate(max_channels)[1], info.seconds)
+        def count_usage(count: int, pieces: int) -> Usage:
+            sent_seconds = count * (info.seconds + (pieces - 1) * Decimal(str(params.overlap)))
+            return Usage(audio_seconds=sent_seconds, requests=count * pieces)
+
+        def add_prompt(usage: Usage) -> Usage:
+            prompt_bytes = len(build_expected_text(params).encode())
+            return replace(usage, input_tokens=(usage.requests or 1) * prompt_bytes)
+
+        usage, ceiling = estimate(channels)[0], estimate(max_channels)[1]
+        return Estimate(usage.requests or 1, usage, add_prompt(ceiling), info.seconds)
 
 
 async def _count_sent_channels(

@@ -71,8 +71,9 @@ class Items:
     ) -> PlanCounts:
         """Add a batch of the source to the plan.
 
-        New items get new shards. Changed, unfinished and transiently failed ones are pending again; finished ones
-        and permanent failures stay as they are, unless ``refresh`` makes all pending, to be paid for again.
+        New items get new shards. Changed, unfinished and transiently failed ones are pending again, and done ones of
+        which a later try failed so. Finished ones and permanent failures stay as they are, unless ``refresh`` makes all
+        pending, to be paid for again.
         With ``names_files`` new items get the stem of their files' names.
         Only one batch may be planned at a time.
         """

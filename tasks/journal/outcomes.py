@@ -7,7 +7,20 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import Connection, and_, bindparam, case, func, literal, null, or_, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    case,
+    func,
+    literal,
+    null,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
 from mediamill.tasks.domain import Failure, Item, Outcome
 from mediamill.tasks.journal.database import JournalDatabase
@@ -65,7 +78,7 @@ class Outcomes:
             "b_shard": shard,
             "b_sample": item.sample,
             "error_kind": failure.kind if failure else None,
-            "transient": int(failure.transient) if failure else 0,
+            "transient": int(outcome.transient if isinstance(outcome, Failure) else outcome.lacks_try),
             "b_payload": dumps(payload),
             "b_preparation": None if preparation is None else dumps(preparation),
         }
@@ -131,14 +144,29 @@ class Outcomes:
         """Fingerprint, whether it failed, and location of those of ``ids`` for which a run would request nothing."""
         columns = select(items.c.item_id, items.c.fingerprint, items.c.state, items.c.location)
         is_made_again = and_(items.c.state == "pending", items.c.error_kind.in_(KINDS_MADE_AGAIN), _HAS_CURRENT_RESULT)
-        has_failed = and_(items.c.state == "failed", items.c.transient == 0)
-        is_finished = or_(items.c.state == "done", has_failed, is_made_again)
+        has_ended = and_(items.c.state.in_(("done", "failed")), items.c.transient == 0)
+        is_finished = or_(has_ended, is_made_again)
         condition = and_(items.c.out_id == self._journal.out_id, items.c.item_id.in_(ids), is_finished)
         rows = self._journal.read_blocking(lambda connection: connection.execute(columns.where(condition)).all())
         return {
             str(item_id): (str(fingerprint), state == "failed", str(location))
             for item_id, fingerprint, state, location in rows
         }
+
+    def find_lacking_try(self, ids: Sequence[str]) -> set[str]:
+        """Those of ``ids`` that are done, and of which the next run makes a later try that failed in passing."""
+        condition = and_(items.c.out_id == self._journal.out_id, items.c.item_id.in_(ids), self._lacks_try())
+        statement = select(items.c.item_id).where(condition)
+        return {str(row[0]) for row in self._journal.read_blocking(lambda c: c.execute(statement).all())}
+
+    def count_lacking_try(self) -> int:
+        """The number of all such items."""
+        statement = select(func.count()).where(items.c.out_id == self._journal.out_id, self._lacks_try())
+        return int(self._journal.read_blocking(lambda connection: connection.execute(statement).scalar()) or 0)
+
+    @staticmethod
+    def _lacks_try() -> ColumnElement[bool]:
+        return and_(items.c.state == "done", items.c.transient == 1)
 
     def stream_all_results(self) -> Iterator[bytes]:
         """Every result as a row in JSON, also of items that are pending again."""
@@ -249,7 +277,7 @@ _RECORD_RESULT = (
     .values(
         state="done",
         error_kind=null(),
-        transient=0,
+        transient=bindparam("transient"),
         sample=bindparam("b_sample"),
         result=bindparam("b_payload"),
         result_fingerprint=items.c.fingerprint,

@@ -118,20 +118,25 @@ def prepare_if_fits(
         raise
 
 
-def estimate_pieces(info: AudioInfo, size: int, limits: AudioLimits, cut_options: CutOptions) -> int:
-    """Estimate from its header how many requests a recording takes."""
+def estimate_pieces(info: AudioInfo, size: int, limits: AudioLimits, cut_options: CutOptions) -> tuple[int, int]:
+    """Estimate from its header how many requests a recording takes: as is likely, and at most."""
     whole_file_limits = limit_whole_file(limits, cut_options)
     seconds, max_seconds = float(info.seconds), whole_file_limits.max_seconds or math.inf
-    if seconds <= max_seconds and (
-        _audio_fits_as_is(info, size, whole_file_limits, cut_options)
-        or seconds * _TYPICAL_BYTES_PER_SECOND <= whole_file_limits.max_bytes
-    ):
-        return 1
+    fits_as_is = _audio_fits_as_is(info, size, whole_file_limits, cut_options)
+
+    def fits(bytes_per_second: int) -> bool:
+        fits_encoded = seconds * bytes_per_second + _HEADER_BYTES <= whole_file_limits.max_bytes
+        return seconds <= max_seconds and (fits_as_is or fits_encoded)
+
+    if fits(_MAX_BYTES_PER_SECOND):
+        return 1, 1
     piece_seconds = max_piece_seconds(limits, cut_options)
     search_seconds = min(60.0, piece_seconds / 3)
-    return max(
-        math.ceil(seconds / (piece_seconds - search_seconds / 2 - min(cut_options.overlap, piece_seconds / 3))), 1
-    )
+    overlap = min(cut_options.overlap, piece_seconds / 3)
+    likely = max(math.ceil(seconds / (piece_seconds - search_seconds / 2 - overlap)), 1)
+    shortest = piece_seconds - search_seconds - overlap - min(1.0, piece_seconds / 10)  # as CutPlan's search window
+    most = 1 + math.ceil(max(seconds - piece_seconds, 0.0) / shortest)
+    return (1 if fits(_TYPICAL_BYTES_PER_SECOND) else likely), max(most, likely)
 
 
 def _cannot_fit(path: Path, limits: AudioLimits, cut_options: CutOptions) -> bool:

@@ -38,22 +38,27 @@ class AudioMeter:
         if billing.whole_seconds:
             seconds = seconds.to_integral_value(ROUND_HALF_UP)
         usd_per_second, price = price_per_second
-        return Metered(max(seconds, billing.min_seconds) * usd_per_second, str(price))
+        return Metered(max(seconds, (usage.requests or 1) * billing.min_seconds) * usd_per_second, str(price))
 
     def ceiling(self, usage: Usage, prices: Sequence[Price], billing: Billing) -> Decimal | None:
-        """Price by whole seconds at the highest price. A model billed by tokens gets a margin; its prompt is added."""
+        """Price by whole seconds at the highest price. A model billed by tokens gets a margin; its prompt is added.
+
+        Of several requests each is rounded up, and all but one may be shorter than the minimum.
+        """
         if usage.audio_seconds is None:
             return TokenMeter().ceiling(usage, prices, billing)
         rates = [rate for rate, _ in _find_prices_per_second(prices)]
         if not rates:
             return None
-        seconds = max(usage.audio_seconds, billing.min_seconds)
-        max_rate, prompt_usd = max(rates), Decimal(0)
         token_prices = [price.usd for price in prices if price.unit in _TOKEN_UNITS]
+        min_seconds = max(billing.min_seconds, _TOKEN_MIN_SECONDS) if token_prices else billing.min_seconds
+        n_more = (usage.requests or 1) - 1
+        seconds = max(usage.audio_seconds, min_seconds) + n_more * min_seconds
+        max_rate, prompt_usd = max(rates), Decimal(0)
         if token_prices:
-            seconds, max_rate = max(seconds, _TOKEN_MIN_SECONDS), max_rate * _TOKEN_MARGIN
+            max_rate *= _TOKEN_MARGIN
             prompt_usd = Decimal(usage.input_tokens or 0) * max(token_prices) / MILLION
-        return seconds.to_integral_value(ROUND_CEILING) * max_rate + prompt_usd
+        return (seconds.to_integral_value(ROUND_CEILING) + n_more) * max_rate + prompt_usd
 
     def source(self, prices: Sequence[Price], *, flat: bool = False) -> Price | None:
         """The most trusted price by time."""

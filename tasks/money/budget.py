@@ -107,11 +107,13 @@ class Budget:
             charged += f", {held.words}"
         if others > 0:
             charged += f", up to {format_dollars(others)} more for requests without an answer"
-        return BudgetReached(
+        error = BudgetReached(
             f"the budget of {format_dollars(self.limit or Decimal(0))} does not cover the next request "
             f"(up to {format_dollars(max_usd)}; {charged})",
             hint=held.hint if held else "run again with a higher --budget to go on",
         )
+        error.max_usd = max_usd
+        return error
 
 
 class Reservation:

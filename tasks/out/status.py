@@ -175,3 +175,16 @@ def count_flagged_results(out: Path) -> int:
         return sum(1 for _ in journal.outcomes.stream_flagged_ids())
     finally:
         journal.close()
+
+
+def count_results_lacking_try(out: Path) -> int:
+    """Count the results of an OUT of which a later try failed in passing, which the next run makes.
+
+    Raises:
+        UsageError: when no run has written there.
+    """
+    journal = open_existing(out.expanduser().absolute())
+    try:
+        return journal.outcomes.count_lacking_try()
+    finally:
+        journal.close()

@@ -33,6 +33,11 @@ class Try:
     judgement: Judgement | None = None
     error: ItemError | None = None
 
+    @property
+    def is_passing(self) -> bool:
+        """Whether it failed, and may succeed in a later run."""
+        return self.error is not None and self.error.transient
+
     def to_row(self) -> TryRow:
         """What the item's row tells of it."""
         judged = self.judgement
@@ -58,6 +63,9 @@ class ItemTries:
         item: the item.
         record: keeps what is requested.
         journal_only: send nothing; a later try whose answers are not in the journal is left out.
+
+    Attributes:
+        undecided, lacks_try: as in :class:`mediamill.tasks.domain.Result`.
     """
 
     def __init__(self, context: RunContext, item: Item, record: ItemRecord, *, journal_only: bool) -> None:
@@ -65,7 +73,15 @@ class ItemTries:
         self._opinion = get_second_opinion(context.capability)
         self._began_at = round(context.started_at.timestamp() * 1_000_000)
         self.answers: list[Answer] = []
+        self.undecided: str | None = None
+        self.lacks_try = False
         self._tries: list[Try] = []
+
+    @property
+    def failed_tries(self) -> tuple[Failure, ...]:
+        """The tries that failed, of an item that has a row."""
+        errors = [each.error for each in self._tries if each.error is not None]
+        return tuple(Failure(self._item.item_id, error.kind, error.message, error.hint) for error in errors)
 
     @property
     def request_keys(self) -> set[str]:
@@ -93,8 +109,12 @@ class ItemTries:
                     break
                 taken, because = await self._escalate(taken, later, number, because)
             except BadInput as error:  # a condition that says nothing buys nothing
-                because = error.message
+                self.undecided = because = error.message
                 break
+        if taken.columns is None and taken.error is not None:
+            taken.error.transient = any(each.is_passing for each in self._tries)
+        elif self.undecided is None and any(each.is_passing for each in self._tries):
+            self.lacks_try = not self._is_good(taken)
         columns = _get_columns(taken)
         rows = [each.to_row() for each in self._tries]
         return taken, {**columns, **to_tries_columns(rows, self._tries.index(taken) + 1, because)}
@@ -148,7 +168,7 @@ class ItemTries:
             "provider": one.context.call_context.provider.name,
             "model": one.context.capability_context.model,
         }
-        return self._context.until.is_true_for({**carried, **common, **one.columns}, self._item.source)
+        return self._context.until.decide({**carried, **common, **one.columns}, self._item.source)
 
     async def _make_try(self, context: TryContext, params: Any, settings: str | None = None) -> Try:
         """Make one try. The failure of an item's own input, and of the only try, is raised.
@@ -168,7 +188,7 @@ class ItemTries:
             if is_first and (not self._context.later or isinstance(error, BadInput)):
                 raise
             if self._journal_only and error.kind == LOST_FILE:
-                error.message = "it was not made"
+                error.message, error.transient = "it was not made", self._item.lost_request_key is None
             if is_first:  # a provider that turns bad is to stop the run, not to have all of it done by the next one
                 self._record.first_failure = Failure(self._item.item_id, error.kind, error.message, error.hint)
             made.error = error

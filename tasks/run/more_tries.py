@@ -79,7 +79,28 @@ def parse_until(job: Job, schema: pa.Schema) -> Expression | None:
     for name in sorted(expression.column_names):
         if name not in known and not name.startswith("in_"):
             raise NoSuchOption("column", name, known, where="until")
+    if kind := expression.find_type(_describe_columns(schema)):
+        hint = "compare it, e.g. --until \"language == 'en'\" or --until 'len(text) > 0'"
+        raise UsageError(f"until: {job.until!r} is {kind}, and neither true nor false", hint=hint)
     return expression
+
+
+def _describe_columns(schema: pa.Schema) -> dict[str, str]:
+    """What columns are, in words; those that may be true or false are left out."""
+    import pyarrow as pa
+
+    from mediamill.tasks.sinks.results import RESULT_COLUMNS
+
+    types = {column.name: column.type for column in RESULT_COLUMNS} | {field.name: field.type for field in schema}
+    kinds = (
+        ("a text", pa.types.is_string),
+        ("a number", pa.types.is_integer),
+        ("a number", pa.types.is_floating),
+        ("a number", pa.types.is_decimal),
+        ("a list", pa.types.is_list),
+        ("a record", pa.types.is_struct),
+    )
+    return {name: words for name, of in types.items() for words, has_kind in kinds if has_kind(of)}
 
 
 def build_tries_schema(capability: str, schemas: Sequence[pa.Schema]) -> pa.Schema:

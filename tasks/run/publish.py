@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
 from mediamill.tasks import fault_injection
-from mediamill.tasks.errors import StorageError
+from mediamill.tasks.errors import BudgetReached, StorageError
 from mediamill.tasks.journal.items import KINDS_NEEDING_NEW_ANSWER
 from mediamill.tasks.journal.journal import Journal
 from mediamill.tasks.journal.parts import Part
@@ -113,6 +113,9 @@ def summarize(context: RunContext) -> Summary:
     for (item_state, _), number in journal.outcomes.count_by_state().items():
         out_counts[item_state] += number
     stop_reason = context.stop_switch.reason
+    if isinstance(stop_reason, BudgetReached) and stop_reason.max_usd is not None:
+        # what was in flight when it was refused has been paid since then
+        stop_reason = context.call_context.budget.build_error(stop_reason.max_usd)
     lost = journal.lost_requests.load()
     pace = context.measure_pace()
     items_left = max(counts.total - counts.done - counts.failed, 0)
@@ -165,6 +168,10 @@ def summarize(context: RunContext) -> Summary:
         flags=dict(counts.flags.most_common()),
         tried_again=counts.tried_again,
         taken_later=counts.taken_later,
+        tries_failed=tuple(sorted(counts.failed_tries.values(), key=lambda group: (-group.count, group.kind))),
+        tries_missing=counts.tries_missing,
+        undecided=counts.undecided,
+        undecided_example=counts.undecided_example,
         not_taken=context.not_taken,
         sidecars=context.sidecar_counts,
         outages=pace.outages,

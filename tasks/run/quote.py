@@ -55,6 +55,7 @@ class _QuoteTotals:
     saved_tokens: int = 0
     saved_bytes: int = 0
     examples: list[str] = field(default_factory=list)
+    lacking_try: set[str] = field(default_factory=set)
     models: dict[str, None] = field(default_factory=dict)
 
 
@@ -180,7 +181,8 @@ async def _add_items(
             )
             for item, estimate in zip(todo, estimates, strict=True):
                 if estimate is not None:
-                    _add_estimate(totals, estimate, resolved)
+                    if item.item_id not in totals.lacking_try:  # its first try's answer is in the journal
+                        _add_estimate(totals, estimate, resolved)
                     await _add_more_tries(resolved, item, estimate, context, totals, row_paths)
     finally:
         scratch.cleanup()
@@ -256,7 +258,9 @@ def _select_unfinished(journal: Journal | None, batch: Sequence[Item], totals: _
     totals.items += len(batch)
     if journal is None or job.no_cache:
         return list(batch)
-    todo, ends = [], journal.outcomes.find_finished([item.item_id for item in batch])
+    ids = [item.item_id for item in batch]
+    todo, ends = [], journal.outcomes.find_finished(ids)
+    totals.lacking_try |= journal.outcomes.find_lacking_try(ids)
     for item in batch:
         fingerprint, has_failed, location = ends.get(item.item_id, (None, False, ""))
         if fingerprint != item.fingerprint and not (job.moved and fingerprint == fingerprint_at(item, location)):
@@ -311,7 +315,7 @@ async def _add_more_tries(
         except ItemError:
             continue
         highs = [each.pricing.ceiling(each.model, each.capability.operation, one.ceiling) for one in estimates]
-        totals.asks_if_all += max(one.asks for one in estimates)
+        totals.asks_if_all += max(one.ceiling.requests or one.asks for one in estimates)
         if None in highs:
             totals.unpriced_tries += 1
         else:

@@ -20,7 +20,7 @@ from mediamill.tasks.calls.pace_exchange import PaceExchange
 from mediamill.tasks.calls.provider_gate import ProviderGate
 from mediamill.tasks.calls.rate_limiter import Limiter
 from mediamill.tasks.capabilities.base import Capability
-from mediamill.tasks.domain import Failure
+from mediamill.tasks.domain import Failure, Result
 from mediamill.tasks.engine import Engine
 from mediamill.tasks.errors import RunStopped
 from mediamill.tasks.job import Job
@@ -78,6 +78,10 @@ class ItemCounts:
     planned: int = 0
     tried_again: int = 0
     taken_later: int = 0
+    tries_missing: int = 0
+    undecided: int = 0
+    undecided_example: str | None = None
+    failed_tries: dict[str, FailureGroup] = field(default_factory=dict)
     flags: Counter[str] = field(default_factory=Counter)
     replacement_failures: dict[str, FailureGroup] = field(default_factory=dict)
     last_failures: tuple[FailureGroup, ...] = ()
@@ -97,10 +101,24 @@ class ItemCounts:
 
     def add_replacement_failure(self, failure: Failure) -> None:
         """Count an attempt to replace a result that failed: it has no row of its own, so the summary reports it."""
-        kind = failure.kind
-        group = self.replacement_failures.get(kind)
-        first = group or FailureGroup(kind, 0, failure.item_id, failure.message, failure.hint, stands=True)
-        self.replacement_failures[kind] = replace(first, count=first.count + 1)
+        _count_failure(self.replacement_failures, failure)
+
+    def add_tries(self, result: Result) -> None:
+        """Count what became of the tries of an item that is done."""
+        self.tried_again += len(result.columns.get("tries") or ()) > 1
+        self.taken_later += (result.columns.get("taken") or 1) > 1
+        self.tries_missing += result.lacks_try
+        self.undecided += result.undecided is not None
+        self.undecided_example = self.undecided_example or result.undecided
+        for failure in result.failed_tries:
+            _count_failure(self.failed_tries, failure)
+
+
+def _count_failure(groups: dict[str, FailureGroup], failure: Failure) -> None:
+    """Count a failure among those of its kind that leave a result standing."""
+    kind = failure.kind
+    first = groups.get(kind) or FailureGroup(kind, 0, failure.item_id, failure.message, failure.hint, stands=True)
+    groups[kind] = replace(first, count=first.count + 1)
 
 
 class RunListener(Protocol):

@@ -64,7 +64,8 @@ async def _run_capability(context: RunContext, item: Item, record: ItemRecord, *
                 transient=True,
                 hint="what was paid is kept; run again once the capability is fixed",
             )
-        return Result(item.item_id, to_result_row(_to_completed(context, item, taken, tries.answers), columns))
+        row = to_result_row(_to_completed(context, item, taken, tries.answers), columns)
+        return Result(item.item_id, row, tries.failed_tries, tries.lacks_try, tries.undecided)
     except ItemError as error:
         if error.kind == LOST_FILE:
             _explain_lost(error, item)

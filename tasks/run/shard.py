@@ -263,8 +263,7 @@ async def _do_item(context: RunContext, shard: int, item: Item, result: ShardRes
         result.done += 1
         if context.listener is not None:
             context.listener.on_result(item.item_id)
-        counts.tried_again += len(outcome.columns.get("tries") or ()) > 1
-        counts.taken_later += (outcome.columns.get("taken") or 1) > 1
+        counts.add_tries(outcome)
         counts.flags.update(outcome.columns.get("flags") or ())
         counts.cached += bool(outcome.columns.get("cached"))
         counts.audio_seconds += Decimal(str(outcome.columns.get("audio_seconds") or 0))

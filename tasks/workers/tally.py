@@ -6,12 +6,12 @@ from collections import Counter
 from dataclasses import replace
 from decimal import Decimal
 
-from mediamill.tasks.run.run_context import ItemCounts, PaceNow, RunContext
+from mediamill.tasks.run.run_context import PaceNow, RunContext
 from mediamill.tasks.summary import FailureGroup
 from mediamill.tasks.workers.messages import WorkerState
 
 _MAX_LAST_FAILURES = 3
-_SUMMED_COUNTS = ("done", "failed", "cached", "tried_again", "taken_later")
+_SUMMED_COUNTS = ("done", "failed", "cached", "tried_again", "taken_later", "tries_missing", "undecided")
 _SUMMED_STATS = (
     "in_flight",
     "sent",
@@ -60,7 +60,9 @@ class Tally:
             setattr(counts, name, sum(getattr(part, name) for part in parts))
         counts.audio_seconds = sum((part.audio_seconds for part in parts), Decimal(0))
         counts.flags = sum((part.flags for part in parts), Counter[str]())
-        counts.replacement_failures = _add_groups(parts)
+        counts.undecided_example = next((part.undecided_example for part in parts if part.undecided_example), None)
+        counts.replacement_failures = _add_groups([part.replacement_failures for part in parts])
+        counts.failed_tries = _add_groups([part.failed_tries for part in parts])
         latest = [failure for part in parts[::-1] for failure in part.last_failures]
         counts.last_failures = tuple(latest[:_MAX_LAST_FAILURES])
         open_since = [pair for part in parts for pair in part.open_since.items()]
@@ -89,10 +91,10 @@ class Tally:
         )
 
 
-def _add_groups(parts: list[ItemCounts]) -> dict[str, FailureGroup]:
+def _add_groups(parts: list[dict[str, FailureGroup]]) -> dict[str, FailureGroup]:
     groups: dict[str, FailureGroup] = {}
     for part in parts:
-        for kind, group in part.replacement_failures.items():
+        for kind, group in part.items():
             known = groups.get(kind)
             groups[kind] = group if known is None else replace(known, count=known.count + group.count)
     return groups

@@ -54,7 +54,7 @@ def command(out: Path, *, only: tuple[str, ...], promote: bool, **options: Any) 
     from mediamill.tasks.errors import UsageError
     from mediamill.tasks.journal.renamed_kinds import to_kind_now
     from mediamill.tasks.out.nothing_to_retry import describe_nothing_to_retry
-    from mediamill.tasks.out.status import count_flagged_results
+    from mediamill.tasks.out.status import count_flagged_results, count_results_lacking_try
     from mediamill.tasks.run.plan import FLAGGED, Retry
 
     only = tuple(map(to_kind_now, only))
@@ -62,7 +62,10 @@ def command(out: Path, *, only: tuple[str, ...], promote: bool, **options: Any) 
         return _promote_previews(out, only, options)
     names_another = options.get("model") or options.get("provider") or options.get("settings")
     if FLAGGED in only and not names_another and count_flagged_results(out):
-        raise UsageError("the same model would give the same results", hint="name a better one with --model")
+        hint = "name a better one with --model"
+        if n_lacking := count_results_lacking_try(out):
+            hint += f"; the later tries that failed in passing, of {n_lacking:,}, the command that made OUT makes again"
+        raise UsageError("the same model would give the same results", hint=hint)
     if message := describe_nothing_to_retry(out, only):
         return _print_nothing_to_retry(out, message, as_json=options["as_json"])
     return run_job_command(_make_retry_job(out, options), options, Retry(frozenset(only) or None))

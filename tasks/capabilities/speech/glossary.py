@@ -71,6 +71,11 @@ def split_glossary(glossary: Sequence[str] | None) -> tuple[list[str], list[tupl
     return terms, pairs
 
 
+def build_expected_text(params: Any) -> str:
+    """The prompt and all terms, which bounds what of both is sent."""
+    return ", ".join([params.prompt or "", *split_glossary(params.glossary)[0]])
+
+
 def describe_left_out(terms: Sequence[str], n_sent: int, facts: TranscriptionModel, model: str) -> str | None:
     """Which terms are not sent, in one sentence; None where all are."""
     if n_sent >= len(terms):

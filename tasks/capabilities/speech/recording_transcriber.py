@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from mediamill.tasks.capabilities.base import EVIDENCE, Call, CapabilityContext, Media
-from mediamill.tasks.capabilities.speech.glossary import split_glossary
+from mediamill.tasks.capabilities.speech.glossary import build_expected_text
 from mediamill.tasks.capabilities.speech.length_limits import is_usable_limit, mend_hint, send_first_alone
 from mediamill.tasks.capabilities.speech.piece_transcript import set_to_clock, shift_times
 from mediamill.tasks.capabilities.speech.recognition_params import (
@@ -233,14 +233,13 @@ class RecordingTranscriber:
 
     def _build_ask(self, source: Input, seconds: Decimal | None) -> Ask:
         params, item = self._params, self._item
-        expected = ", ".join([params.prompt or "", *split_glossary(params.glossary)[0]])
         return Ask(
             capability=self._shared.capability,
             operation=self._shared.operation,
             model=self._context.model,
             params=build_request_params(params),
             inputs=(source,),
-            ceiling=Usage(audio_seconds=seconds, input_tokens=len(expected.encode()), requests=1),
+            ceiling=Usage(audio_seconds=seconds, input_tokens=len(build_expected_text(params).encode()), requests=1),
             sample=item.sample,
             version=self._shared.version,
             item_id=item.item_id,
