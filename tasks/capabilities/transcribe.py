@@ -24,6 +24,7 @@ from mediamill.tasks.capabilities.speech.recognition_params import (
     SpeechRecognitionParams,
     TranscribeParams,
     get_cut_options,
+    refuse_names_of_no_channels,
 )
 from mediamill.tasks.capabilities.speech.recording_transcriber import RecordingTranscriber, SpeechOperation
 from mediamill.tasks.capabilities.speech.recordings import to_recording_url
@@ -65,6 +66,7 @@ class Transcribe:
 
     def schema(self, params: Any, provider: Provider, model: str) -> pa.Schema:
         """The columns of a transcript."""
+        refuse_names_of_no_channels(params)
         schema = build_transcript_schema()
         for field in build_channel_fields() if params.channels != "mix" else ():
             schema = schema.append(field)

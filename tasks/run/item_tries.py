@@ -12,7 +12,7 @@ from typing import Any
 
 from mediamill.tasks.capabilities.base import EVIDENCE, Judgement
 from mediamill.tasks.domain import Answer, Ask, Failure, Item
-from mediamill.tasks.errors import BadInput, ItemError, RunStopped
+from mediamill.tasks.errors import BadInput, ItemError, RunStopped, UsageError
 from mediamill.tasks.journal.planning import LOST_FILE
 from mediamill.tasks.run.item_record import ItemRecord
 from mediamill.tasks.run.more_tries import get_second_opinion
@@ -223,7 +223,10 @@ class ItemTries:
         if not self._item.params:
             return
         provider, model = context.call_context.provider, context.capability_context.model
-        own = self._context.capability.schema(params, provider, model)
+        try:
+            own = self._context.capability.schema(params, provider, model)
+        except UsageError as error:
+            raise BadInput(f"{self._item.source}: {error.message}", kind="wrong_row", hint=error.hint) from None
         if undeclared := [name for name in own.names if self._context.schema.get_field_index(name) < 0]:
             names = ", ".join(undeclared)
             raise BadInput(

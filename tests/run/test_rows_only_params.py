@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.capabilities.capability_runs import RANKER
 from tests.helpers.audio_files import syllables, to_wav
 from tests.helpers.cli_runs import mediamill, read_rows
 from tests.helpers.local_server import RunningServer
@@ -68,8 +69,8 @@ def test_other_replacements_go_on_with_the_same_out_and_buy_nothing(
     (out,) = find_outs()
     command("--channels", "split", "--glossary", f"{first} -> Kerri", "--out", str(out))
     assert read_only_out()["0000.wav"]["text"].startswith("Kerri")
-    names = ("--speaker-names", "agent,customer", "--channels", "split")
-    assert "kept from OUT's earlier runs: glossary" in command(*names)
+    names = ("--speaker-names", "agent,customer")
+    assert "kept from OUT's earlier runs: channels split, glossary" in command(*names)
     rows = read_only_out()
     assert rows["0000.wav"]["text"].startswith("Kerri"), "what is left out is kept"
     assert rows["0000.wav"]["speakers"] == ["agent", "customer"]
@@ -119,3 +120,34 @@ def test_rows_that_a_stopped_run_left_to_be_made_again_cost_nothing_in_a_quote_a
     assert local_server.bill()["requests"] == sent
     everything = json.loads(command("--replace", "--quote", "--json"))
     assert (everything["asks"], everything["out_use"]) == (2, "replaced"), "without --channels the default is another"
+
+
+@pytest.mark.long
+def test_a_ranking_is_cut_otherwise_without_a_request(
+    local_server: RunningServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("queries.jsonl").write_text(json.dumps({"query": "garden", "documents": ["stone", "garden wall", "bread"]}))
+    paid = ("--provider", "together", "--base-url", local_server.origin, "--model", RANKER)
+    sizes = []
+    for options in ((), ("--top-n", "2"), ("--min-score", "100"), ("--top-n", "1", "--set", "min_score=null")):
+        done = mediamill("rerank", "queries.jsonl", *paid, *options, home=tmp_path / "home")
+        assert done.returncode == 0, done.stderr
+        sizes.append(len(read_only_out()["row-1"]["ranking"]))
+    assert sizes == [3, 2, 0, 1]
+    assert local_server.bill()["billed"] == 1
+
+
+@pytest.mark.long
+def test_a_chain_goes_on_with_its_out(local_server: RunningServer, command: Command) -> None:
+    bought = []
+    for params in ({}, {"speaker_names": ["agent", "customer"]}, {"speaker_names": ["desk", "customer"]}, {}):
+        task = {"capability": "transcribe", "provider": "together", "base_url": local_server.origin}
+        step = {"name": "hear", "task": {**task, "params": {"channels": "split", **params}}}
+        Path("chain.yaml").write_text(json.dumps({"source": "in", "steps": [step]}))
+        done = mediamill("run", "chain.yaml", "--no-prefect", home=Path("home"))
+        assert done.returncode == 0, done.stderr
+        bought.append(local_server.bill()["billed"])
+    assert bought == [bought[0]] * 4
+    (out,) = find_outs()
+    assert read_rows(out / "steps" / "01-hear")[0]["speakers"] == ["desk", "customer"], "what is left out is kept"

@@ -12,6 +12,7 @@ from mediamill.tasks.capabilities.speech.channel_choice import ChannelMode
 from mediamill.tasks.capabilities.speech.glossary import Glossary, get_terms, parse_glossary
 from mediamill.tasks.capabilities.speech.speaker_names import SpeakerNames, is_channel_name, parse_speaker_names
 from mediamill.tasks.domain import JSON
+from mediamill.tasks.errors import UsageError
 from mediamill.tasks.media.endpoint_fit import CutOptions
 
 AUDIO_TRACK = r"^([1-9][0-9]?|[^\s0-9].{1,99}|[0-9]+[^0-9].{0,90})$"
@@ -93,11 +94,19 @@ class SpeechRecognitionParams(BaseModel):
     def _check_channels(self) -> SpeechRecognitionParams:
         if self.channels == "split" and self.pass_urls:
             raise ValueError("channels are taken apart here, and pass_urls lets the provider fetch the file: drop one")
-        if self.channels == "mix" and self.speaker_names and all(map(is_channel_name, self.speaker_names)):
-            raise ValueError(
-                "speaker_names name channels, which a mix has not: say channels split or auto, or use labels"
-            )
         return self
+
+
+def refuse_names_of_no_channels(params: SpeechRecognitionParams) -> None:
+    """Refuse names of channels for a mix. OUT may keep the channels of a job that names none, so it is known late.
+
+    Raises:
+        UsageError: when all names are those of channels.
+    """
+    if params.channels == "mix" and params.speaker_names and all(map(is_channel_name, params.speaker_names)):
+        raise UsageError(
+            "speaker_names name channels, which a mix has not", hint="say channels split or auto, or use labels"
+        )
 
 
 class TranscribeParams(SpeechRecognitionParams):

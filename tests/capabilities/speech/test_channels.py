@@ -18,6 +18,7 @@ from mediamill.tasks.capabilities.speech.channel_choice import ChannelMode, choo
 from mediamill.tasks.capabilities.speech.channel_merge import merge_channels
 from mediamill.tasks.capabilities.speech.recognition_params import TranscribeParams
 from mediamill.tasks.capabilities.speech.speaker_names import rename_speakers
+from mediamill.tasks.errors import UsageError
 from mediamill.tasks.job import Columns, Job
 from mediamill.tasks.media.channel_analysis import ChannelAnalysis, analyze_channels
 from mediamill.tasks.media.crosstalk import Leak, measure_leaks
@@ -314,10 +315,15 @@ def test_names_are_a_list_a_mapping_or_a_file(tmp_path: Path) -> None:
         ({"channels": "split", "speaker_names": [["a", "b"]]}, "is no name"),
         ({"channels": "split", "speaker_names": "agent,"}, "'' for 'channel 2' is no name"),
         ({"channels": "split", "speaker_names": 3}, "neither a list of names nor names by label"),
-        ({"speaker_names": "agent,customer"}, "say channels split or auto"),
         ({"channels": "split", "pass_urls": True}, "lets the provider fetch the file"),
     ],
 )
 def test_what_names_nobody_is_refused_in_words(params: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         TranscribeParams.model_validate(params)
+
+
+def test_names_of_channels_for_a_mix_are_refused_in_words(tmp_path: Path) -> None:
+    job = Job(capability="transcribe", source=str(tmp_path), params={"speaker_names": "agent,customer"})
+    with pytest.raises(UsageError, match="say channels split or auto"):
+        resolve_job(job, needs_key=False)
