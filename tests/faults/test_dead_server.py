@@ -33,7 +33,9 @@ def test_a_killed_server_is_started_again_and_its_items_are_done_again(tmp_path:
     assert done.stderr.count("warning: the built-in server ended: killed (SIGKILL)") == 1
 
 
-@pytest.mark.parametrize(("command", "items"), [("complete", 60), ("generate-video", 6)])
+@pytest.mark.parametrize(
+    ("command", "items"), [("complete", 60), pytest.param("generate-video", 6, marks=pytest.mark.proof)]
+)
 def test_a_server_that_stands_still_is_started_again(command: str, items: int, tmp_path: Path) -> None:
     source = write_prompts(tmp_path / "in.csv", [f"Say {n}." for n in range(items)])
     still = make_dying_server(tmp_path / "patch", nth=5, times=1, sends="SIGSTOP")
@@ -45,7 +47,12 @@ def test_a_server_that_stands_still_is_started_again(command: str, items: int, t
 
 
 @pytest.mark.parametrize(
-    ("command", "sends"), [("generate-video", "SIGKILL"), ("generate-video", "SIGSTOP"), ("generate-image", "SIGKILL")]
+    ("command", "sends"),
+    [
+        ("generate-video", "SIGKILL"),
+        pytest.param("generate-video", "SIGSTOP", marks=pytest.mark.proof),
+        pytest.param("generate-image", "SIGKILL", marks=pytest.mark.proof),
+    ],
 )
 def test_a_file_that_is_lost_with_its_server_is_made_again(command: str, sends: str, tmp_path: Path) -> None:
     source = write_prompts(tmp_path / "in.csv", [f"Red circle {n}." for n in range(3)])

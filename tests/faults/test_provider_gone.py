@@ -21,7 +21,9 @@ pytestmark = pytest.mark.long
 GONE_SECONDS = 1.0
 
 
-@pytest.mark.parametrize("kind", ["refused", "503", "reset"])
+@pytest.mark.parametrize(
+    "kind", ["refused", *(pytest.param(kind, marks=pytest.mark.proof) for kind in ("503", "reset"))]
+)
 def test_a_provider_that_is_gone_stops_the_run_and_the_next_one_goes_on(kind: str, tmp_path: Path) -> None:
     with running_chaos_server(Plan(phases=(Phase(GONE_SECONDS, 10**9, kind),)), tmp_path) as server:
         job = ChaosJob(tmp_path, server.origin, 600, in_flight=32)
@@ -93,7 +95,14 @@ def test_a_login_page_in_place_of_the_provider_stops_the_run_and_fails_nothing(
     assert len(read_rows(out)) == 80
 
 
-@pytest.mark.parametrize(("kind", "items"), [("refused", 1), ("reset", 1), ("reset", 2), ("hang", 1)])
+@pytest.mark.parametrize(
+    ("kind", "items"),
+    [
+        ("refused", 1),
+        ("reset", 2),
+        *(pytest.param(*case, marks=pytest.mark.proof) for case in (("reset", 1), ("hang", 1))),
+    ],
+)
 def test_the_only_items_are_left_where_nothing_at_the_address_answers(kind: str, items: int, tmp_path: Path) -> None:
     with running_chaos_server(Plan(), tmp_path) as server:
         job = ChaosJob(tmp_path, server.origin, items, options=("--retries", "2", "--timeout", "2s"))
