@@ -60,14 +60,17 @@ class WhisperEngine:
         self._pool = WorkerPool(self._workers)
 
     async def transcribe(self, audio: Audio, request: AsrRequest) -> Transcript:
-        """Transcribe a recording; without a language Whisper detects it. It translates to English only."""
+        """Transcribe a recording; without a language Whisper detects it. It translates to English only.
+
+        A transcript's language is the one that is surely spoken at the start, also where another was requested.
+        """
         with tempfile.NamedTemporaryFile(prefix="mediamill-speech-") as file:
             task = WhisperTask(self._folder, self._threads, file.name, request)
             start = await self._pool.run(begin_recording, audio, self._max_seconds, task)
             if start.first is None:
                 language, segments = request.language or "", list[HeardSegment]()
             else:
-                language = start.first.language
+                language = start.other_language or start.first.language
                 segments = await self._hear_rest(task, start.chunks, start.first)
         text = " ".join(heard.segment.text for heard in segments)
         return Transcript(

@@ -26,6 +26,9 @@ _SEED = 0
 _BEST_OF = 3
 """Texts that are sampled at a temperature above 0, of which the best is taken; five need 90 MB more than beams do."""
 _SAMPLE_BYTES = 2
+_MIN_LANGUAGE_PROBABILITY = 0.9
+_MIN_LANGUAGE_SECONDS = 3.0
+"""How sure the model must be that another language than the requested one is spoken, in how much speech."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +80,15 @@ class ChunkHearing:
 
 @dataclass(frozen=True, slots=True)
 class RecordingStart:
-    """A recording whose chunks are in the file, and what was heard in the first one; None where nobody speaks."""
+    """A recording whose chunks are in the file, and what was heard in the first one; None where nobody speaks.
+
+    ``other_language`` is the one that is surely spoken in the first chunk instead of the requested one.
+    """
 
     seconds: Decimal
     chunks: tuple[StoredChunk, ...]
     first: ChunkHearing | None
+    other_language: str | None = None
 
 
 def begin_recording(audio: Audio, max_seconds: float | None, task: WhisperTask) -> RecordingStart:
@@ -106,8 +113,26 @@ def begin_recording(audio: Audio, max_seconds: float | None, task: WhisperTask) 
         seconds = to_seconds(recording.length)
     if not seconds:
         raise BadInput("no audio can be decoded from it", kind="undecodable")
-    first = hear_chunk(task, chunks[0], task.request.language) if chunks else None
-    return RecordingStart(seconds, tuple(chunks), first)
+    if not chunks:
+        return RecordingStart(seconds, (), None)
+    other = _detect_other_language(task, chunks[0])  # before it is heard, which needs the same encoding
+    return RecordingStart(seconds, tuple(chunks), hear_chunk(task, chunks[0], task.request.language), other)
+
+
+def _detect_other_language(task: WhisperTask, chunk: StoredChunk) -> str | None:
+    """The language that is surely spoken in a chunk, where another was requested.
+
+    Whisper writes speech in another language than the one it is given as a translation, or as words that nobody said.
+    """
+    request = task.request
+    model = _load_model(task.folder, task.threads)
+    speech = sum(last - first for first, last in chunk.speech)
+    if request.language is None or request.to is not None or not model.model.is_multilingual:
+        return None
+    if speech < _MIN_LANGUAGE_SECONDS * RATE:
+        return None
+    language, probability, _ = model.detect_language(to_float(_read_samples(task, chunk, (0, chunk.size))))
+    return str(language) if language != request.language and probability >= _MIN_LANGUAGE_PROBABILITY else None
 
 
 def hear_chunk(task: WhisperTask, chunk: StoredChunk, language: str | None) -> ChunkHearing:

@@ -207,6 +207,11 @@ def test_whisper_translates_takes_prompts_and_refuses_in_words() -> None:
         assert "music" in english
         reply = send(prompt="Anna, Berlin", temperature="0.2", response_format="verbose_json").json()
         assert (reply["language"], reply["segments"][0]["avg_logprob"] < 0) == ("de", True)
+        as_english = send(language="en", response_format="verbose_json").json()
+        assert (as_english["language"], send(language="de", response_format="verbose_json").json()["language"]) == (
+            "de",
+            "de",
+        )
         unknown = send(language="xx")
         assert (unknown.status_code, read_error(unknown)["param"]) == (400, "language")
         assert post_transcription(server.origin, audio=b"text", filename="a.mp3").status_code == 400
