@@ -48,8 +48,9 @@ class Embed:
     """Embed every text of SOURCE.
 
     SOURCE is a manifest (.csv .tsv .jsonl .parquet) with a column of texts, a folder of .txt files, a file, a URL,
-    or - for a text on each line of stdin. Texts share requests as far as the provider allows. The built-in provider
-    hashes words into vectors: texts with the same words are near each other, texts of the same meaning are not.
+    or - for a text on each line of stdin. Texts share requests as far as the provider allows. The built-in
+    provider embeds texts by their meaning, in 16 languages, with the extra `embed` (model use); without it, it hashes
+    words (model hashing): texts with the same words are near each other, texts of the same meaning are not.
     """
 
     name = "embed"

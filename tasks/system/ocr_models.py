@@ -14,6 +14,8 @@ from mediamill.tasks.errors import UsageError
 
 RAPIDOCR = "rapidocr"
 INSTALL_HINT = "install the extra: uv sync --extra ocr, or pip install 'mediamill[ocr]'"
+_REVISION = 2
+"""Counts changes of how pages are cut, turned and ordered."""
 _PACKAGES = (RAPIDOCR, "onnxruntime")
 _VARIABLE = "MEDIAMILL_OCR_IN_DESCRIPTIONS"
 """``0`` describes pictures without the text in them, which is quicker."""
@@ -50,14 +52,14 @@ def find_ocr_models() -> OcrModels:
 
 @cache
 def name_ocr_engine() -> str:
-    """What a page's text depends on: the version of RapidOCR and the first digits of its models' SHA-256.
+    """What a page's text depends on: the version of RapidOCR the first digits of its models' SHA-256, our revision.
 
     Raises:
         UsageError: when the extra is not installed.
     """
     models = find_ocr_models()
     digest = hashlib.sha256(models.detector.read_bytes() + models.recogniser.read_bytes()).hexdigest()
-    return f"{RAPIDOCR}-{version(RAPIDOCR)}+{digest[:16]}"
+    return f"{RAPIDOCR}-{version(RAPIDOCR)}+{digest[:16]}.{_REVISION}"
 
 
 def is_ocr_installed() -> bool:

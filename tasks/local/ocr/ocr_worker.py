@@ -7,6 +7,7 @@ from functools import cache
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from mediamill.tasks.local.ocr.bands import cut_bands, fit_scale, merge_bands
 from mediamill.tasks.local.ocr.base import PageText, TextLine
 from mediamill.tasks.local.ocr.page_angle import measure_line_angle, order_corners, turn_upright
 from mediamill.tasks.local.ocr.reading_order import Box, order_lines
@@ -14,6 +15,7 @@ from mediamill.tasks.local.ocr.reading_order import Box, order_lines
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    from PIL.Image import Image
 
     from mediamill.tasks.local.ocr.base import Quads
 
@@ -21,12 +23,14 @@ if TYPE_CHECKING:
     """Blue, green and red: (rows, columns, 3)."""
 
 _MAX_SIDE = 2048
-"""Longest side at which a page is read, in pixels: of A4 that is 175 dots per inch."""
+"""Longest side at which a page is read, in pixels: of A4 that is 175 dots per inch. Longer ones are read in bands."""
 _MAX_DETECTOR_SIDE = 1280
 """Longest side at which lines are looked for; they are read in the larger picture."""
 _TRIAL_LINES = 4
 """Lines that are read both ways up, to see which is right."""
 _TRIAL_ASPECT = 12
+_FEW_CHARACTERS = 10
+"""With fewer on white a transparent picture is read on black too."""
 _TALL = 1.5
 """A box that is so much taller than wide stands across the page's direction."""
 
@@ -37,12 +41,23 @@ def read_page(data: bytes, threads: int, max_side: int | None = None) -> PageTex
     Args:
         data: a picture in a format that Pillow opens.
         threads: how many the models may use.
-        max_side: the longest side at which it is read, in pixels; None for the best result.
+        max_side: the longest side at which it is read, in pixels; None for the best result. Pages that are longer than
+            paper is are read as wide as a sheet of that length.
     """
-    pixels, size, scale = _decode(data, max_side or _MAX_SIDE)
     model = _load_model(threads)
-    quads = _find_lines(model, pixels)
-    if quads is None:
+    side = max_side or _MAX_SIDE
+    picture, size, scale = _decode(data, side)
+    page = _read_pixels(model, _to_pixels(picture, "white"), size, scale, side)
+    if picture.mode == "RGBA" and _count_sure_characters(page) < _FEW_CHARACTERS:
+        on_black = _read_pixels(model, _to_pixels(picture, "black"), size, scale, side)
+        if _count_sure_characters(on_black) > _count_sure_characters(page):
+            return on_black
+    return page
+
+
+def _read_pixels(model: Any, pixels: Pixels, size: tuple[int, int], scale: float, max_side: int) -> PageText:
+    quads = _find_all_lines(model, pixels, max_side)
+    if not len(quads):
         return PageText(*size, None, ())
     angle, quads = _turn_page(model, pixels, quads)
     read = [_read_line(model, pixels, quad) for quad in quads]
@@ -54,6 +69,11 @@ def read_page(data: bytes, threads: int, max_side: int | None = None) -> PageTex
         for each in order_lines(boxes)
     )
     return PageText(*size, round(angle, 1) if lines else None, lines)
+
+
+def _count_sure_characters(page: PageText) -> float:
+    """Characters, each weighed by its line's confidence."""
+    return sum(len(line.text) * line.confidence for line in page.lines)
 
 
 @cache
@@ -82,30 +102,57 @@ def _load_model(threads: int) -> Any:
     )
 
 
-def _decode(data: bytes, max_side: int) -> tuple[Pixels, tuple[int, int], float]:
-    """Pixels at which the page is read, its own size, and how much larger that is."""
-    import numpy as np
+def _decode(data: bytes, max_side: int) -> tuple[Image, tuple[int, int], float]:
+    """The picture as it is read, RGBA where some of it is transparent; its own size, and how much larger that is."""
     from PIL import Image, ImageOps
 
     with Image.open(BytesIO(data)) as opened:
         image = ImageOps.exif_transpose(opened)
         if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-            layer = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-        image = image.convert("RGB")
+            image = image.convert("RGBA")
+            if image.getchannel("A").getextrema() == (255, 255):
+                image = image.convert("RGB")
+        else:
+            image = image.convert("RGB")
     size = image.size
-    scale = max(1.0, max(size) / max_side)
+    scale = fit_scale(*size, max_side)
     if scale > 1:
         smaller = max(1, round(size[0] / scale)), max(1, round(size[1] / scale))
         image = image.resize(smaller, Image.Resampling.LANCZOS, reducing_gap=2.0)
-    return np.ascontiguousarray(np.asarray(image)[:, :, ::-1]), size, scale
+    return image, size, scale
 
 
-def _find_lines(model: Any, pixels: Pixels) -> Quads | None:
+def _to_pixels(image: Image, ground: str) -> Pixels:
+    """The picture on a ground, where some of it is transparent."""
+    import numpy as np
+    from PIL import Image
+
+    if image.mode == "RGBA":
+        image = Image.alpha_composite(Image.new("RGBA", image.size, ground), image).convert("RGB")
+    return np.ascontiguousarray(np.asarray(image)[:, :, ::-1])
+
+
+def _find_all_lines(model: Any, pixels: Pixels, max_side: int) -> Quads:
+    """The boxes of all lines; a long page is looked at in bands."""
+    height, width = pixels.shape[:2]
+    bands = cut_bands(width, height, max_side)
+    if len(bands) == 1:
+        return _find_lines(model, pixels)
+    found = []
+    for band in bands:
+        part = pixels[band.start : band.stop] if band.axis else pixels[:, band.start : band.stop]
+        quads = _find_lines(model, part)
+        quads[..., band.axis] += band.start
+        found.append(quads)
+    return merge_bands(bands, found, (width, height))
+
+
+def _find_lines(model: Any, pixels: Pixels) -> Quads:
     import numpy as np
 
-    found = model(pixels, use_det=True, use_cls=False, use_rec=False)
-    return None if found.boxes is None or not len(found.boxes) else np.asarray(found.boxes, dtype=np.float32)
+    found = model(np.ascontiguousarray(pixels), use_det=True, use_cls=False, use_rec=False)
+    boxes = [] if found.boxes is None else found.boxes
+    return np.array(boxes, dtype=np.float32).reshape(-1, 4, 2)
 
 
 def _turn_page(model: Any, pixels: Pixels, quads: Quads) -> tuple[float, Quads]:

@@ -108,6 +108,19 @@ def to_image_info(image: Image, size: int) -> ImageInfo:
     return ImageInfo(format_name, width, height, orientation, image.mode, _count_frames(image), size)
 
 
+def seek_frame(image: Image, frame: int) -> None:
+    """Go to a frame or page, from 0, of an opened image.
+
+    Raises:
+        BadInput: ``undecodable`` where it is not there, or as :func:`read_image_info`.
+    """
+    try:
+        image.seek(frame)
+    except Exception as error:  # noqa: BLE001 - decoders raise whatever broken files make them raise
+        raise broken_image_error(error) from None
+    _check_size(image)
+
+
 def turns_itself(image: Image) -> bool:
     """True for formats whose pixels are turned upright while they are decoded."""
     return image.format == "TIFF"

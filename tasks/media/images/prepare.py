@@ -14,6 +14,7 @@ from mediamill.tasks.media.images.image_info import (
     ImageInfo,
     broken_image_error,
     open_image,
+    seek_frame,
     to_image_info,
     turns_itself,
 )
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
 _MIMES = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp", "gif": "image/gif"}
 _QUALITIES = (88, 75, 60)
 _COVER_QUALITY = 92
+_MAX_LENGTH = 32_000
+"""Longest side in pixels of an image that is not reduced by its longer side."""
+_ON_BLACK = "transparent: put on black, because nothing is seen on white"
+_NEARLY_WHITE = 240
+"""An image whose darkest pixel is so light shows nothing."""
 _SHRINK_FACTOR = 0.7
 _MAX_TRIES = 12
 AS_IS_MODES = frozenset({"RGB", "L", "RGBA", "LA", "P", "1"})
@@ -36,11 +42,15 @@ _MAX_OVERSIZE = 1.1
 
 @dataclass(frozen=True, slots=True)
 class ImageLimits:
-    """What images an endpoint accepts: formats by name (``jpeg``, ``png`` ...), maximum bytes and pixels of one."""
+    """What images an endpoint accepts: formats by name (``jpeg``, ``png`` ...), maximum bytes and pixels of one.
+
+    ``max_short_side``: an image of which this is the shorter side is not reduced, however long it is.
+    """
 
     formats: frozenset[str] = frozenset({"jpeg", "png", "webp", "gif"})
     max_bytes: int = 20_000_000
     max_pixels: int | None = None
+    max_short_side: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +74,8 @@ def target_size(info: ImageInfo, limits: ImageLimits, max_side: int | None) -> t
     scale = 1.0
     if max_side is not None and max(width, height) > max_side * _MAX_OVERSIZE:
         scale = max_side / max(width, height)
+        if limits.max_short_side is not None:
+            scale = max(scale, min(limits.max_short_side / min(width, height), _MAX_LENGTH / max(width, height), 1.0))
     if limits.max_pixels is not None and width * height * scale * scale > limits.max_pixels:
         scale = (limits.max_pixels / (width * height)) ** 0.5
     if scale == 1.0:
@@ -80,13 +92,15 @@ def prepare_image(
     data: bytes | None = None,
     thumbnail: bool = False,
     check: Callable[[], None] | None = None,
+    frame: int | None = None,
 ) -> PreparedImage:
     """Decode an image and prepare it to be sent.
 
     It is sent as it is (recipe ``as-is``) when the endpoint accepts its format and size, it has one frame, and its
     orientation is the normal one. Everything else becomes a JPEG (``jpeg-88-1120x840``): turned upright, 16 bits
-    and CMYK converted to eight bits of RGB, the colour profile to sRGB, transparency to white; of several frames or
-    pages the first is taken; larger images are reduced. The recipe states all that decides how it looks.
+    and CMYK converted to eight bits of RGB, the colour profile to sRGB, transparency to white, or to black where
+    nothing is seen on white; of several frames or pages one is taken; larger images are reduced. The recipe states all
+    that decides how it looks.
 
     Args:
         path: the file, whatever its name.
@@ -96,6 +110,7 @@ def prepare_image(
         data: its bytes, where they have been read.
         thumbnail: make one, to find images that look alike.
         check: called between steps; what it raises ends the work.
+        frame: which of its frames or pages, from 0; None for the first, with a warning where there are more.
 
     Raises:
         BadInput: as :func:`~mediamill.tasks.media.images.image_info.read_image_info`, or ``too_large`` where it
@@ -103,7 +118,9 @@ def prepare_image(
     """
 
     def prepare(lenient_data: bytes | None, repair: str | None) -> PreparedImage:
-        return _prepare_once(path, sha256, limits, max_side, lenient_data, repair, thumbnail=thumbnail, check=check)
+        return _prepare_once(
+            path, sha256, limits, max_side, lenient_data, repair, thumbnail=thumbnail, check=check, frame=frame
+        )
 
     return read_leniently(path, data, prepare)
 
@@ -118,12 +135,15 @@ def _prepare_once(
     *,
     thumbnail: bool,
     check: Callable[[], None] | None,
+    frame: int | None,
 ) -> PreparedImage:
     """Prepare an image as it is; ``repair`` says what was done to ``data`` so that it can be decoded."""
     with open_image(path, data) as (image, size):
+        if frame:
+            seek_frame(image, frame)
         info = to_image_info(image, size)
         target = target_size(info, limits, max_side)
-        warnings = (*_to_frame_warnings(info), *([repair] if repair else ()))
+        warnings = (*(_to_frame_warnings(info) if frame is None else ()), *([repair] if repair else ()))
         try:
             if repair is None and _image_fits_as_is(info, limits, target):
                 image.load()
@@ -133,6 +153,7 @@ def _prepare_once(
                 return PreparedImage(Input(sha256, payload=payload), info.width, info.height, info, warnings, small)
             has_turned_itself = turns_itself(image) and info.orientation > 1
             converted, convert_warnings = _convert_image(image, info, target)
+            is_on_black = _ON_BLACK in convert_warnings
         except BadInput:
             raise
         except Exception as error:  # noqa: BLE001 - decoders raise whatever broken files make them raise
@@ -143,6 +164,7 @@ def _prepare_once(
         encoded, quality, final_size = _encode_to_fit(converted, limits)
     # Images that turn themselves were turned twice once: what was bought of those is not what is sent now.
     recipe = f"jpeg-{quality}-{final_size[0]}x{final_size[1]}{'-upright' if has_turned_itself else ''}"
+    recipe += ("-black" if is_on_black else "") + (f"-page{frame + 1}" if frame else "")
     payload = Payload(_name_image_file("jpeg"), "image/jpeg", len(encoded), data=encoded)
     return PreparedImage(
         Input(sha256, recipe, payload=payload), *final_size, info, (*warnings, *convert_warnings), small
@@ -192,7 +214,12 @@ def _convert_image(image: Image, info: ImageInfo, size: tuple[int, int]) -> tupl
         converted = _to_eight_bits(converted)
     if profile:
         converted, warnings = _to_srgb(converted, profile)
-    converted = _flatten(converted)
+    is_transparent = _is_transparent(converted)
+    layer, converted = converted, _flatten(converted)
+    if is_transparent and _is_nearly_white(converted):
+        on_black = _flatten(layer, "black")
+        if not _is_nearly_white(on_black):
+            converted, warnings = on_black, (*warnings, _ON_BLACK)
     if converted.size != stored_size:
         converted = converted.resize(stored_size, Pillow.Resampling.LANCZOS, reducing_gap=2.0)
     if orientation > 1:
@@ -231,13 +258,21 @@ def _to_srgb(image: Image, profile: bytes) -> tuple[Image, tuple[str, ...]]:
     return (image if converted is None else converted), ()
 
 
-def _flatten(image: Image) -> Image:
-    """Convert to RGB or grey; transparent pixels become white."""
+def _is_transparent(image: Image) -> bool:
+    return image.mode in ("RGBA", "LA", "PA") or (image.mode in ("P", "RGB", "L") and "transparency" in image.info)
+
+
+def _is_nearly_white(image: Image) -> bool:
+    return image.convert("L").point(lambda value: 255 if value < _NEARLY_WHITE else 0).getbbox() is None
+
+
+def _flatten(image: Image, ground: str = "white") -> Image:
+    """Convert to RGB or grey; transparent pixels get the colour of the ground."""
     from PIL import Image as Pillow
 
-    if image.mode in ("RGBA", "LA", "PA") or (image.mode in ("P", "RGB", "L") and "transparency" in image.info):
+    if _is_transparent(image):
         rgba = image.convert("RGBA")
-        background = Pillow.new("RGBA", rgba.size, (255, 255, 255, 255))
+        background = Pillow.new("RGBA", rgba.size, ground)
         return Pillow.alpha_composite(background, rgba).convert("RGB")
     return image if image.mode in ("RGB", "L") else image.convert("RGB")
 

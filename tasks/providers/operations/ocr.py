@@ -31,11 +31,14 @@ class OcrModel(ModelFacts):
     max_bytes: int = Field(default=20_000_000, gt=0, description="maximum number of bytes of a picture")
     max_pixels: int | None = Field(default=None, gt=0, description="maximum number of its pixels")
     max_side: int | None = Field(default=None, gt=0, description="longest side that the model can use, in pixels")
+    max_short_side: int | None = Field(
+        default=None, gt=0, description="shorter side that the model can use of pages longer than max_side, in pixels"
+    )
     takes_urls: bool = Field(default=True, description="fetches pictures itself")
 
     def image_limits(self) -> ImageLimits:
         """What a picture must keep to."""
-        return ImageLimits(self.formats, self.max_bytes, self.max_pixels)
+        return ImageLimits(self.formats, self.max_bytes, self.max_pixels, self.max_short_side)
 
     def abilities(self) -> tuple[str, ...]:
         """That it reads text."""
