@@ -12,7 +12,7 @@ from mediamill.tasks.capabilities.base import BYTES_PER_TOKEN, Call, CapabilityC
 from mediamill.tasks.capabilities.parameters import Template
 from mediamill.tasks.capabilities.text.prompts import check_template, render_row
 from mediamill.tasks.domain import Ask, Item, Usage
-from mediamill.tasks.errors import BadInput, BadReply
+from mediamill.tasks.errors import BadInput, BadReply, UsageError
 from mediamill.tasks.providers.operations.embeddings import EMBEDDINGS, EmbeddingModel
 from mediamill.tasks.wire import Provider
 
@@ -63,13 +63,22 @@ class Embed:
         """``vector`` is a fixed-size list of float32 when its size is known beforehand.
 
         ``truncated`` is null when a text may have been too long and its number of tokens is not known.
+
+        Raises:
+            UsageError: for dimensions that the model does not have.
         """
         import pyarrow as pa
 
         from mediamill.tasks.sinks.schema import make_field
         from mediamill.tasks.sinks.vectors import vector_field
 
-        size = params.dimensions or _get_embedding_model(provider, model).dimensions
+        facts = _get_embedding_model(provider, model)
+        if params.dimensions and facts.dimensions and params.dimensions != facts.dimensions and not facts.shortens:
+            raise UsageError(
+                f"{model} has vectors of {facts.dimensions} numbers, not {params.dimensions}",
+                hint="leave --dimensions out",
+            )
+        size = params.dimensions or facts.dimensions
         return pa.schema(
             [
                 vector_field("vector", size, "the vector; of a fixed size where the model's is known"),

@@ -14,6 +14,7 @@ from mediamill.tasks.providers.errors.charset import recode_reply
 from mediamill.tasks.providers.errors.classify import classify_error
 from mediamill.tasks.providers.operations import load_operation_class
 from mediamill.tasks.providers.operations.base import AudioOperation, JobOperation, Operation
+from mediamill.tasks.providers.operations.ocr import OCR
 from mediamill.tasks.providers.provider_info import ProviderInfo
 from mediamill.tasks.providers.rate_limit_headers import read_rate_limits
 from mediamill.tasks.wire import (
@@ -31,6 +32,9 @@ from mediamill.tasks.wire import (
 )
 
 T = TypeVar("T")
+
+_OTHER_WAYS = {OCR: "let its vision models read by a prompt: mediamill run recipe:ocr-prompt"}
+"""What does nearly the same as an operation, for providers that have no such operation."""
 
 
 class BaseProvider:
@@ -200,7 +204,8 @@ class BaseProvider:
         own = self.config.operations.get(operation)
         models = f"--model {' or '.join(own.models)}, or " if own and own.models else ""
         others = [name for name in self._providers_with(operation) if name != self.name]
-        return f"choose {models}--provider {', '.join(others)}" if others else "choose another --provider"
+        hint = f"choose {models}--provider {', '.join(others)}" if others else "choose another --provider"
+        return f"{hint}; or {_OTHER_WAYS[operation]}" if own is None and operation in _OTHER_WAYS else hint
 
     def _job_operation(self, operation: str) -> JobOperation[Any, Any]:
         adapter = self.operation(operation)

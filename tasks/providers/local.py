@@ -6,9 +6,11 @@ import functools
 import shutil
 from importlib.metadata import PackageNotFoundError, version
 
-from mediamill.tasks.errors import UsageError
+from mediamill.tasks.errors import NoSuchOption, UsageError
 from mediamill.tasks.providers.base import BaseProvider
 from mediamill.tasks.providers.operations.embeddings import EMBEDDINGS
+from mediamill.tasks.providers.operations.ocr import OCR
+from mediamill.tasks.providers.operations.rerank import RERANK
 from mediamill.tasks.providers.operations.transcription import (
     TRANSCRIPTION,
     TranscriptionModel,
@@ -32,6 +34,9 @@ from mediamill.tasks.system.whisper_weights import (
     name_whisper_engine,
     resolve_whisper_name,
 )
+
+_LISTED_ALONE = (EMBEDDINGS, OCR, RERANK)
+"""Operations whose engines are the models listed, and no others."""
 
 
 class LocalProvider(BaseProvider):
@@ -57,12 +62,15 @@ class LocalProvider(BaseProvider):
         """The requested model, or the default. Weights for whisper are found now: request keys have their digest.
 
         Raises:
-            UsageError: when there is no such operation, or the weights or their package are not there.
+            UsageError: when there is no such operation or engine, or the weights or their package are not there.
         """
         is_unnamed = requested is None and not self.endpoint.origin
         if is_unnamed and operation == TRANSLATION and self.find_default_model(operation) is None:
             raise self._build_translation_error()
         model = super().choose_model(operation, requested)
+        known = self.operation(operation).config.models
+        if operation in _LISTED_ALONE and not self.endpoint.origin and model not in known:
+            raise NoSuchOption("model", model, known, where=f"{operation} of the built-in provider")
         if model == RAPIDOCR and not self.endpoint.origin:
             find_ocr_models()
         if model == USE and not self.endpoint.origin:

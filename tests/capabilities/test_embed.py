@@ -13,6 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mediamill.flows.cli.main import cli
+from mediamill.tasks.errors import UsageError
 from mediamill.tasks.local.endpoints.embeddings import embed_text
 from tests.capabilities.capability_runs import E5, PRICES, SMALL, run_capability
 from tests.helpers.cli_runs import mediamill, read_rows
@@ -231,3 +233,22 @@ def test_the_built_in_provider_embeds_lines_of_stdin(tmp_path: Path) -> None:
     written = mediamill("export", out, "--to", tmp_path / "v.parquet", "--columns", "vector", home=tmp_path / "home")
     assert written.returncode == 0, written.stderr
     assert pq.read_table(tmp_path / "v.parquet").schema.field("vector").type == pa.list_(pa.float32(), 32)
+
+
+@pytest.mark.parametrize(
+    ("options", "message", "hint"),
+    [
+        (("--model", "nosuch"), "unknown model 'nosuch'", "known: hashing, use"),
+        (("--model", "use", "--dimensions", "64"), "use has vectors of 512 numbers, not 64", "leave --dimensions out"),
+    ],
+)
+def test_what_no_built_in_model_can_do_is_refused_before_the_run(
+    options: tuple[str, ...], message: str, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mediamill.tasks.providers.local.find_embedding_weights", lambda: None)
+    (tmp_path / "t.csv").write_text("text\na river\n")
+    command = ["embed", str(tmp_path / "t.csv"), "--provider", "local", *options, "--out", str(tmp_path / "out")]
+    with pytest.raises(UsageError, match=message) as refused:
+        cli.main(command, standalone_mode=False)
+    assert refused.value.hint == hint
+    assert not (tmp_path / "out").exists()

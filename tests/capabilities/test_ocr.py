@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from mediamill.flows.cli.main import cli
 from mediamill.tasks.errors import UsageError
@@ -100,6 +100,34 @@ def test_a_description_has_the_text_in_the_picture_and_its_key_the_models(tmp_pa
     assert "with the text" not in rows["0"]["text"]
     assert rows["1"]["engine"] == f"measure-1+{ocr_models.name_ocr_engine()}"
     assert rows["1"]["request_key"] != rows["0"]["request_key"]
+
+
+@pytest.mark.long
+def test_long_pages_all_pages_of_a_tiff_and_white_text_on_nothing_are_read(tmp_path: Path) -> None:
+    require_integration("rapidocr")
+    pages = tmp_path / "pages"
+    pages.mkdir()
+    lines = [f"{n:03d} {' '.join(ENGLISH[n % len(ENGLISH)].split()[:6])}" for n in range(70)]
+    scroll = Image.new("L", (900, 2800), 255)
+    for n, line in enumerate(lines):
+        ImageDraw.Draw(scroll).text((40, 10 + 40 * n), line, font=load_font(10), fill=20)
+    scroll.save(pages / "scroll.png")
+    sheets = [scroll.crop((0, 400 * n, 900, 400 * (n + 1))) for n in range(3)]
+    sheets[0].save(pages / "sheets.tif", save_all=True, append_images=sheets[1:])
+    layer = Image.new("RGBA", (900, 200), (255, 255, 255, 0))
+    ImageDraw.Draw(layer).text((40, 80), "White letters on nothing at all", font=load_font(16), fill="white")
+    layer.save(pages / "white.png")
+    done = mediamill("ocr", pages, "--out", tmp_path / "out", "--settle", "0", home=tmp_path / "home", timeout=600)
+    assert done.returncode == 0, done.stderr
+    rows = {row["item_id"]: row for row in read_rows(tmp_path / "out")}
+    assert measure_errors(" ".join(lines), rows["scroll.png"]["text"]) < 0.01
+    assert len(rows["scroll.png"]["lines"]) == len(lines)
+    assert rows["white.png"]["text"] == "White letters on nothing at all"
+    tiff = rows["sheets.tif"]
+    assert (tiff["pages"], tiff["warnings"], len(tiff["pictures"])) == (3, [], 3)
+    assert [page.split("\n") for page in tiff["text"].split("\f")] == [lines[10 * n : 10 * (n + 1)] for n in range(3)]
+    assert [line["page"] for line in tiff["lines"]] == [1 + n // 10 for n in range(30)]
+    assert len(read_rows(tmp_path / "out", "calls")) == 5
 
 
 _READ_WITHOUT_NETWORK = """

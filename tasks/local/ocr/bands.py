@@ -14,6 +14,8 @@ MAX_LENGTH = 32_000
 """Longest side of a page in pixels: OpenCV's limit is 32,767."""
 _PAGE_ASPECT = math.sqrt(2)
 """That of paper: so much longer than wide is a band, as the models are used to."""
+_LONG_ASPECT = 1.7
+"""That of sheets ends here (legal is 1.65): what is longer is a scroll."""
 _MIN_BAND = 1280
 _OVERLAP = 0.25
 """Share of a band that the next one repeats: more than a line's height, also on a page that lies askew."""
@@ -39,6 +41,8 @@ def fit_scale(width: int, height: int, max_side: int) -> float:
         At least 1.
     """
     long, short = max(width, height), min(width, height)
+    if long <= _LONG_ASPECT * short:
+        return max(1.0, long / max_side)
     return max(1.0, min(long / max_side, short / (max_side / _PAGE_ASPECT)), long / MAX_LENGTH)
 
 

@@ -29,6 +29,7 @@ MAX_PIXELS_UNREDUCED = 80_000_000
 _OPENED = frozenset(
     f"{name} image" for name in ("a PNG", "a JPEG", "a GIF", "a BMP", "a TIFF", "a WebP", "an AVIF", "a HEIC")
 )
+_PDF = "a PDF document"
 _ORIENTATION = 0x0112
 _FIRST_SIDEWAYS = 5
 _MAX_SIDE = 65_535
@@ -183,6 +184,8 @@ def _unknown_format_error(head: bytes) -> BadInput:
     if content:
         fetch = "git lfs pull" if "Git LFS" in content else "git annex get" if "git-annex" in content else None
         hint = f"fetch it with `{fetch}`" if fetch else "replace it, or leave it out of the source"
+        if content == _PDF:
+            hint = "make images of its pages: pdftoppm -r 150 -png FILE.pdf page"
         return BadInput(
             f"the file is not a picture that can be sent: it holds {content}", kind="not_a_picture", hint=hint
         )

@@ -74,6 +74,42 @@ def test_transparency_becomes_white_in_a_jpeg() -> None:
     assert middle[2] > 150
 
 
+def test_white_on_transparent_ground_is_put_on_black_in_a_jpeg() -> None:
+    layer = Image.new("RGBA", (80, 60), (255, 255, 255, 0))
+    layer.paste((255, 255, 255, 255), (20, 20, 60, 40))
+    data = BytesIO()
+    layer.save(data, "PNG")
+    limits = ImageLimits(frozenset({"jpeg"}))
+    prepared, image = prepare_and_open(Path("a.png"), limits, data=data.getvalue())
+    assert image.convert("L").getextrema() == (0, 255)
+    assert prepared.input.recipe.endswith("-black")
+    assert prepared.warnings == ("transparent: put on black, because nothing is seen on white",)
+
+
+def test_each_page_of_a_tiff_can_be_taken_and_a_missing_one_is_a_clear_error() -> None:
+    data = BytesIO()
+    pages = [Image.new("L", (40 + 10 * n, 50), 50 * n) for n in range(3)]
+    pages[0].save(data, "TIFF", save_all=True, append_images=pages[1:])
+    taken = [prepare_and_open(Path("a.tif"), data=data.getvalue(), frame=n) for n in range(3)]
+    assert [image.size for _, image in taken] == [page.size for page in pages]
+    assert [prepared.input.recipe for prepared, _ in taken] == [
+        "jpeg-88-40x50",
+        "jpeg-88-50x50-page2",
+        "jpeg-88-60x50-page3",
+    ]
+    with pytest.raises(BadInput, match="cannot be decoded"):
+        prepare_and_open(Path("a.tif"), data=data.getvalue(), frame=3)
+
+
+def test_a_long_page_is_not_reduced_where_the_shorter_side_counts() -> None:
+    data = BytesIO()
+    Image.new("L", (90, 1000), 255).save(data, "PNG")
+    for short, size in ((None, (22, 250)), (60, (60, 666)), (200, (90, 1000))):
+        limits = ImageLimits(max_short_side=short)
+        prepared = prepare_image(Path("a.png"), "0" * 64, limits, max_side=250, data=data.getvalue())
+        assert (prepared.width, prepared.height) == size
+
+
 def test_the_first_of_several_frames_is_taken_with_a_warning() -> None:
     prepared, image = prepare_and_open(PICTURES / "morning.gif")
     assert (image.size, prepared.warnings) == ((240, 180), ("frames: the first of 8 was taken",))
