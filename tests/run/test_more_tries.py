@@ -128,7 +128,9 @@ def test_a_kill_between_two_tries_pays_for_neither_again(
     assert killed.returncode == -signal.SIGKILL
     resumed = transcribe(source, out, local_server.origin, *options)
     assert resumed.returncode == 0, resumed.stderr
-    assert {name: row["taken"] for name, row in read_by_name(out).items()} == {"good": 1, "mended": 2, "stays": 1}
+    taken = {name: row["taken"] for name, row in read_by_name(out).items()}
+    # The server spoils one reply: where the kill has lost just that one, the first try that is sent again is good.
+    assert taken in ({"good": 1, "mended": 2, "stays": 1}, {"good": 1, "mended": 1, "stays": 1})
     assert 5 <= count_sent(local_server)[MODEL] <= 5 + 1, "the one in flight, whose answer nobody has, is sent again"
     costs = [row["cost_usd"] for row in read_rows(out, "calls")]
     known = sum((cost for cost in costs if cost is not None), Decimal(0))
