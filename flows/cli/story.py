@@ -176,6 +176,8 @@ def _print_attempt(attempt: AttemptStory, last_run: str) -> None:
     if attempt.took_ms is not None:
         parts.append(f"took {_format_ms(attempt.took_ms)}")
     outcome = _OUTCOMES.get(attempt.outcome, attempt.outcome)
+    if attempt.cost_max_usd == 0:
+        outcome = outcome.removesuffix(": it may have been billed")
     if attempt.status:
         outcome += f" (HTTP {attempt.status})"
     parts.append(f"{outcome}{f', {attempt.error_kind}' if attempt.error_kind else ''}")
@@ -210,6 +212,8 @@ def _format_cost(attempt: AttemptStory) -> str:
     if attempt.cost_usd is not None:
         own = "the item's share " if shared else "cost "
         return f"{share}{used}{own}{format_dollars(attempt.cost_usd)} ({_format_basis(attempt)})"
+    if attempt.cost_max_usd == 0:
+        return f"{share}{used}free"
     if attempt.cost_max_usd is not None:
         return f"{share}{used}cost unknown, at most {format_dollars(attempt.cost_max_usd)}"
     return f"{share}{used}cost unknown, and no price gives its maximum"

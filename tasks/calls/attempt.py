@@ -40,7 +40,6 @@ from mediamill.tasks.wire import Problem, RateLimits, Reply, Request, Wire
 
 _PACED_KINDS = frozenset({"overloaded", "rate_limit"})
 """Kinds of refusals that tell the limiter of the provider's limits."""
-_LOST_MESSAGE = "the request may have been carried out and billed; its answer was lost"
 LOOK_UP_HINT = (
     "look for it at the provider, then: mediamill retry OUT --only unknown (of a promotion: --promote --only unknown)"
 )
@@ -299,7 +298,9 @@ class WireAttempt:
         if self._wire.repeatable:
             return self._to_retryable(problem, status)
         call_log.log_final_failure("reply_lost", self._record, problem, status)
-        return UnknownOutcome(f"{_LOST_MESSAGE}: {problem.message}", status=status, hint=LOOK_UP_HINT)
+        billed = "" if self._context.pricing.billing.free else " and billed"
+        message = f"the request may have been carried out{billed}; its answer was lost: {problem.message}"
+        return UnknownOutcome(message, status=status, hint=LOOK_UP_HINT)
 
     def _to_retryable(self, problem: Problem, status: int | None = None) -> RetryableError:
         is_alone = problem.kind not in _PACED_KINDS and self._context.gate.is_suspect(self._record.keys[0])

@@ -126,8 +126,9 @@ class Caller:
                 is_answered = True
                 return answer
             if claim.state == "unknown" and not pending.wire.repeatable:
+                billed = "" if self._context.pricing.billing.free else " and billed"
                 raise UnknownOutcome(
-                    "an earlier request may have been carried out and billed; its answer was lost",
+                    f"an earlier request may have been carried out{billed}; its answer was lost",
                     hint=LOOK_UP_HINT,
                 )
             if journal_only and claim.state != "accepted":

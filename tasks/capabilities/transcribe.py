@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from mediamill.tasks.capabilities.base import Call, CapabilityContext, Estimate
 from mediamill.tasks.capabilities.speech.channel_choice import PASSED_ON, choose_channels
@@ -29,11 +31,17 @@ from mediamill.tasks.capabilities.speech.recognition_params import (
 from mediamill.tasks.capabilities.speech.recording_transcriber import RecordingTranscriber, SpeechOperation
 from mediamill.tasks.capabilities.speech.recordings import to_recording_url
 from mediamill.tasks.capabilities.speech.second_opinion import TranscriptOpinion
-from mediamill.tasks.capabilities.speech.speaker_names import rename_speakers
+from mediamill.tasks.capabilities.speech.speaker_names import (
+    SpeakerNames,
+    describe_unused_names,
+    list_named_items,
+    rename_speakers,
+)
 from mediamill.tasks.capabilities.speech.transcript_columns import build_channel_fields, build_transcript_schema
 from mediamill.tasks.domain import Item, Preparation, Usage
 from mediamill.tasks.languages import to_iso_code
 from mediamill.tasks.providers.operations.transcription import TranscriptionModel
+from mediamill.tasks.run_log import RUN_LOGGER, write_record
 from mediamill.tasks.wire import Provider
 
 if TYPE_CHECKING:
@@ -63,6 +71,7 @@ class Transcribe:
 
     def __init__(self) -> None:
         self._shared = SpeechOperation(self.name, self.operation, self.request_version)
+        self._reported: WeakSet[CapabilityContext] = WeakSet()
 
     def schema(self, params: Any, provider: Provider, model: str) -> pa.Schema:
         """The columns of a transcript."""
@@ -108,8 +117,24 @@ class Transcribe:
             columns = await context.run_in_thread(replace_words, columns, params.glossary)
             columns = self._tell_left_out(columns, item, params, context)
         if params.speaker_names is not None:
+            self._report_unused_names(item, columns, params.speaker_names, context)
             columns = await context.run_in_thread(rename_speakers, columns, params.speaker_names, item.item_id)
         return columns
+
+    @staticmethod
+    def list_named_items(params: SpeechRecognitionParams) -> set[str]:
+        """The ids of items that the job names."""
+        return list_named_items(params.speaker_names)
+
+    def _report_unused_names(
+        self, item: Item, columns: Mapping[str, Any], names: SpeakerNames, context: CapabilityContext
+    ) -> None:
+        """Say once in a run that a recording has none of the speakers that are named."""
+        words = None if context in self._reported else describe_unused_names(columns, names)
+        if words is not None:
+            self._reported.add(context)
+            message = f"{item.source}: {words}; other recordings without them are not named here"
+            write_record(RUN_LOGGER, logging.WARNING, "names_not_used", message, notice=True)
 
     def _tell_left_out(
         self,

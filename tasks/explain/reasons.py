@@ -160,7 +160,7 @@ def _explain_pending(
         return why, [again]
     if run is None or run.state == "crashed":
         why = "The run ended without finishing it: the process was killed, or the machine went down."
-        if any(a.outcome == "interrupted" for request in story.requests for a in request.attempts):
+        if any(a.outcome == "interrupted" and a.cost_max_usd != 0 for r in story.requests for a in r.attempts):
             why += f" A request was on its way then and may have been billed{_sum_ceilings(story)}."
         return f"{why}{stays}", [again]
     summary: Mapping[str, Any] = next((each["summary"] for each in runs if each["run_id"] == run.run_id), {})
@@ -219,7 +219,8 @@ def _name_raised_option(hint: str | None) -> str:
 
 def _format_billed_attempts(story: ItemStory) -> str:
     """The attempts without an answer that may have been billed all the same."""
-    count = sum(a.outcome in _MAY_BE_BILLED for request in story.requests for a in request.attempts)
+    attempts = [a for request in story.requests for a in request.attempts if a.outcome in _MAY_BE_BILLED]
+    count = sum(a.cost_max_usd != 0 for a in attempts)
     if not count:
         return ""
     return f" {'One attempt' if count == 1 else f'{count} attempts'} may have been billed{_sum_ceilings(story)}."

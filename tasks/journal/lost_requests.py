@@ -1,4 +1,7 @@
-"""Requests whose answer was lost: they may be billed, so their maximum cost stays in the budget until settled."""
+"""Requests whose answer was lost: they may be billed, so their maximum cost stays in the budget until settled.
+
+Requests to a provider that bills nothing have a maximum of zero, and are none of them; an unknown maximum is no zero.
+"""
 
 from __future__ import annotations
 
@@ -103,6 +106,7 @@ class LostRequestLedger:
         requests = tuple(
             LostRequest(call_id, run_id, int(started), None if maximum is None else Decimal(maximum))
             for call_id, run_id, started, maximum in connection.execute(ordered)
+            if maximum is None or Decimal(maximum)
         )
         starts = select(runs.c.run_id, runs.c.started_at).where(runs.c.out_id == self._journal.out_id)
         return LostRequests(requests, {str(run): int(start) for run, start in connection.execute(starts)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from mediamill.tasks.errors import EmptySource, UsageError
 from mediamill.tasks.journal.items import PROMOTED_PREVIEW, ShardWork
 from mediamill.tasks.journal.planning import LOST_FILE, OUTDATED
 from mediamill.tasks.not_taken import NotTaken
+from mediamill.tasks.run_log import RUN_LOGGER, write_record
 from mediamill.tasks.sinks.media import find_lost_media, find_previews
 from mediamill.tasks.sources.unique_columns import find_unique_columns
 
@@ -30,6 +32,7 @@ FLAGGED = "flagged"
 _COLUMNS_OF_FILES = frozenset({"file", "files", "images", "outputs"})
 """Columns of capabilities whose items have, or may later have, files in OUT."""
 _BATCH_ITEMS = 1000
+_MAX_REPORTED = 3
 _MAX_BATCH_CHARACTERS = 16 * 2**20
 
 
@@ -68,6 +71,7 @@ async def plan_source(context: RunContext, source: Source) -> list[ShardWork]:
     """
     batches = _batch_items(source.items(), context.job.limit)
     counts = context.counts
+    unmatched = _list_named_items(context)
     names_files = not _COLUMNS_OF_FILES.isdisjoint(context.schema.names)
     while batch := await context.engine.run_in_thread(next, batches, None):
         if context.stop_switch.reason is not None:
@@ -82,10 +86,13 @@ async def plan_source(context: RunContext, source: Source) -> list[ShardWork]:
                 f"{context.job.source}: item {first + 1} and item {second + 1} have the same id {item_id!r}",
                 hint=_format_id_hint(unique_columns),
             )
+        unmatched.difference_update(item.item_id for item in batch)
         counts.planned += len(batch)
         counts.skipped += planned.kept
         counts.total += len(batch) - planned.kept
         fault_injection.failpoint("plan.batch.after")
+    if unmatched and context.job.limit is None and context.stop_switch.reason is None:
+        _report_unmatched(unmatched)
     context.not_taken = source.not_taken()
     before = await context.engine.run_in_thread(context.journal.runs.load_not_taken)
     context.not_taken_changed = (before or NotTaken()).describe() != context.not_taken.describe()
@@ -93,6 +100,20 @@ async def plan_source(context: RunContext, source: Source) -> list[ShardWork]:
     if not counts.planned and not context.not_taken.with_sidecar and context.stop_switch.reason is None:
         raise EmptySource(f"{context.job.source}: has no items")
     return await context.journal.items.find_shards_with_work()
+
+
+def _list_named_items(context: RunContext) -> set[str]:
+    """The ids of items that the job's parameters name."""
+    find = getattr(context.capability, "list_named_items", None)
+    return set() if find is None else set(find(context.params))
+
+
+def _report_unmatched(ids: set[str]) -> None:
+    """Say once which items the parameters name and the source does not have."""
+    first, more = sorted(ids)[:_MAX_REPORTED], len(ids) - _MAX_REPORTED
+    names = ", ".join(map(repr, first)) + (f" and {more} more" if more > 0 else "")
+    message = f"speaker_names: no item has the id {names}; ids are as results have them in item_id"
+    write_record(RUN_LOGGER, logging.WARNING, "names_not_used", message, notice=True)
 
 
 def _format_id_hint(unique_columns: Sequence[str]) -> str:

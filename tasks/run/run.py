@@ -211,7 +211,8 @@ class Run:
         if self._steps_if_open is None:
             return "nothing was begun"
         in_flight = self._context.call_context.stats.in_flight
-        cut_off = f"{pluralize(in_flight, 'request')} in flight cut off, which may be billed" if in_flight else ""
+        billed = ", which may be billed" if self._context.may_be_billed else ""
+        cut_off = f"{pluralize(in_flight, 'request')} in flight cut off{billed}" if in_flight else ""
         kept = f"what is done is kept in {escape_controls(str(self._context.out))}"
         return f"{cut_off or 'no request was in flight'}; {kept}; the same command goes on there"
 

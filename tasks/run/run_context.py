@@ -238,6 +238,11 @@ class RunContext:
             self.pace_exchange,
         )
 
+    @property
+    def may_be_billed(self) -> bool:
+        """Whether any of the providers bills anything."""
+        return not all(each.call_context.pricing.billing.free for each in self.list_tries())
+
     def list_tries(self) -> list[TryContext]:
         """All tries that an item may get, in order."""
         return [self.first, *([self.second] if self.second else []), *self.later]

@@ -210,7 +210,8 @@ class WorkerPool:
         if self._is_ending or self._error is not None:
             self._set_results(child.shards)
             return
-        in_flight = f"; {pluralize(lost, 'request')} in flight may be billed" if lost else ""
+        billed = "may be billed" if context.may_be_billed else "got no answer"
+        in_flight = f"; {pluralize(lost, 'request')} in flight {billed}" if lost else ""
         message = f"{how}; others do its {pluralize(len(child.shards), 'shard')}{in_flight}"
         write_record(RUN_LOGGER, logging.WARNING, "worker_died", message, run_id=context.run_id, notice=True)
         await self._count_death(child.shards)

@@ -70,14 +70,32 @@ def find_names(names: SpeakerNames | None, item_id: str) -> dict[str, str]:
     return {label: name for owner in (EVERY_ITEM, item_id) for at, label, name in names or () if at == owner}
 
 
+def list_named_items(names: SpeakerNames | None) -> set[str]:
+    """The ids of items that have names of their own."""
+    return {owner for owner, _, _ in names or () if owner != EVERY_ITEM}
+
+
+def describe_unused_names(columns: Mapping[str, Any], names: SpeakerNames) -> str | None:
+    """Says so where a transcript has none of the labels that are named for every item; None where it has one."""
+    labels = {label for owner, label, _ in names if owner == EVERY_ITEM}
+    if not labels or labels & {part for each in _list_labels(columns) for part in (each, each.partition(":")[0])}:
+        return None
+    known = ", ".join(map(repr, sorted(_list_labels(columns)))) or "none"
+    return f"speaker_names: no speaker is labelled {' or '.join(map(repr, sorted(labels)))}; the labels are: {known}"
+
+
+def _list_labels(columns: Mapping[str, Any]) -> set[str]:
+    parts = (part for name in ("segments", "words", "channels") for part in _get_speaking(columns, name))
+    return {part["speaker"] for part in parts} | set(columns.get("speakers") or ())
+
+
 def rename_speakers(columns: Mapping[str, Any], names: SpeakerNames, item_id: str) -> dict[str, Any]:
     """A transcript's columns with names in place of labels, in segments, words, speakers and channels.
 
     A name for this item whose label nobody has is told in ``warnings``, with the labels that there are.
     """
     by_label = find_names(names, item_id)
-    labels = {part["speaker"] for name in ("segments", "words", "channels") for part in _get_speaking(columns, name)}
-    labels |= set(columns.get("speakers") or ())
+    labels = _list_labels(columns)
 
     def rename(label: str) -> str:
         channel, colon, own = label.partition(":")  # a label of diarization within a channel
@@ -130,18 +148,28 @@ def _iter_names(value: Any) -> Iterator[tuple[str, str, str]]:
             if isinstance(inner, Mapping):
                 yield from ((str(key), str(label), _to_name(name)) for label, name in inner.items())
             elif isinstance(inner, list):
+                _check_distinct(inner)
                 yield from ((str(key), label_channel(n), _to_name(name)) for n, name in enumerate(inner, 1))
             else:
                 yield EVERY_ITEM, str(key), _to_name(inner)
         return
     if not isinstance(value, list | tuple):
         raise ValueError(f"{str(value)[:80]!r} is neither a list of names nor names by label")  # noqa: TRY004 - pydantic reports a ValueError
+    _check_distinct([entry for entry in value if isinstance(entry, str)])
     for number, entry in enumerate(value, 1):
         if _is_entry(entry):
             item_id, label, name = entry
             yield item_id, label, name
         else:
             yield EVERY_ITEM, label_channel(number), _to_name(entry)
+
+
+def _check_distinct(names: Sequence[Any]) -> None:
+    """Two channels of a list are two speakers; one name for both would make them one."""
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            first, second = names.index(name) + 1, number + 1
+            raise ValueError(f"{name!r} names channel {first} and channel {second}: give each channel its own name")
 
 
 def _is_entry(entry: Any) -> bool:

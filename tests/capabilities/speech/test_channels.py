@@ -314,6 +314,7 @@ def test_names_are_a_list_a_mapping_or_a_file(tmp_path: Path) -> None:
         ({"channels": "split", "speaker_names": "no/names.csv"}, "No such file"),
         ({"channels": "split", "speaker_names": [["a", "b"]]}, "is no name"),
         ({"channels": "split", "speaker_names": "agent,"}, "'' for 'channel 2' is no name"),
+        ({"channels": "split", "speaker_names": "a,a"}, "'a' names channel 1 and channel 2"),
         ({"channels": "split", "speaker_names": 3}, "neither a list of names nor names by label"),
         ({"channels": "split", "pass_urls": True}, "lets the provider fetch the file"),
     ],
@@ -327,3 +328,17 @@ def test_names_of_channels_for_a_mix_are_refused_in_words(tmp_path: Path) -> Non
     job = Job(capability="transcribe", source=str(tmp_path), params={"speaker_names": "agent,customer"})
     with pytest.raises(UsageError, match="say channels split or auto"):
         resolve_job(job, needs_key=False)
+
+
+@pytest.mark.long
+def test_names_that_name_nobody_are_told_once(local_server: RunningServer, tmp_path: Path) -> None:
+    source, names = write(tmp_path / "in" / "a.wav", AGENT).parent, tmp_path / "names.csv"
+    write(source / "b.wav", CUSTOMER)
+    names.write_text("item_id,label,name\n,channel 1,Ada\nA.wav,channel 1,Bob\n")
+    options = ("--channels", "auto", "--speaker-names", str(names))
+    done = transcribe(source, tmp_path / "out", local_server.origin, *options)
+    assert done.returncode == 0, done.stderr
+    told = [line for line in (done.stderr + done.stdout).splitlines() if "speaker_names: " in line]
+    assert len(told) == 2, told
+    assert "no item has the id 'A.wav'" in told[0]
+    assert "no speaker is labelled 'channel 1'; the labels are: none" in told[1]

@@ -77,6 +77,23 @@ def test_what_a_killed_run_holds_of_the_budget_is_told_with_the_ways_out(
     assert f"held: up to {format_dollars(held)} of the budget of $1.00 for {n_lost} request" in again.stdout
 
 
+def test_a_provider_that_bills_nothing_holds_nothing(tmp_path: Path) -> None:
+    make_wavs(tmp_path / "in", 1)
+    out, home = tmp_path / "out", tmp_path / "home"
+    arguments = ("transcribe", tmp_path / "in", "--out", out, "--provider", "local")
+    assert mediamill(*arguments, home=home, env=KILLED).returncode == -9
+    assert run_json("status", out=out)["lost_requests"] == 0
+    (recording,) = (tmp_path / "in").iterdir()
+    explained = mediamill("explain", out, recording.name, home=home).stdout
+    assert "the process was killed" in explained
+    again = mediamill(*arguments, home=home)
+    assert again.returncode == 0, again.stderr
+    for text in (again.stdout, mediamill("status", out, home=home).stdout, explained):
+        assert "billed" not in text
+        assert "held" not in text
+    assert "no request whose answer was lost" in mediamill("settle", out, home=home).stdout
+
+
 def test_settle_books_what_was_billed_and_a_later_run_goes_on(
     killed_out: Path, tmp_path: Path, local_server: RunningServer
 ) -> None:
