@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from mediamill.tasks.local.ocr.bands import MAX_LENGTH, Band, cut_bands, fit_scale, merge_bands
+from tests.helpers.integration import require_integration
 
 if TYPE_CHECKING:
     from mediamill.tasks.local.ocr.base import Quads
 
+require_integration("cv2")
 _SIDE = 2048
 
 
