@@ -54,7 +54,7 @@ def write_wav(path: Path, parts: list[Samples]) -> None:
             file.writeframes(part.tobytes())
 
 
-@pytest.mark.long
+@pytest.mark.proof
 @needs_outside_samples
 def test_half_an_hour_through_a_crash_is_transcribed_as_well_as_its_clips(tmp_path: Path) -> None:
     known = list_clips()

@@ -14,7 +14,7 @@ from mediamill.tasks.capabilities.speech.glossary import build_replacements_fiel
 from mediamill.tasks.capabilities.speech.transcript_checks import FLAG_MEANINGS
 from mediamill.tasks.capabilities.speech.transcript_columns import build_channel_fields
 from mediamill.tasks.not_taken import NotTaken
-from mediamill.tasks.providers.registry import make_provider
+from mediamill.tasks.providers.registry import load_config, make_provider
 from mediamill.tasks.run.publish import PartRecord, RunRecord
 from mediamill.tasks.sinks.calls import CALLS_SCHEMA
 from mediamill.tasks.sinks.failures import build_failures_schema
@@ -83,7 +83,8 @@ def get_own_schema(name: str) -> pa.Schema:
     capability = capabilities.get(name)
     provider = make_provider("local", base_url=None, api_key_env=None, environ={})
     params = capability.params.model_validate(_PERMISSIONS.get(name, {}))
-    return capability.schema(params, provider, provider.choose_model(capability.operation, _MODELS.get(name)))
+    model = _MODELS.get(name) or load_config("local").operations[capability.operation].default_model
+    return capability.schema(params, provider, model or provider.choose_model(capability.operation, None))
 
 
 def format_schema(schema: pa.Schema) -> str:
